@@ -1,0 +1,143 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <net/address.h>
+#include <net/status.h>
+
+#include "base/bytes.h"
+
+namespace sluice {
+
+/// Result of one I/O call. Exactly one of three: bytes moved (0 from receive = end of stream),
+/// would block (`error == EAGAIN`), failed (`error` is the errno).
+struct IoResult {
+  std::size_t bytes = 0;
+  int error = 0;
+
+  bool ok() const { return error == 0; }
+  bool would_block() const;
+};
+
+/// Readiness of a host socket. Edge-triggered: reported once per change, so the owner remembers it
+/// until a call says "would block".
+struct SocketReady {
+  bool readable = false;
+  bool writable = false;
+  bool error = false;
+};
+
+/// Receives readiness. Called on the loop's thread, never from inside a call on the socket. The
+/// handler may destroy the socket.
+class SocketHandler {
+ public:
+  virtual void on_socket_ready(SocketReady ready) = 0;
+
+ protected:
+  ~SocketHandler() = default;
+};
+
+/// A TCP (or Unix stream) connection of the host's. Destroying it closes it: unsent data is still
+/// sent by the kernel.
+class StreamSocket {
+ public:
+  virtual ~StreamSocket() = default;
+  /// At most one handler; nullptr for none.
+  virtual void set_handler(SocketHandler* handler) = 0;
+  /// After the first readiness of a dialled socket: 0 when connected, else the errno.
+  virtual int connect_result() = 0;
+  virtual IoResult send(std::span<const iovec> data) = 0;
+  virtual IoResult receive(std::span<const iovec> buffers) = 0;
+  /// Half-close: FIN after what was sent.
+  virtual void shutdown_send() = 0;
+  /// From here on, destruction sends RST and drops what is unsent.
+  virtual void reset_on_close() = 0;
+  /// Bytes received and not yet read, without reading them.
+  virtual std::size_t pending_bytes() = 0;
+  /// The errno with which the peer or the network ended the connection, 0 if none. Clears it.
+  virtual int take_error() = 0;
+  /// Nothing for Unix sockets.
+  virtual std::optional<Endpoint> local() const = 0;
+  virtual std::optional<Endpoint> peer() const = 0;
+};
+
+/// A listening socket. Readable readiness means that accept() will give connections.
+class ListenSocket {
+ public:
+  virtual ~ListenSocket() = default;
+  virtual void set_handler(SocketHandler* handler) = 0;
+  /// The next connection; nullptr with error EAGAIN when there is none. Aborted connections are
+  /// skipped.
+  struct Accepted {
+    std::unique_ptr<StreamSocket> socket;
+    int error = 0;
+  };
+  virtual Accepted accept() = 0;
+  /// The bound address, with the port that the kernel chose; nothing for Unix sockets.
+  virtual std::optional<Endpoint> local() const = 0;
+};
+
+struct OutDatagram {
+  Endpoint peer;
+  std::span<const iovec> data;
+};
+
+struct InDatagram {
+  Endpoint peer;
+  ConstBytes data;  ///< Valid until the next receive on any socket of this HostNet.
+  std::uint8_t ttl = 64;
+};
+
+/// An ICMP error or local error that the kernel queued for a datagram socket (IP_RECVERR).
+struct SocketError {
+  int error = 0;                      ///< errno: ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ...
+  Endpoint destination;               ///< Of the datagram that caused it.
+  std::optional<IpAddress> offender;  ///< Who sent the ICMP error; nothing for a local one.
+  std::uint8_t icmp_type = 0;
+  std::uint8_t icmp_code = 0;
+  std::uint32_t mtu = 0;              ///< With EMSGSIZE.
+  std::vector<std::uint8_t> payload;  ///< First bytes of the datagram that caused it.
+};
+
+/// A UDP socket, or an unprivileged ICMP echo ("ping") socket whose payload is the ICMP message.
+class DatagramSocket {
+ public:
+  virtual ~DatagramSocket() = default;
+  virtual void set_handler(SocketHandler* handler) = 0;
+  /// Sends in order; stops at the first that can't be sent. `bytes` is the number of datagrams.
+  virtual IoResult send_batch(std::span<const OutDatagram> datagrams) = 0;
+  /// Up to a batch of datagrams; empty when there is none. The span lives until the next call.
+  virtual std::span<const InDatagram> receive_batch() = 0;
+  virtual std::optional<SocketError> take_queued_error() = 0;
+  /// IPv4 TTL or IPv6 hop limit of what is sent.
+  virtual void set_ttl(std::uint8_t ttl) = 0;
+  virtual std::optional<Endpoint> local() const = 0;
+};
+
+/// The host's sockets, as a seam: the real one uses the kernel, a test scripts its own. All calls
+/// on the loop's thread.
+class HostNet {
+ public:
+  virtual ~HostNet() = default;
+
+  /// Begins a connection; readiness follows. An error that the kernel knows at once comes as one.
+  virtual Result<std::unique_ptr<StreamSocket>> dial_tcp(const Endpoint& to) = 0;
+  virtual Result<std::unique_ptr<StreamSocket>> dial_unix(const std::string& path) = 0;
+  virtual Result<std::unique_ptr<ListenSocket>> listen_tcp(const Endpoint& at) = 0;
+  /// Replaces a stale socket at `path` only if nothing answers there and it is a socket; the file
+  /// is removed again when the listener goes, if it is still the same one.
+  virtual Result<std::unique_ptr<ListenSocket>> listen_unix(const std::string& path) = 0;
+  /// Bound to `at` (port 0: the kernel chooses; unspecified address: any).
+  virtual Result<std::unique_ptr<DatagramSocket>> open_udp(const Endpoint& at) = 0;
+  /// permission_denied where net.ipv4.ping_group_range does not allow it.
+  virtual Result<std::unique_ptr<DatagramSocket>> open_ping(Family family) = 0;
+};
+
+}  // namespace sluice
