@@ -7,7 +7,7 @@
 #include <span>
 
 #include "base/bytes.h"
-#include "link/buffer.h"
+#include "base/buffer.h"
 
 namespace sluice::link {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace sluice::link {
+namespace sluice {
 
 /// Memory that frames or payload lie in, counted by references. The count is not atomic: references
 /// are taken and dropped on the loop's thread only. `dispose` runs when the last one goes.
@@ -49,4 +49,4 @@ class BufferRef {
   Buffer* buffer_ = nullptr;
 };
 
-}  // namespace sluice::link
+}  // namespace sluice
