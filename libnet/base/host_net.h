@@ -2,6 +2,7 @@
 
 #include <sys/uio.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 #include <net/status.h>
 
 #include "base/bytes.h"
+#include "base/loop.h"
 
 namespace sluice {
 
@@ -21,9 +23,13 @@ namespace sluice {
 struct IoResult {
   std::size_t bytes = 0;
   int error = 0;
+  /// With bytes moved: fewer than asked for, and a readiness comes before another call can move
+  /// more, so the owner saves the call that would say "would block". Never set where an end of
+  /// stream or an error may still be waiting to be read.
+  bool drained = false;
 
   bool ok() const { return error == 0; }
-  bool would_block() const;
+  bool would_block() const { return error == EAGAIN; }
 };
 
 /// Readiness of a host socket. Edge-triggered: reported once per change, so the owner remembers it
@@ -49,9 +55,11 @@ class SocketHandler {
 class StreamSocket {
  public:
   virtual ~StreamSocket() = default;
-  /// At most one handler; nullptr for none.
+  /// At most one handler; nullptr for none. Readiness that came while there was none is reported
+  /// to the next one.
   virtual void set_handler(SocketHandler* handler) = 0;
-  /// After the first readiness of a dialled socket: 0 when connected, else the errno.
+  /// After the first readiness of a dialled socket: 0 when connected, else the errno. A connection
+  /// that ended in itself (TCP's simultaneous open with one's own port) counts as refused.
   virtual int connect_result() = 0;
   virtual IoResult send(std::span<const iovec> data) = 0;
   virtual IoResult receive(std::span<const iovec> buffers) = 0;
@@ -68,13 +76,18 @@ class StreamSocket {
   virtual std::optional<Endpoint> peer() const = 0;
 };
 
+/// How long a listener rests when there are no descriptors for what it could accept.
+inline constexpr Duration kAcceptRetry = std::chrono::milliseconds(100);
+
 /// A listening socket. Readable readiness means that accept() will give connections.
 class ListenSocket {
  public:
   virtual ~ListenSocket() = default;
   virtual void set_handler(SocketHandler* handler) = 0;
   /// The next connection; nullptr with error EAGAIN when there is none. Aborted connections are
-  /// skipped.
+  /// skipped. Another error means that this process or machine has run out of something (EMFILE,
+  /// ENFILE, ENOBUFS, ENOMEM): connections stay in the backlog, and readiness comes again after
+  /// kAcceptRetry.
   struct Accepted {
     std::unique_ptr<StreamSocket> socket;
     int error = 0;
@@ -127,7 +140,8 @@ class HostNet {
  public:
   virtual ~HostNet() = default;
 
-  /// Begins a connection; readiness follows. An error that the kernel knows at once comes as one.
+  /// Begins a connection; readiness follows, also for a destination that the kernel refuses at
+  /// once: connect_result() says why. An error here means that no socket could be had.
   virtual Result<std::unique_ptr<StreamSocket>> dial_tcp(const Endpoint& to) = 0;
   virtual Result<std::unique_ptr<StreamSocket>> dial_unix(const std::string& path) = 0;
   virtual Result<std::unique_ptr<ListenSocket>> listen_tcp(const Endpoint& at) = 0;

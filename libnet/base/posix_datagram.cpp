@@ -1,0 +1,221 @@
+#include "base/posix_datagram.h"
+
+#include <linux/errqueue.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/posix_address.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t kSendBatch = 64;
+/// An ICMP error quotes up to 1232 (IPv6) or 548 (IPv4) bytes of what caused it; what is passed on
+/// needs no more.
+constexpr std::size_t kQuoteSize = 1280;
+/// A call fails once for each error that arrived since, before it does its work.
+constexpr int kErrorRetries = 4;
+
+/// A full queue or no memory; every other error may belong to an earlier datagram.
+bool is_shortage(int error) {
+  return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+std::uint8_t ttl_of(msghdr& header) {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
+    bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL;
+    bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT;
+    if (!v4 && !v6) continue;
+    int ttl;
+    std::memcpy(&ttl, CMSG_DATA(c), sizeof ttl);
+    return static_cast<std::uint8_t>(ttl);
+  }
+  return InDatagram().ttl;
+}
+
+void ask_for_details(int fd, Family family) {
+  if (family == Family::v4) {
+    set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
+    set_option(fd, IPPROTO_IP, IP_RECVTTL, 1);
+  } else {
+    set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+    set_option(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
+  }
+}
+
+/// Fills in what the extended error says (ip(7), IP_RECVERR).
+void read_extended_error(msghdr& header, SocketError& error) {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
+    bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR;
+    bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR;
+    if (!v4 && !v6) continue;
+    sock_extended_err extended;
+    if (c->cmsg_len < CMSG_LEN(sizeof extended)) continue;
+    std::memcpy(&extended, CMSG_DATA(c), sizeof extended);
+    error.error = static_cast<int>(extended.ee_errno);
+    if (error.error == EMSGSIZE) error.mtu = extended.ee_info;
+    if (extended.ee_origin != SO_EE_ORIGIN_ICMP && extended.ee_origin != SO_EE_ORIGIN_ICMP6) {
+      continue;
+    }
+    error.icmp_type = extended.ee_type;
+    error.icmp_code = extended.ee_code;
+    std::size_t address_size = v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+    if (c->cmsg_len < CMSG_LEN(sizeof extended + address_size)) continue;
+    sockaddr_storage offender{};
+    std::memcpy(&offender, CMSG_DATA(c) + sizeof extended, address_size);
+    if (auto endpoint = to_endpoint(reinterpret_cast<sockaddr*>(&offender))) {
+      error.offender = endpoint->address;
+    }
+  }
+}
+
+}  // namespace
+
+DatagramBatch::DatagramBatch()
+    : memory_(std::make_unique_for_overwrite<std::uint8_t[]>(kDatagrams * kDatagramSize)) {
+  for (std::size_t i = 0; i < kDatagrams; ++i) {
+    pieces_[i] = {memory_.get() + i * kDatagramSize, kDatagramSize};
+  }
+}
+
+int DatagramBatch::receive(int fd) {
+  for (std::size_t i = 0; i < kDatagrams; ++i) {
+    msghdr& header = messages_[i].msg_hdr;
+    header = {};
+    header.msg_name = &peers_[i];
+    header.msg_namelen = sizeof peers_[i];
+    header.msg_iov = &pieces_[i];
+    header.msg_iovlen = 1;
+    header.msg_control = controls_[i].bytes.data();
+    header.msg_controllen = controls_[i].bytes.size();
+  }
+  return ::recvmmsg(fd, messages_.data(), kDatagrams, MSG_DONTWAIT, nullptr);
+}
+
+std::span<const InDatagram> DatagramBatch::datagrams(int count) {
+  std::size_t used = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+    auto peer = to_endpoint(reinterpret_cast<const sockaddr*>(&peers_[i]));
+    if (!peer) continue;
+    datagrams_[used++] = {.peer = *peer,
+                          .data = {memory_.get() + i * kDatagramSize, messages_[i].msg_len},
+                          .ttl = ttl_of(messages_[i].msg_hdr)};
+  }
+  return std::span(datagrams_).first(used);
+}
+
+Result<std::unique_ptr<DatagramSocket>> PosixDatagram::start(
+    std::unique_ptr<PosixDatagram> socket) {
+  ask_for_details(socket->source_.fd(), socket->family_);
+  if (Status status = socket->source_.start(EPOLLIN | EPOLLOUT); !status) return status;
+  return std::unique_ptr<DatagramSocket>(std::move(socket));
+}
+
+Result<std::unique_ptr<DatagramSocket>> PosixDatagram::udp(PosixPoller& poller,
+                                                           DatagramBatch& batch,
+                                                           const Endpoint& at) {
+  Family family = at.address.family();
+  UniqueFd fd(
+      ::socket(address_family(family), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
+  if (!fd) return Status::from_errno(errno, "open a UDP socket for " + at.to_string());
+  if (family == Family::v6) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  SocketAddress address(at);
+  if (::bind(fd.get(), address.get(), address.size()) != 0) {
+    return Status::from_errno(errno, "bind UDP " + at.to_string());
+  }
+  return start(std::make_unique<PosixDatagram>(poller, batch, std::move(fd), family));
+}
+
+Result<std::unique_ptr<DatagramSocket>> PosixDatagram::ping(PosixPoller& poller,
+                                                            DatagramBatch& batch, Family family) {
+  int protocol = family == Family::v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
+  UniqueFd fd(
+      ::socket(address_family(family), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+  if (!fd) {
+    return Status::from_errno(errno, "open a ping socket (see net.ipv4.ping_group_range)");
+  }
+  return start(std::make_unique<PosixDatagram>(poller, batch, std::move(fd), family));
+}
+
+int PosixDatagram::send_some(std::span<const OutDatagram> datagrams) {
+  std::array<SocketAddress, kSendBatch> peers;
+  std::array<mmsghdr, kSendBatch> messages{};
+  std::size_t count = std::min(datagrams.size(), kSendBatch);
+  for (std::size_t i = 0; i < count; ++i) {
+    peers[i] = SocketAddress(datagrams[i].peer);
+    msghdr& header = messages[i].msg_hdr;
+    header.msg_name = peers[i].get();
+    header.msg_namelen = peers[i].size();
+    header.msg_iov = const_cast<iovec*>(datagrams[i].data.data());
+    header.msg_iovlen = datagrams[i].data.size();
+  }
+  return ::sendmmsg(source_.fd(), messages.data(), static_cast<unsigned>(count), MSG_NOSIGNAL);
+}
+
+IoResult PosixDatagram::send_batch(std::span<const OutDatagram> datagrams) {
+  std::size_t sent = 0;
+  int retries = kErrorRetries;
+  while (sent < datagrams.size()) {
+    int n = send_some(datagrams.subspan(sent));
+    if (n > 0) {
+      sent += static_cast<std::size_t>(n);
+      retries = kErrorRetries;
+      continue;
+    }
+    int error = errno;
+    // The error may be an ICMP error for an earlier datagram; this failure has cleared it, and its
+    // details stay in the error queue.
+    if (!is_shortage(error) && retries-- > 0) continue;
+    if (sent > 0) break;
+    return {.error = error};
+  }
+  return {.bytes = sent};
+}
+
+std::span<const InDatagram> PosixDatagram::receive_batch() {
+  for (int i = 0; i <= kErrorRetries; ++i) {
+    int n = batch_.receive(source_.fd());
+    if (n > 0) return batch_.datagrams(n);
+    if (n == 0 || errno == EAGAIN) break;
+  }
+  return {};
+}
+
+std::optional<SocketError> PosixDatagram::take_queued_error() {
+  SocketError error;
+  error.payload.resize(kQuoteSize);
+  sockaddr_storage destination{};
+  alignas(cmsghdr) std::array<std::uint8_t, 512> control;
+  iovec piece{error.payload.data(), error.payload.size()};
+  msghdr header{};
+  header.msg_name = &destination;
+  header.msg_namelen = sizeof destination;
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = control.data();
+  header.msg_controllen = control.size();
+  ssize_t n = ::recvmsg(source_.fd(), &header, MSG_ERRQUEUE | MSG_DONTWAIT);
+  if (n < 0) return std::nullopt;
+  error.payload.resize(static_cast<std::size_t>(n));
+  if (auto to = to_endpoint(reinterpret_cast<sockaddr*>(&destination))) error.destination = *to;
+  read_extended_error(header, error);
+  return error;
+}
+
+void PosixDatagram::set_ttl(std::uint8_t ttl) {
+  if (ttl_ == ttl || ttl == 0) return;
+  bool done = family_ == Family::v4
+                  ? set_option(source_.fd(), IPPROTO_IP, IP_TTL, ttl)
+                  : set_option(source_.fd(), IPPROTO_IPV6, IPV6_UNICAST_HOPS, ttl);
+  if (done) ttl_ = ttl;
+}
+
+std::optional<Endpoint> PosixDatagram::local() const {
+  return local_endpoint(source_.fd());
+}
+
+}  // namespace sluice

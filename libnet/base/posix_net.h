@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/host_net.h"
+#include "base/posix_datagram.h"
+#include "base/posix_poller.h"
+
+namespace sluice {
+
+/// The kernel's sockets, readiness of all of them through one descriptor of the Loop. Must outlive
+/// its sockets and end before the Loop.
+class PosixNet final : public HostNet {
+ public:
+  /// exhausted: out of descriptors or memory.
+  static Result<std::unique_ptr<PosixNet>> create(Loop& loop);
+  explicit PosixNet(Loop& loop) : poller_(loop) {}
+
+  Result<std::unique_ptr<StreamSocket>> dial_tcp(const Endpoint& to) override;
+  Result<std::unique_ptr<StreamSocket>> dial_unix(const std::string& path) override;
+  Result<std::unique_ptr<ListenSocket>> listen_tcp(const Endpoint& at) override;
+  Result<std::unique_ptr<ListenSocket>> listen_unix(const std::string& path) override;
+  Result<std::unique_ptr<DatagramSocket>> open_udp(const Endpoint& at) override;
+  Result<std::unique_ptr<DatagramSocket>> open_ping(Family family) override;
+
+ private:
+  PosixPoller poller_;
+  DatagramBatch batch_;
+};
+
+}  // namespace sluice

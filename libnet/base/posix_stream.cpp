@@ -1,0 +1,170 @@
+#include "base/posix_stream.h"
+
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/posix_address.h"
+#include "base/posix_unix.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr std::uint32_t kStreamEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+
+std::size_t total_size(std::span<const iovec> pieces) {
+  std::size_t size = 0;
+  for (const iovec& piece : pieces) size += piece.iov_len;
+  return size;
+}
+
+msghdr message_of(std::span<const iovec> pieces) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  return message;
+}
+
+std::span<const iovec> at_most_iov_max(std::span<const iovec> pieces) {
+  return pieces.first(std::min<std::size_t>(pieces.size(), IOV_MAX));
+}
+
+/// Failing to set these costs speed or lateness, never correctness, so failure is no error.
+void tune_tcp(int fd) {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds);
+}
+
+Result<std::unique_ptr<StreamSocket>> started(std::unique_ptr<PosixStream> stream,
+                                              const Status& status) {
+  if (!status) return status;
+  return std::unique_ptr<StreamSocket>(std::move(stream));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StreamSocket>> PosixStream::dial_tcp(PosixPoller& poller,
+                                                            const Endpoint& to) {
+  UniqueFd fd(::socket(address_family(to.address.family()),
+                       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  if (!fd) return Status::from_errno(errno, "open a TCP socket for " + to.to_string());
+  tune_tcp(fd.get());
+  auto stream = std::make_unique<PosixStream>(poller, std::move(fd), StreamKind::tcp);
+  SocketAddress address(to);
+  stream->connect(address.get(), address.size());
+  // Watched only now: before connect() epoll would report a hang-up. After a connect() that failed
+  // at once it does too, and that is the readiness with which the owner learns of the failure.
+  Status status = stream->source_.start(kStreamEvents);
+  return started(std::move(stream), status);
+}
+
+Result<std::unique_ptr<StreamSocket>> PosixStream::dial_unix(PosixPoller& poller,
+                                                             const std::string& path) {
+  auto address = unix_address(path);
+  if (!address) return address.status();
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return Status::from_errno(errno, "open a Unix socket for " + path);
+  auto stream = std::make_unique<PosixStream>(poller, std::move(fd), StreamKind::unix_domain);
+  stream->connect(reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
+  // A Unix socket whose listener's backlog is full never becomes ready: that counts as refused.
+  if (stream->dial_error_ == EAGAIN) stream->dial_error_ = ECONNREFUSED;
+  Status status = stream->source_.start(kStreamEvents);
+  return started(std::move(stream), status);
+}
+
+Result<std::unique_ptr<StreamSocket>> PosixStream::adopt(PosixPoller& poller, UniqueFd fd,
+                                                         StreamKind kind) {
+  if (kind == StreamKind::tcp) tune_tcp(fd.get());
+  auto stream = std::make_unique<PosixStream>(poller, std::move(fd), kind);
+  Status status = stream->source_.start(kStreamEvents);
+  return started(std::move(stream), status);
+}
+
+void PosixStream::connect(const sockaddr* address, unsigned size) {
+  dialled_ = true;
+  if (::connect(source_.fd(), address, size) != 0 && errno != EINPROGRESS) dial_error_ = errno;
+}
+
+int PosixStream::connect_result() {
+  if (dial_error_ != 0 || !dialled_) return dial_error_;
+  dial_error_ = take_error();
+  if (dial_error_ == 0 && kind_ == StreamKind::tcp) {
+    auto from = local(), to = peer();
+    // Where the kernel picks as source the very port that is dialled, TCP connects to itself.
+    if (!to) {
+      dial_error_ = ENOTCONN;
+    } else if (from == to) {
+      dial_error_ = ECONNREFUSED;
+    }
+  }
+  dialled_ = dial_error_ != 0;
+  return dial_error_;
+}
+
+IoResult PosixStream::send(std::span<const iovec> data) {
+  auto pieces = at_most_iov_max(data);
+  msghdr message = message_of(pieces);
+  ssize_t n;
+  do {
+    n = ::sendmsg(source_.fd(), &message, MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return {.error = errno};
+  auto bytes = static_cast<std::size_t>(n);
+  return {.bytes = bytes, .drained = bytes < total_size(pieces)};
+}
+
+IoResult PosixStream::receive(std::span<const iovec> buffers) {
+  auto pieces = at_most_iov_max(buffers);
+  std::size_t room = total_size(pieces);
+  // The kernel would answer 0, which means the end of the stream.
+  if (room == 0) return {.error = EAGAIN};
+  msghdr message = message_of(pieces);
+  ssize_t n;
+  do {
+    n = ::recvmsg(source_.fd(), &message, 0);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return {.error = errno};
+  auto bytes = static_cast<std::size_t>(n);
+  // An end that comes after the last readiness makes a new one; an end that came with it does not.
+  return {.bytes = bytes, .drained = bytes > 0 && bytes < room && !source_.end_seen()};
+}
+
+void PosixStream::shutdown_send() {
+  ::shutdown(source_.fd(), SHUT_WR);
+}
+
+void PosixStream::reset_on_close() {
+  linger abort{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(source_.fd(), SOL_SOCKET, SO_LINGER, &abort, sizeof abort);
+}
+
+std::size_t PosixStream::pending_bytes() {
+  int size = 0;
+  return ::ioctl(source_.fd(), FIONREAD, &size) == 0 && size > 0 ? static_cast<std::size_t>(size)
+                                                                 : 0;
+}
+
+int PosixStream::take_error() {
+  int error = 0;
+  socklen_t size = sizeof error;
+  if (::getsockopt(source_.fd(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
+  return error;
+}
+
+std::optional<Endpoint> PosixStream::local() const {
+  return local_endpoint(source_.fd());
+}
+
+std::optional<Endpoint> PosixStream::peer() const {
+  return peer_endpoint(source_.fd());
+}
+
+}  // namespace sluice
