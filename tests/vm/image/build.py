@@ -63,7 +63,7 @@ def locked(cache):
 
 
 def kernel_package():
-    """The package that the metapackage stands for today, such as linux-image-6.1.0-1-cloud-amd64."""
+    """The package that the metapackage stands for today: its name has the kernel version."""
     for line in run("apt-cache", "depends", KERNEL_METAPACKAGE).splitlines():
         kind, _, name = line.strip().partition(": ")
         if kind == "Depends" and name.startswith("linux-image-"):
@@ -72,7 +72,7 @@ def kernel_package():
 
 
 def unpacked(cache, directory, package_name):
-    """The unpacked content of a Debian package; `package_name` is asked only if it is not cached."""
+    """The unpacked content of a Debian package; `package_name` is asked only when not cached."""
     target = cache / directory
     if target.exists():
         return target
