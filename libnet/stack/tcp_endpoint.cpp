@@ -1,0 +1,362 @@
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "stack/lwip_headers.h"
+#include "stack/tcp_callbacks.h"
+#include "stack/tcp_engine.h"
+#include "stack/tcp_shared.h"
+
+namespace sluice::stack {
+
+namespace {
+
+/// Guest data as lwIP sees it: a reference into the attachment's buffer.
+struct GuestPbuf {
+  pbuf_custom custom;
+  BufferRef buffer;
+};
+
+void free_guest_pbuf(pbuf* p) { delete reinterpret_cast<GuestPbuf*>(p); }
+
+pbuf* make_guest_pbuf(const iovec& piece, const BufferRef& buffer) {
+  auto* owned = new (std::nothrow) GuestPbuf{{}, buffer};  // NOLINT: lwIP frees it
+  if (!owned) return nullptr;
+  owned->custom.custom_free_function = free_guest_pbuf;
+  auto size = static_cast<u16_t>(piece.iov_len);
+  return pbuf_alloced_custom(PBUF_RAW, size, PBUF_REF, &owned->custom, piece.iov_base, size);
+}
+
+/// Queued pbufs of one connection beyond which it takes no more data: bounds what a guest with a
+/// window of a few bytes costs (a pbuf and a segment are about 120 bytes).
+constexpr u16_t kMaxQueuedPbufs = 2048;
+/// lwIP makes no segment larger than half of the largest window that it saw. A guest that only ever
+/// shows a tiny window gets segments of this size through the persist timer.
+constexpr tcpwnd_size_t kLeastWindowSeen = 1024;
+/// Pieces smaller than this are copied out of the attachment's buffers when they have to wait.
+constexpr std::size_t kCopyWhenWaiting = 4096;
+/// Slow ticks (500 ms) that a connection which both sides closed waits for the guest's answer.
+constexpr std::uint16_t kLingerTicks = 120;
+/// Retransmissions that a silent guest may cost: a paused VM must find its connections again, so
+/// lwIP's limit (12) is never reached while nothing at all comes from it.
+constexpr u8_t kSilentRetransmissions = 6;
+
+}  // namespace
+
+err_t TcpEngine::Callbacks::connected(void* argument, tcp_pcb*, err_t) {
+  static_cast<TcpEndpoint*>(argument)->on_established();
+  return ERR_OK;
+}
+
+err_t TcpEngine::Callbacks::received(void* argument, tcp_pcb* pcb, pbuf* chain, err_t) {
+  auto* endpoint = static_cast<TcpEndpoint*>(argument);
+  endpoint->on_received(chain);
+  // One ACK for a batch, sent by finish_batch().
+  if (pcb->flags & TF_ACK_NOW) {
+    tcp_clear_flags(pcb, TF_ACK_NOW);
+    tcp_set_flags(pcb, TF_ACK_DELAY);
+  }
+  return ERR_OK;
+}
+
+err_t TcpEngine::Callbacks::sent(void* argument, tcp_pcb*, u16_t bytes) {
+  static_cast<TcpEndpoint*>(argument)->acknowledge(bytes);
+  return ERR_OK;
+}
+
+void TcpEngine::Callbacks::gone(void* argument, err_t error) {
+  if (!argument) return;
+  auto* endpoint = static_cast<TcpEndpoint*>(argument);
+  if (error == ERR_CLSD) {
+    endpoint->on_gone(CloseReason::finished);
+  } else if (error == ERR_RST) {
+    endpoint->on_gone(CloseReason::reset);
+  } else {
+    endpoint->on_gone(endpoint->aborting_ ? CloseReason::aborted : CloseReason::timed_out);
+  }
+}
+
+TcpEndpoint::TcpEndpoint(TcpEngine& engine, EndpointOwner& owner)
+    : engine_(engine), owner_(&owner), shared_(new Shared) {  // NOLINT: frees itself
+  ++engine_.endpoints_;
+}
+
+TcpEndpoint::~TcpEndpoint() {
+  owner_ = nullptr;
+  if (pcb_) abort();
+  engine_.forget(*this);
+  for (std::size_t i = rx_head_; i < rx_.size(); ++i) pbuf_free(rx_[i]);
+  unreserve(reserved_);
+  --engine_.endpoints_;
+  shared_->orphan();
+}
+
+void TcpEndpoint::adopt_pcb() {
+  tcp_arg(pcb_, this);
+  tcp_recv(pcb_, TcpEngine::Callbacks::received);
+  tcp_sent(pcb_, TcpEngine::Callbacks::sent);
+  tcp_err(pcb_, TcpEngine::Callbacks::gone);
+  tcp_nagle_disable(pcb_);
+  // lwIP gave the PCB its whole window. The SYN that went out could say 65535 at most.
+  pcb_->rcv_wnd = pcb_->rcv_ann_wnd = static_cast<tcpwnd_size_t>(window_);
+  pcb_->rcv_ann_right_edge = pcb_->rcv_nxt + static_cast<u32_t>(window_);
+}
+
+void TcpEndpoint::on_established() {
+  established_ = true;
+  guest_mss_ = pcb_ ? pcb_->mss : 0;
+  mark_changed();
+}
+
+void TcpEndpoint::on_gone(CloseReason reason) {
+  pcb_ = nullptr;
+  closed_ = reason;
+  shared_->acknowledge_all();
+  mark_changed();
+}
+
+void TcpEndpoint::on_received(pbuf* chain) {
+  quiet_ticks_ = 0;
+  if (chain) {
+    rx_.push_back(chain);
+    received_ += chain->tot_len;
+  } else {
+    fin_received_ = true;
+  }
+  mark_changed();
+}
+
+void TcpEndpoint::acknowledge(std::size_t bytes) {
+  quiet_ticks_ = 0;
+  shared_->acknowledged += bytes;
+  shared_->trim();
+  mark_changed();
+}
+
+void TcpEndpoint::input(const InSegment& segment) {
+  if (!pcb_) return;
+  Bytes header = segment.header;
+  std::uint8_t flags = header[13];
+  iovec head{header.data(), header.size()};
+  BufferRef head_buffer = segment.buffers.empty() ? BufferRef() : segment.buffers[0];
+  if ((flags & TCP_SYN) == 0) {
+    header[12] = 5 << 4;
+    head.iov_len = TCP_HLEN;
+  }
+  pbuf* packet;
+  std::size_t first = 0;
+  const bool adjoining = !segment.payload.empty() && head.iov_len == header.size() &&
+                         segment.payload[0].iov_base == header.data() + header.size();
+  if (adjoining) {
+    head.iov_len += segment.payload[0].iov_len;
+    packet = make_guest_pbuf(head, head_buffer);
+    first = 1;
+  } else {
+    packet = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(head.iov_len), PBUF_RAM);
+    if (packet) std::memcpy(packet->payload, head.iov_base, head.iov_len);
+  }
+  for (std::size_t i = first; packet && i < segment.payload.size(); ++i) {
+    pbuf* piece = make_guest_pbuf(segment.payload[i], segment.buffers[i]);
+    if (!piece) {
+      pbuf_free(packet);
+      packet = nullptr;
+      break;
+    }
+    pbuf_cat(packet, piece);
+  }
+  // Without memory the segment is as if lost; the guest sends it again.
+  if (packet) engine_.input(*this, packet);
+  if (pcb_ && established_ && guest_mss_ == 0) guest_mss_ = pcb_->mss;
+  if (pcb_ && established_ && pcb_->snd_lbb == pcb_->lastack && pcb_->mss == guest_mss_) {
+    // Before the first write: segments as large as a multiple of the guest's, cut at the edge, and a
+    // congestion window that never binds on a link without loss.
+    std::uint32_t unit = std::max<std::uint32_t>(guest_mss_, 216);
+    pcb_->mss = static_cast<u16_t>(std::max<std::uint32_t>(65400 / unit, 1) * unit);
+    pcb_->cwnd = TCP_SND_BUF;
+  }
+}
+
+void TcpEndpoint::finish_batch() {
+  if (!pcb_) return;
+  if (pcb_->flags & TF_ACK_DELAY) tcp_ack_now(pcb_);
+  output();
+  engine_.after_call(*this);
+}
+
+void TcpEndpoint::output() {
+  if (pcb_->state == TIME_WAIT) {
+    if (pcb_->flags & TF_ACK_NOW) tcp_output(pcb_);
+    return;
+  }
+  tcp_output(pcb_);
+  // lwIP sends no part of a segment that exceeds the window, and with nothing in flight would wait
+  // for its persist timer (1.5 s).
+  tcp_seg* next = pcb_->unsent;
+  if (next && !pcb_->unacked && !is_blocked_ && pcb_->snd_wnd > 0 && next->len > pcb_->snd_wnd &&
+      tcp_split_unsent_seg(pcb_, static_cast<u16_t>(std::min<tcpwnd_size_t>(pcb_->snd_wnd, 65535))) ==
+          ERR_OK) {
+    tcp_output(pcb_);
+  }
+}
+
+std::size_t TcpEndpoint::peek(std::span<iovec> out) const {
+  std::size_t count = 0;
+  for (std::size_t i = rx_head_; i < rx_.size(); ++i) {
+    for (pbuf* p = rx_[i]; p != nullptr; p = p->next) {
+      if (p->len == 0) continue;
+      if (count == out.size()) return count;
+      out[count++] = {p->payload, p->len};
+    }
+  }
+  return count;
+}
+
+void TcpEndpoint::consume(std::size_t bytes) {
+  std::size_t left = std::min(bytes, received_);
+  std::size_t taken = left;
+  received_ -= left;
+  while (left > 0) {
+    pbuf* chain = rx_[rx_head_];
+    if (chain->tot_len > left) {
+      rx_[rx_head_] = pbuf_free_header(chain, static_cast<u16_t>(left));
+      break;
+    }
+    left -= chain->tot_len;
+    pbuf_free(chain);
+    ++rx_head_;
+  }
+  if (rx_head_ == rx_.size()) {
+    // Idle connections keep no memory for a queue.
+    if (rx_.capacity() > 64) std::vector<pbuf*>().swap(rx_);
+    rx_.clear();
+    rx_head_ = 0;
+  }
+  open_window(taken);
+}
+
+void TcpEndpoint::open_window(std::size_t bytes) {
+  if (!pcb_ || fin_received_) return;
+  since_growth_ += bytes;
+  if (since_growth_ >= window_ && window_ < TCP_WND &&
+      engine_.memory_used_ + window_ <= engine_.config_.memory_budget) {
+    std::size_t growth = std::min(window_, static_cast<std::size_t>(TCP_WND) - window_);
+    reserve(growth);
+    window_ += growth;
+    bytes += growth;
+    since_growth_ = 0;
+  }
+  pcb_->rcv_wnd = static_cast<tcpwnd_size_t>(
+      std::min<std::size_t>(pcb_->rcv_wnd + bytes, static_cast<std::size_t>(TCP_WND)));
+  // RFC 9293 3.8.6.2.2: no update for less than a segment or half of the window. lwIP's own rule
+  // counts in its (large) segments, which would keep a small window shut.
+  std::uint32_t edge = pcb_->rcv_nxt + pcb_->rcv_wnd;
+  std::uint32_t gain = edge - pcb_->rcv_ann_right_edge;
+  std::uint32_t step = static_cast<std::uint32_t>(std::min<std::size_t>(window_ / 2, 256 << 10));
+  if (TCP_SEQ_GT(edge, pcb_->rcv_ann_right_edge) &&
+      (gain >= step || (pcb_->rcv_ann_wnd < 2 * guest_mss_ && gain >= guest_mss_))) {
+    pcb_->rcv_ann_wnd = pcb_->rcv_wnd;
+    tcp_ack_now(pcb_);
+  }
+}
+
+void TcpEndpoint::compact_received() {
+  for (std::size_t i = rx_head_; i < rx_.size(); ++i) {
+    pbuf* chain = rx_[i];
+    if (pbuf_match_allocsrc(chain, PBUF_RAM) && chain->next == nullptr) continue;
+    if (chain->tot_len / pbuf_clen(chain) >= kCopyWhenWaiting) continue;
+    if (pbuf* copy = pbuf_clone(PBUF_RAW, PBUF_RAM, chain)) {
+      pbuf_free(chain);
+      rx_[i] = copy;
+    }
+  }
+}
+
+std::size_t TcpEndpoint::send_space() const {
+  if (!pcb_ || !established_ || send_shut_ || is_blocked_) return 0;
+  if (pcb_->snd_queuelen >= kMaxQueuedPbufs) return 0;
+  // What a hostile guest acknowledged early still lies in the port.
+  if (shared_->pieces() > kMaxQueuedPbufs) return 0;
+  return pcb_->snd_buf;
+}
+
+std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
+  std::size_t written = 0;
+  pcb_->snd_wnd_max = std::max(pcb_->snd_wnd_max, kLeastWindowSeen);
+  while (written < data.size()) {
+    // tcp_write takes 16-bit lengths.
+    auto step = static_cast<u16_t>(std::min<std::size_t>(data.size() - written, 65535));
+    u8_t flags = buffer ? 0 : TCP_WRITE_FLAG_COPY;
+    if (tcp_write(pcb_, data.data() + written, step, flags) != ERR_OK) break;
+    shared_->push(buffer, step);
+    written += step;
+  }
+  return written;
+}
+
+bool TcpEndpoint::all_acknowledged() const {
+  return !pcb_ || (pcb_->unsent == nullptr && pcb_->unacked == nullptr);
+}
+
+void TcpEndpoint::shutdown_send() {
+  if (send_shut_) return;
+  send_shut_ = true;
+  if (pcb_) engine_.shutdown(*this);
+}
+
+void TcpEndpoint::abort() {
+  if (!pcb_) return;
+  aborting_ = true;
+  engine_.abort(*this);
+  // In TIME_WAIT lwIP frees it without a callback.
+  if (pcb_) on_gone(CloseReason::aborted);
+}
+
+void TcpEndpoint::discard_time_wait() {
+  if (pcb_ && in_time_wait_) abort();
+}
+
+bool TcpEndpoint::needs_timer() const {
+  if (!pcb_) return false;
+  if (pcb_->unsent || pcb_->unacked || pcb_->ooseq || pcb_->persist_backoff > 0) return true;
+  if (pcb_->flags & (TF_ACK_DELAY | TF_ACK_NOW | TF_CLOSEPEND | TF_NAGLEMEMERR)) return true;
+  // Waiting for a guest that may take as long as it likes needs no timer.
+  return pcb_->state != ESTABLISHED && pcb_->state != CLOSE_WAIT && pcb_->state != FIN_WAIT_2;
+}
+
+void TcpEndpoint::before_tick(bool guest_silent) {
+  retransmissions_ = pcb_->nrtx;
+  if (guest_silent) {
+    pcb_->nrtx = std::min(pcb_->nrtx, kSilentRetransmissions);
+    pcb_->persist_probe = std::min(pcb_->persist_probe, kSilentRetransmissions);
+  }
+  // lwIP drops a connection in LAST_ACK after 2 MSL, delivered or not. The limit is ours: as long as
+  // the guest acknowledges something, it has time.
+  if (pcb_->state == LAST_ACK || pcb_->state == FIN_WAIT_1 || pcb_->state == CLOSING) {
+    if (guest_silent || ++quiet_ticks_ < kLingerTicks) pcb_->tmr = tcp_ticks;
+  }
+}
+
+void TcpEndpoint::after_tick() {
+  if (!pcb_) return;
+  if (!active_ && !time_wait_) {
+    // The end of TIME_WAIT has no callback.
+    on_gone(CloseReason::finished);
+    return;
+  }
+  if (pcb_->nrtx > retransmissions_) {
+    engine_.counters_.retransmissions += pcb_->nrtx - retransmissions_;
+  }
+  if (established_ && pcb_->cwnd < TCP_SND_BUF) pcb_->cwnd = TCP_SND_BUF;
+}
+
+void TcpEndpoint::reserve(std::size_t bytes) {
+  reserved_ += bytes;
+  engine_.memory_used_ += bytes;
+}
+
+void TcpEndpoint::unreserve(std::size_t bytes) {
+  reserved_ -= bytes;
+  engine_.memory_used_ -= bytes;
+}
+
+}  // namespace sluice::stack
