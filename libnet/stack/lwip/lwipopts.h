@@ -1,7 +1,7 @@
 #pragma once
 
-// lwIP as a TCP engine and nothing else: we parse and emit Ethernet and IP, keep the flow table, and
-// call tcp_input(). What is not named here has lwIP's default (lwip/opt.h).
+// lwIP as a TCP engine and nothing else: we parse and emit Ethernet and IP, keep the flow table,
+// and call tcp_input(). What is not named here has lwIP's default (lwip/opt.h).
 
 // One thread, no operating system layer, timers driven by the adapter.
 #define NO_SYS 1
@@ -51,7 +51,8 @@
 #define MEM_LIBC_MALLOC 1
 #define MEMP_MEM_MALLOC 1
 #define LWIP_SUPPORT_CUSTOM_PBUF 1
-#define PBUF_POOL_BUFSIZE 2048  // nobody allocates one; the default follows TCP_MSS and overflows u16
+#define PBUF_POOL_BUFSIZE \
+  2048  // nobody allocates one; the default follows TCP_MSS and overflows u16
 
 // Segments as large as a pbuf can describe (64 KiB less the TCP header), which lwIP's sanity checks
 // (written for 16-bit send buffers) would refuse. The adapter lowers a connection's MSS to the
@@ -106,8 +107,8 @@
 #define LWIP_HOOK_FILENAME "hooks.h"
 #define LWIP_HOOK_TCP_ISN sluice_tcp_isn
 
-// Statistics: TCP's, with the retransmissions in lwip_stats.mib2.tcpretranssegs. Nobody reads when an
-// interface last changed, the one thing that would need sys_now().
+// Statistics: TCP's, with the retransmissions in lwip_stats.mib2.tcpretranssegs. Nobody reads when
+// an interface last changed, the one thing that would need sys_now().
 #define LWIP_STATS 1
 #define LWIP_STATS_LARGE 1
 #define LWIP_STATS_DISPLAY 0

@@ -6,8 +6,8 @@
 extern "C" {
 #endif
 
-/// Called when an lwIP assertion fails: writes it to standard error and aborts. lwIP's lists are then
-/// in a state that nobody can reason about, so the process (one VM's network) must not go on.
+/// Called when an lwIP assertion fails: writes it to standard error and aborts. lwIP's lists are
+/// then in a state that nobody can reason about, so the process (one VM's network) must not go on.
 __attribute__((noreturn, cold)) void sluice_lwip_assert_failed(const char* message,
                                                                const char* file, int line);
 
