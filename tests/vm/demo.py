@@ -68,7 +68,7 @@ def boot(lab):
     start = time.monotonic()
     hostd = lab.hostd(*arguments)
     show(f"ready after {(time.monotonic() - start) * 1000:.0f} ms")
-    shell("host#", "qemu-system-x86_64 -kernel vmlinuz -initrd initramfs -device virtio-net-pci ...")
+    shell("host#", "qemu-system-x86_64 -kernel vmlinuz -initrd initramfs ...")
     print(f"          -netdev {qemu.stream_nic(socket)}")
     vm = lab.vm(qemu.stream_nic(socket))
     vm.wait_online()
