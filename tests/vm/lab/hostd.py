@@ -55,7 +55,7 @@ class Hostd:
 
     def refusal_of(self, what, since=0):
         """The log line that tells why `what` (an address or a name) was refused."""
-        return self.process.wait_for_log_line(["den", what], start=since)
+        return self.process.wait_for_log_line(["denied", what], start=since)
 
     def close(self):
         return self.process.stop()
