@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "wire/dns_name.h"
+
 namespace sluice::wire {
 namespace {
 
@@ -53,18 +55,6 @@ std::optional<std::string> read_name(ConstBytes value, std::size_t& position) {
     at += 1u + length;
   }
   return std::nullopt;
-}
-
-void append_name(std::vector<std::uint8_t>& out, const DomainName& name) {
-  const std::string& text = name.text();
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t end = std::min(text.find('.', at), text.size());
-    out.push_back(static_cast<std::uint8_t>(end - at));
-    out.insert(out.end(), text.begin() + static_cast<std::ptrdiff_t>(at),
-               text.begin() + static_cast<std::ptrdiff_t>(end));
-    at = end + 1;
-  }
-  out.push_back(0);
 }
 
 }  // namespace
@@ -268,7 +258,8 @@ bool DhcpBuilder::add_search_list(const std::vector<DomainName>& names) {
   std::vector<std::uint8_t> value;
   std::size_t fitting = 0;
   for (const DomainName& name : names) {
-    append_name(value, name);
+    DnsName encoded(name);
+    value.insert(value.end(), encoded.wire().begin(), encoded.wire().end());
     std::size_t pieces = (value.size() + 254) / 255;
     if (message_.size() + 2 * pieces + value.size() + 1 > max_size_) break;
     fitting = value.size();
