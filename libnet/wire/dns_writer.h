@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -28,7 +29,8 @@ class DnsWriter {
   /// The OPT record of RFC 6891, always the last.
   bool edns(const DnsEdns& edns, std::optional<ExtendedError> error);
 
-  std::size_t size() const { return out_.size(); }
+  /// Gives room that was held back, for what must come last. At most 65535.
+  void raise_limit(std::size_t limit_bytes) { limit_ = std::min(limit_bytes, kDnsMaxMessageBytes); }
   std::vector<std::uint8_t> finish() && { return std::move(out_); }
 
  private:

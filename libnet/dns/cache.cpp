@@ -1,0 +1,73 @@
+#include "dns/cache.h"
+
+namespace sluice::dns {
+
+namespace {
+
+/// List node, hash node, bucket and control block of one entry, about.
+constexpr std::size_t kEntryOverheadBytes = 160;
+
+std::size_t record_bytes(const Record& record) {
+  return sizeof record + record.owner.wire().size() + record.rdata.size();
+}
+
+std::size_t answer_bytes(const Answer& answer) {
+  std::size_t bytes = sizeof answer;
+  for (const auto& record : answer.records) bytes += record_bytes(record);
+  if (answer.soa) bytes += record_bytes(*answer.soa);
+  for (const auto& name : answer.names) bytes += sizeof name + name.text().size();
+  return bytes;
+}
+
+}  // namespace
+
+QuestionKey::QuestionKey(const wire::DnsName& name, wire::DnsType type)
+    : bytes_(name.lowered().wire()) {
+  auto value = static_cast<std::uint16_t>(type);
+  bytes_.push_back(static_cast<char>(value >> 8));
+  bytes_.push_back(static_cast<char>(value & 0xff));
+}
+
+std::size_t QuestionHash::operator()(const QuestionKey& question) const {
+  const auto& bytes = question.bytes();
+  return siphash(key, {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+}
+
+std::optional<Cache::Hit> Cache::find(const QuestionKey& question, TimePoint now) {
+  auto found = by_question_.find(question);
+  if (found == by_question_.end()) return std::nullopt;
+  auto entry = found->second;
+  auto age = now - entry->stored;
+  if (age >= entry->answer->lifetime) {
+    erase(entry);
+    return std::nullopt;
+  }
+  by_use_.splice(by_use_.begin(), by_use_, entry);
+  return Hit{entry->answer, std::chrono::duration_cast<std::chrono::seconds>(age)};
+}
+
+void Cache::insert(const QuestionKey& question, std::shared_ptr<const Answer> answer,
+                   TimePoint now) {
+  if (auto old = by_question_.find(question); old != by_question_.end()) erase(old->second);
+  // The question is in the list and in the table.
+  std::size_t bytes = answer_bytes(*answer) + 2 * question.bytes().size() + kEntryOverheadBytes;
+  if (answer->lifetime.count() <= 0 || bytes > limit_bytes_) return;
+  while (bytes_ + bytes > limit_bytes_) erase(std::prev(by_use_.end()));
+  by_use_.push_front({question, std::move(answer), now, bytes});
+  by_question_.emplace(question, by_use_.begin());
+  bytes_ += bytes;
+}
+
+void Cache::clear() {
+  by_question_.clear();
+  by_use_.clear();
+  bytes_ = 0;
+}
+
+void Cache::erase(Order::iterator entry) {
+  bytes_ -= entry->bytes;
+  by_question_.erase(entry->question);
+  by_use_.erase(entry);
+}
+
+}  // namespace sluice::dns

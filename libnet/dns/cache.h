@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/hash.h"
+#include "base/loop.h"
+#include "dns/answer.h"
+
+namespace sluice::dns {
+
+/// A question without its case: equal for equal questions.
+class QuestionKey {
+ public:
+  QuestionKey(const wire::DnsName& name, wire::DnsType type);
+  const std::string& bytes() const { return bytes_; }
+  friend bool operator==(const QuestionKey&, const QuestionKey&) = default;
+
+ private:
+  std::string bytes_;
+};
+
+/// Hashes with a secret, because the guest chooses the names.
+struct QuestionHash {
+  HashKey key = HashKey::random();
+  std::size_t operator()(const QuestionKey& question) const;
+};
+
+/// Answers by question, positive and negative (RFC 2308), bounded in bytes: the least recently used
+/// goes first. Time is the caller's.
+class Cache {
+ public:
+  explicit Cache(std::size_t limit_bytes) : limit_bytes_(limit_bytes) {}
+
+  struct Hit {
+    std::shared_ptr<const Answer> answer;
+    std::chrono::seconds age;
+  };
+  /// Nothing where there is no answer or its lifetime is over.
+  std::optional<Hit> find(const QuestionKey& question, TimePoint now);
+  /// Replaces what was there. An answer without a lifetime, or larger than the whole cache, is not
+  /// kept.
+  void insert(const QuestionKey& question, std::shared_ptr<const Answer> answer, TimePoint now);
+  void clear();
+
+  /// An estimate that counts the memory of records, names and tables.
+  std::size_t bytes() const { return bytes_; }
+  std::size_t entries() const { return by_use_.size(); }
+
+ private:
+  struct Entry {
+    QuestionKey question;
+    std::shared_ptr<const Answer> answer;
+    TimePoint stored;
+    std::size_t bytes;
+  };
+  using Order = std::list<Entry>;
+  void erase(Order::iterator entry);
+
+  std::size_t limit_bytes_;
+  std::size_t bytes_ = 0;
+  Order by_use_;  ///< The most recently used first.
+  std::unordered_map<QuestionKey, Order::iterator, QuestionHash> by_question_;
+};
+
+}  // namespace sluice::dns

@@ -1,0 +1,192 @@
+#include "dns/exchange.h"
+
+#include "wire/dns_writer.h"
+
+namespace sluice::dns {
+
+using wire::DnsEdns;
+using wire::DnsHeader;
+using wire::DnsMessage;
+using wire::DnsOpcode;
+using wire::DnsSection;
+using wire::DnsWriter;
+
+namespace {
+
+constexpr std::size_t kLengthPrefixBytes = 2;
+/// A resolver sends one answer. So many others are an attack, and a TCP handshake ends it.
+constexpr int kForgedTolerated = 16;
+constexpr std::size_t kStreamReadBytes = 4096;
+
+std::vector<std::uint8_t> encode(std::uint16_t id, const wire::DnsQuestion& question) {
+  DnsHeader header;
+  header.id = id;
+  header.recursion_desired = true;
+  DnsWriter writer(header, wire::kDnsMinUdpBytes);
+  writer.question(question);
+  DnsEdns edns;
+  edns.udp_bytes = wire::kDnsEdnsUdpBytes;
+  writer.edns(edns, std::nullopt);
+  auto message = std::move(writer).finish();
+  std::vector<std::uint8_t> request(kLengthPrefixBytes);
+  store_be16(request.data(), static_cast<std::uint16_t>(message.size()));
+  request.insert(request.end(), message.begin(), message.end());
+  return request;
+}
+
+iovec to_iovec(ConstBytes bytes) {
+  // iovec has no const form; sending does not write.
+  return {const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+Exchange::Exchange(HostNet& host, Counters& counters, const Random& random,
+                   const Endpoint& upstream, const Question& question, Done done)
+    : host_(host),
+      counters_(counters),
+      upstream_(upstream),
+      question_{question.name.with_case(random()), question.type, wire::DnsClass::internet},
+      id_(static_cast<std::uint16_t>(random())),
+      done_(std::move(done)),
+      request_(encode(id_, question_)) {}
+
+bool Exchange::start() {
+  auto socket = host_.open_udp({IpAddress::any(upstream_.address.family()), Port(0)});
+  if (!socket) return false;
+  udp_ = std::move(socket).value();
+  udp_->set_handler(this);
+  ++counters_.upstream_queries;
+  return send_datagram();
+}
+
+bool Exchange::send_datagram() {
+  iovec data = to_iovec(ConstBytes(request_).subspan(kLengthPrefixBytes));
+  OutDatagram datagram{upstream_, {&data, 1}};
+  auto result = udp_->send_batch({&datagram, 1});
+  // A full send queue loses the datagram like any other way would; the owner asks again.
+  return result.ok() || result.would_block();
+}
+
+void Exchange::on_socket_ready(SocketReady ready) {
+  if (tcp_) {
+    drive_tcp();
+  } else if (ready.error && udp_->take_queued_error()) {
+    fail();
+  } else if (ready.readable) {
+    read_datagrams();
+  }
+}
+
+void Exchange::read_datagrams() {
+  for (;;) {
+    auto batch = udp_->receive_batch();
+    if (batch.empty()) return;
+    for (const auto& datagram : batch) {
+      if (datagram.peer != upstream_) {
+        ++counters_.upstream_forged;
+        ++forged_;
+        continue;
+      }
+      auto message = DnsMessage::parse(datagram.data);
+      if (!message || !matches(*message)) {
+        ++counters_.upstream_forged;
+        ++forged_;
+        continue;
+      }
+      bool case_kept = message->questions()[0].name == question_.name;
+      if (!case_kept || message->header().truncated) {
+        if (!start_tcp()) fail();
+        return;
+      }
+      take_answer(*message);
+      return;
+    }
+    if (forged_ > kForgedTolerated) {
+      if (!start_tcp()) fail();
+      return;
+    }
+  }
+}
+
+bool Exchange::start_tcp() {
+  auto socket = host_.dial_tcp(upstream_);
+  if (!socket) return false;
+  ++counters_.upstream_tcp;
+  udp_.reset();
+  tcp_ = std::move(socket).value();
+  tcp_->set_handler(this);
+  return true;
+}
+
+void Exchange::drive_tcp() {
+  if (!connected_) {
+    if (tcp_->connect_result() != 0) return fail();
+    connected_ = true;
+  }
+  if (!send_stream()) return fail();
+  read_stream();
+}
+
+bool Exchange::send_stream() {
+  while (sent_bytes_ < request_.size()) {
+    iovec data = to_iovec(ConstBytes(request_).subspan(sent_bytes_));
+    auto result = tcp_->send({&data, 1});
+    if (result.would_block()) return true;
+    if (!result.ok()) return false;
+    sent_bytes_ += result.bytes;
+  }
+  return true;
+}
+
+void Exchange::read_stream() {
+  for (;;) {
+    std::size_t filled = received_.size();
+    received_.resize(filled + kStreamReadBytes);
+    iovec buffer{&received_[filled], kStreamReadBytes};
+    auto result = tcp_->receive({&buffer, 1});
+    received_.resize(filled + (result.ok() ? result.bytes : 0));
+    if (result.would_block()) return;
+    if (!result.ok() || result.bytes == 0) return fail();
+    // At most one message of 64 KiB and one read are held.
+    if (received_.size() < kLengthPrefixBytes) continue;
+    std::size_t length = load_be16(received_.data());
+    if (received_.size() - kLengthPrefixBytes >= length) return take_stream_message();
+  }
+}
+
+void Exchange::take_stream_message() {
+  auto whole = ConstBytes(received_);
+  auto message = DnsMessage::parse(whole.subspan(kLengthPrefixBytes, load_be16(received_.data())));
+  if (!message || !matches(*message)) return finish(Outcome::refused, std::nullopt);
+  take_answer(*message);
+}
+
+bool Exchange::matches(const DnsMessage& message) const {
+  const auto& header = message.header();
+  if (!header.response || header.id != id_ || header.opcode != DnsOpcode::query) return false;
+  if (message.questions().size() != 1) return false;
+  const auto& question = message.questions()[0];
+  return question.type == question_.type && question.klass == question_.klass &&
+         question.name.same_as(question_.name);
+}
+
+void Exchange::take_answer(const DnsMessage& message) {
+  auto answer = keep_chain(message, question_.name.lowered(), question_.type);
+  auto outcome = answer ? Outcome::answered : Outcome::refused;
+  finish(outcome, std::move(answer));
+}
+
+void Exchange::fail() {
+  finish(Outcome::failed, std::nullopt);
+}
+
+void Exchange::finish(Outcome outcome, std::optional<Answer> answer) {
+  // The callee may destroy this object, and the function with it.
+  auto done = std::move(done_);
+  udp_.reset();
+  tcp_.reset();
+  done(outcome, std::move(answer));
+}
+
+}  // namespace sluice::dns

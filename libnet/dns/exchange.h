@@ -1,0 +1,80 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/host_net.h"
+#include "dns/answer.h"
+#include "dns/counters.h"
+
+namespace sluice::dns {
+
+/// One question put to one resolver: over UDP from a socket of its own, so that an attacker off the
+/// path must guess port, id and the case of the letters; over TCP after a truncated answer, after
+/// an answer that lost the case, and after too many that match nothing. Keeps no time: its owner
+/// ends it by destroying it.
+///
+/// ```
+///   start -> UDP --matching answer------------------------> done
+///             |  --TC, lost case, forgeries--> TCP --answer-> done
+///             '--send fails, ICMP error--> done(failed) <--'
+/// ```
+class Exchange final : public SocketHandler {
+ public:
+  enum class Outcome : std::uint8_t {
+    answered,
+    refused,  ///< The resolver answered that it can't or won't: SERVFAIL, REFUSED, no sense.
+    failed,   ///< No way to the resolver.
+  };
+  /// `answer` is there when `answered`. The callee may destroy the exchange. Never called from
+  /// start().
+  using Done = std::function<void(Outcome, std::optional<Answer> answer)>;
+  /// Numbers that nobody can predict.
+  using Random = std::function<std::uint64_t()>;
+
+  struct Question {
+    wire::DnsName name;
+    wire::DnsType type;
+  };
+
+  /// `host` and `counters` outlive it.
+  Exchange(HostNet& host, Counters& counters, const Random& random, const Endpoint& upstream,
+           const Question& question, Done done);
+
+  /// False where nothing could be sent; `done` is not called then.
+  bool start();
+
+  void on_socket_ready(SocketReady ready) override;
+
+ private:
+  bool send_datagram();
+  void read_datagrams();
+  bool start_tcp();
+  void drive_tcp();
+  bool send_stream();
+  void read_stream();
+  void take_stream_message();
+  /// Whether a message answers the question as it was asked, but for the case of its letters.
+  bool matches(const wire::DnsMessage& message) const;
+  void take_answer(const wire::DnsMessage& message);
+  void fail();
+  void finish(Outcome outcome, std::optional<Answer> answer);
+
+  HostNet& host_;
+  Counters& counters_;
+  Endpoint upstream_;
+  wire::DnsQuestion question_;  ///< With the letters' case at random.
+  std::uint16_t id_;
+  Done done_;
+  int forged_ = 0;
+  std::unique_ptr<DatagramSocket> udp_;
+  std::unique_ptr<StreamSocket> tcp_;
+  bool connected_ = false;
+  std::vector<std::uint8_t> request_;  ///< With the length prefix of TCP.
+  std::size_t sent_bytes_ = 0;
+  std::vector<std::uint8_t> received_;
+};
+
+}  // namespace sluice::dns

@@ -1,0 +1,93 @@
+#include "dns/forwarder.h"
+
+#include <algorithm>
+
+namespace sluice::dns {
+
+namespace {
+
+constexpr std::size_t kRounds = 2;
+
+}  // namespace
+
+Forwarder::Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random)
+    : loop_(loop), host_(host), counters_(counters), random_(std::move(random)) {}
+
+void Forwarder::resolve(Exchange::Question question, Done done) {
+  auto job = jobs_.emplace(jobs_.end());
+  job->question = std::move(question);
+  job->done = std::move(done);
+  job->started = loop_.now();
+  job->order = upstreams_.order(job->started);
+  job->ruled_out.resize(job->order.size());
+  job->timer = loop_.make_timer([this, job] { on_timer(job); });
+  ask_next(job);
+}
+
+void Forwarder::ask_next(JobRef job) {
+  std::size_t limit = std::min(kRounds * job->order.size(), kMaxAttempts);
+  while (job->attempts < limit) {
+    std::size_t upstream = job->attempts++ % job->order.size();
+    if (job->ruled_out[upstream]) continue;
+    if (ask(job, upstream)) {
+      job->timer->start(std::min(kPatience, job->started + kDeadline - loop_.now()));
+      return;
+    }
+    job->ruled_out[upstream] = true;
+    ++counters_.upstream_errors;
+  }
+  // What is open may answer until the end; with nothing open, this is the end.
+  job->timer->start(job->open.empty() ? Duration::zero() : job->started + kDeadline - loop_.now());
+}
+
+bool Forwarder::ask(JobRef job, std::size_t upstream) {
+  auto attempt = job->open.emplace(job->open.end());
+  attempt->upstream = upstream;
+  attempt->exchange = std::make_unique<Exchange>(
+      host_, counters_, random_, job->order[upstream], job->question,
+      [this, job, attempt](Exchange::Outcome outcome, std::optional<Answer> answer) {
+        on_outcome(job, attempt, outcome, std::move(answer));
+      });
+  if (attempt->exchange->start()) return true;
+  job->open.erase(attempt);
+  return false;
+}
+
+void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
+                           Exchange::Outcome outcome, std::optional<Answer> answer) {
+  std::size_t upstream = attempt->upstream;
+  if (answer) {
+    ++counters_.upstream_answers;
+    counters_.count_latency(loop_.now() - job->started);
+    upstreams_.note_answer(job->order[upstream]);
+    finish(job, std::make_shared<const Answer>(std::move(*answer)));
+    return;
+  }
+  ++counters_.upstream_errors;
+  if (outcome == Exchange::Outcome::failed) {
+    upstreams_.note_silence(job->order[upstream], loop_.now());
+  }
+  job->ruled_out[upstream] = true;
+  job->open.erase(attempt);
+  ask_next(job);
+}
+
+void Forwarder::on_timer(JobRef job) {
+  if (!job->open.empty()) {
+    ++counters_.upstream_timeouts;
+    upstreams_.note_silence(job->order[job->open.back().upstream], loop_.now());
+  }
+  if (job->open.empty() || loop_.now() - job->started >= kDeadline) {
+    finish(job, nullptr);
+  } else {
+    ask_next(job);
+  }
+}
+
+void Forwarder::finish(JobRef job, std::shared_ptr<const Answer> answer) {
+  auto done = std::move(job->done);
+  jobs_.erase(job);
+  done(std::move(answer));
+}
+
+}  // namespace sluice::dns

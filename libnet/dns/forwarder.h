@@ -1,0 +1,73 @@
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "base/host_net.h"
+#include "base/loop.h"
+#include "dns/counters.h"
+#include "dns/exchange.h"
+#include "dns/upstreams.h"
+
+namespace sluice::dns {
+
+/// Gets a question answered by any of the upstream resolvers.
+///
+/// They are asked one after the other, `kPatience` apart, while those asked before may still
+/// answer: the first answer wins. A resolver that says it can't (SERVFAIL, REFUSED) or that can't
+/// be reached brings on the next at once and is not asked again. Whoever is silent gets a second
+/// chance. After `kDeadline`, before the common resolver library gives up on us (5 s), it is over.
+class Forwarder {
+ public:
+  static constexpr Duration kPatience = std::chrono::seconds(1);
+  static constexpr Duration kDeadline = std::chrono::milliseconds(4500);
+  /// Bounds the sockets of one question.
+  static constexpr std::size_t kMaxAttempts = 6;
+
+  /// nullptr: nobody answered. Called once, in a later turn of the loop than resolve(); never when
+  /// the Forwarder is destroyed before.
+  using Done = std::function<void(std::shared_ptr<const Answer> answer)>;
+
+  /// All references outlive it.
+  Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random);
+
+  void set_upstreams(std::vector<Endpoint> endpoints) { upstreams_.set(std::move(endpoints)); }
+  std::vector<Endpoint> upstreams() const { return upstreams_.endpoints(); }
+
+  void resolve(Exchange::Question question, Done done);
+
+ private:
+  struct Attempt {
+    std::size_t upstream;  ///< Index in the job's order.
+    std::unique_ptr<Exchange> exchange;
+  };
+  struct Job {
+    Exchange::Question question;
+    Done done;
+    TimePoint started;
+    std::vector<Endpoint> order;
+    std::vector<bool> ruled_out;  ///< As `order`.
+    std::size_t attempts = 0;
+    std::list<Attempt> open;
+    std::unique_ptr<Timer> timer;
+  };
+  using JobRef = std::list<Job>::iterator;
+
+  void ask_next(JobRef job);
+  bool ask(JobRef job, std::size_t upstream);
+  void on_outcome(JobRef job, std::list<Attempt>::iterator attempt, Exchange::Outcome outcome,
+                  std::optional<Answer> answer);
+  void on_timer(JobRef job);
+  void finish(JobRef job, std::shared_ptr<const Answer> answer);
+
+  Loop& loop_;
+  HostNet& host_;
+  Counters& counters_;
+  Exchange::Random random_;
+  Upstreams upstreams_;
+  std::list<Job> jobs_;
+};
+
+}  // namespace sluice::dns

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include <net/address.h>
+#include <net/name.h>
+
+#include "wire/dns.h"
+
+namespace sluice::dns {
+
+enum class Transport : std::uint8_t { udp, tcp };
+
+/// Who asks. Carried through to the hooks, and never used for a decision here.
+struct Client {
+  std::uint32_t guest = 0;  ///< The owner's own number for the guest.
+  Endpoint source;
+  Endpoint server;  ///< The address that the guest believes it asks.
+};
+
+/// Whether the answer comes from the local zone or from an upstream resolver.
+enum class Origin : std::uint8_t { local, upstream };
+
+enum class LookupVerdict : std::uint8_t {
+  allow,
+  nxdomain,  ///< NXDOMAIN with SOA: what a resolver library takes as the last word.
+  refused,   ///< REFUSED: many libraries ask their next server.
+};
+
+struct Lookup {
+  const Client& client;
+  const DomainName& name;
+  wire::DnsType type;
+  Origin origin;
+};
+
+struct BoundAddress {
+  IpAddress address;
+  std::chrono::seconds ttl;  ///< What is left of it; the least along the alias chain.
+};
+
+/// What a client is about to be told. Lives as long as the call.
+struct AnswerNotice {
+  const Client& client;
+  /// The name asked, then each alias (CNAME) in between. Alias names with bytes that DomainName
+  /// refuses are left out.
+  std::span<const DomainName> names;
+  std::span<const BoundAddress> addresses;
+  Origin origin;
+};
+
+/// How the owner takes part. Both run on the loop's thread, inside Service::query() or a later turn
+/// of the loop, and must not call the Service. An empty function allows everything.
+struct Hooks {
+  /// May this name be resolved? Asked for every query, cached or not; a name that is not allowed
+  /// never leaves the host.
+  std::function<LookupVerdict(const Lookup&)> may_query;
+  /// Called before an answer with addresses goes to the client, so that what is written down here
+  /// is there before the guest can connect. Returns the indices, ascending, of the addresses that
+  /// the client must not see.
+  std::function<std::vector<std::size_t>(const AnswerNotice&)> on_answer;
+};
+
+}  // namespace sluice::dns

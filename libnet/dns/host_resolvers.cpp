@@ -1,0 +1,112 @@
+#include "dns/host_resolvers.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "base/log.h"
+#include "base/unique_fd.h"
+
+namespace sluice::dns {
+
+namespace {
+
+constexpr Port kDnsPort{53};
+constexpr std::size_t kMaxResolvers = 8;
+
+/// Changes whenever the file, or what its name leads to, does.
+std::string stamp_of(const struct stat& file) {
+  return fmt::format("{}:{}:{}:{}.{}:{}.{}", file.st_dev, file.st_ino, file.st_size,
+                     file.st_mtim.tv_sec, file.st_mtim.tv_nsec, file.st_ctim.tv_sec,
+                     file.st_ctim.tv_nsec);
+}
+
+std::optional<std::string> read_start(const std::string& path, std::size_t limit_bytes) {
+  UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) return std::nullopt;
+  std::string text(limit_bytes, '\0');
+  std::size_t filled = 0;
+  while (filled < limit_bytes) {
+    auto count = ::read(file.get(), &text[filled], limit_bytes - filled);
+    if (count < 0) return std::nullopt;
+    if (count == 0) break;
+    filled += static_cast<std::size_t>(count);
+  }
+  text.resize(filled);
+  return text;
+}
+
+std::string_view take_word(std::string_view& line) {
+  constexpr std::string_view kBlanks = " \t\r";
+  line.remove_prefix(std::min(line.find_first_not_of(kBlanks), line.size()));
+  auto word = line.substr(0, line.find_first_of(kBlanks));
+  line.remove_prefix(word.size());
+  return word;
+}
+
+}  // namespace
+
+Result<Endpoint> parse_resolver(std::string_view text) {
+  if (auto address = IpAddress::parse(text)) return Endpoint{*address, kDnsPort};
+  if (auto endpoint = Endpoint::parse(text)) return endpoint;
+  if (text.starts_with('[') && text.ends_with(']')) {
+    if (auto address = IpAddress::parse(text.substr(1, text.size() - 2))) {
+      return Endpoint{*address, kDnsPort};
+    }
+  }
+  return Status(StatusCode::invalid_argument,
+                fmt::format("'{}' is not a resolver: give ADDRESS or ADDRESS:PORT, an IPv6 address "
+                            "with a port in brackets",
+                            text));
+}
+
+std::vector<Endpoint> parse_resolv_conf(std::string_view text) {
+  std::vector<Endpoint> resolvers;
+  while (!text.empty() && resolvers.size() < kMaxResolvers) {
+    auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (take_word(line) != "nameserver") continue;
+    auto word = take_word(line);
+    if (auto address = IpAddress::parse(word)) {
+      resolvers.push_back({*address, kDnsPort});
+    } else {
+      log(LogLevel::warn, "resolv.conf: nameserver '{}' can't be used", word);
+    }
+  }
+  return resolvers;
+}
+
+HostResolvers::HostResolvers(Loop& loop, std::string path, OnChange on_change)
+    : path_(std::move(path)), on_change_(std::move(on_change)), timer_(loop.make_timer([this] {
+        timer_->start(kInterval);
+        look();
+      })) {
+  timer_->start(Duration::zero());
+}
+
+void HostResolvers::look() {
+  struct stat file{};
+  if (::stat(path_.c_str(), &file) != 0) {
+    if (!absence_reported_) log(LogLevel::warn, "{}: can't be read: {}", path_, strerror(errno));
+    absence_reported_ = true;
+    return;
+  }
+  absence_reported_ = false;
+  auto stamp = stamp_of(file);
+  if (stamp == stamp_) return;
+  auto text = read_start(path_, kMaxFileBytes);
+  if (!text) return;
+  stamp_ = std::move(stamp);
+  auto resolvers = parse_resolv_conf(*text);
+  if (resolvers == last_) return;
+  if (resolvers.empty()) log(LogLevel::warn, "{}: names no resolver", path_);
+  last_ = resolvers;
+  on_change_(std::move(resolvers));
+}
+
+}  // namespace sluice::dns

@@ -1,0 +1,106 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/host_net.h"
+#include "base/loop.h"
+#include "dns/cache.h"
+#include "dns/counters.h"
+#include "dns/forwarder.h"
+#include "dns/hooks.h"
+#include "dns/local_zone.h"
+#include "dns/query.h"
+
+namespace sluice::dns {
+
+/// What a client is told when on_answer removed every address.
+enum class EmptiedAnswer : std::uint8_t {
+  no_data,  ///< The name exists, without addresses: spares its other family (musl asks for both).
+  nxdomain,
+};
+
+struct Options {
+  DomainName zone = *DomainName::parse("vm.internal");
+  std::size_t cache_bytes = std::size_t{4} << 20;
+  /// Questions that wait for upstreams at the same time: each holds up to 6 sockets.
+  std::size_t max_open_questions = 256;
+  /// Queries that wait for those questions.
+  std::size_t max_waiting_queries = 1024;
+  /// Bounds UDP replies whatever size the client offers; 512 to 65535.
+  std::size_t max_udp_reply_bytes = wire::kDnsEdnsUdpBytes;
+  EmptiedAnswer when_emptied = EmptiedAnswer::no_data;
+  /// Ids and cases of upstream questions: unpredictable but in a test.
+  Exchange::Random random = random_u64;
+};
+
+/// A forwarding DNS server without an opinion: it checks queries, answers its local zone, asks the
+/// hooks, keeps a cache and asks the upstream resolvers.
+///
+/// ```
+///   query -> check -> local zone? -> may_query -> cache -> forwarder -> upstreams
+///   reply <------------------------------------- on_answer <-'
+/// ```
+/// A client's EDNS options, DO and CD bits go no further: an upstream sees a name and a type.
+/// Answers are not DNSSEC-transparent. A name with bytes that DomainName refuses can be matched by
+/// no rule, so it is denied as NXDOMAIN and never forwarded. Belongs to the loop's thread; outlives
+/// its sessions.
+class Service {
+ public:
+  /// `loop` and `host` outlive it.
+  Service(Loop& loop, HostNet& host, Options options, Hooks hooks);
+
+  /// Called once for every query unless the Service goes first, perhaps before query() returns.
+  /// Empty: there is nothing to say to that message.
+  using ReplyTo = std::function<void(std::vector<std::uint8_t> reply)>;
+  /// `message`: without TCP's length prefix; the bytes are needed during the call only.
+  void query(ConstBytes message, Transport transport, const Client& client, ReplyTo reply);
+
+  /// A connection to this server, for a relay to treat like a host's: RFC 7766 framing, pipelined,
+  /// answered in the order in which answers come.
+  std::unique_ptr<StreamSocket> open_session(const Client& client);
+
+  LocalZone& local_zone() { return local_zone_; }
+  /// In the order of preference; none: what is not local or cached is SERVFAIL. A change of the
+  /// list drops the cache, because another network may have other answers.
+  void set_upstreams(std::vector<Endpoint> endpoints);
+  void flush_cache() { cache_.clear(); }
+
+  const Counters& counters() const { return counters_; }
+  const Cache& cache() const { return cache_; }
+
+ private:
+  struct Waiter {
+    Query query;
+    Client client;
+    Transport transport;
+    ReplyTo reply;
+  };
+  using Waiters = std::vector<Waiter>;
+
+  void answer(Waiter waiter);
+  void deny(const Waiter& waiter, LookupVerdict verdict);
+  void wait_for_upstream(const QuestionKey& key, Waiter waiter);
+  void on_resolved(const QuestionKey& key, std::shared_ptr<const Answer> answer);
+  void fail(const Waiter& waiter);
+  /// Lets on_answer see the addresses, then replies.
+  void tell(const Waiter& waiter, const Answer& answer, std::chrono::seconds age, Origin origin);
+  void send(const Waiter& waiter, const Answer& answer, std::chrono::seconds age,
+            std::optional<ExtendedError> error);
+  Answer denial(const wire::DnsName& name, wire::DnsRcode rcode) const;
+
+  Loop& loop_;
+  Options options_;
+  Hooks hooks_;
+  Counters counters_;
+  LocalZone local_zone_;
+  Cache cache_;
+  std::unordered_map<QuestionKey, Waiters, QuestionHash> waiting_;
+  std::size_t waiting_queries_ = 0;
+  Forwarder forwarder_;
+};
+
+}  // namespace sluice::dns
