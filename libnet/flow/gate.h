@@ -1,0 +1,69 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <net/address.h>
+
+#include "base/bytes.h"
+#include "base/host_net.h"
+
+namespace sluice::flow {
+
+/// Where a flow that was let through goes on the host's side.
+struct TcpRoute {
+  enum class Kind : std::uint8_t {
+    refuse,     ///< RST to the guest.
+    drop,       ///< Nothing to the guest.
+    prohibit,   ///< ICMP "administratively prohibited" to the guest.
+    dial,       ///< Connect to the addresses in order: the next one where one refuses.
+    dial_unix,  ///< Connect to a Unix socket.
+    session,    ///< A service inside this process.
+  };
+  Kind kind = Kind::refuse;
+  std::vector<Endpoint> addresses;
+  std::string path;
+  std::unique_ptr<StreamSocket> session;
+};
+
+/// Where a UDP flow goes.
+struct UdpRoute {
+  enum class Kind : std::uint8_t {
+    drop,
+    prohibit,  ///< ICMP "administratively prohibited" to the guest, rate-limited.
+    send,      ///< To `address`.
+  };
+  Kind kind = Kind::prohibit;
+  Endpoint address;
+};
+
+/// Decides about flows: asked once when a flow begins, and again when generation() has changed.
+/// Whatever it refuses it has reported already.
+class Gate {
+ public:
+  virtual TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote) = 0;
+  virtual UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote) = 0;
+  virtual bool allow_echo(const IpAddress& guest, const IpAddress& remote) = 0;
+  /// Changes whenever earlier answers may not hold any more.
+  virtual std::uint64_t generation() const = 0;
+
+ protected:
+  ~Gate() = default;
+};
+
+/// The way to the guest for whole packets.
+class GuestOutput {
+ public:
+  /// An IP packet of any size; fragmented to the guest's MTU. Lost, and counted, where the guest's
+  /// port is full or nobody has the address.
+  virtual void send_packet(ConstBytes packet) = 0;
+  /// The gateway's own address of a family: where its ICMP errors come from.
+  virtual IpAddress gateway_address(Family family) const = 0;
+
+ protected:
+  ~GuestOutput() = default;
+};
+
+}  // namespace sluice::flow

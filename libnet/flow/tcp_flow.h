@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <vector>
+
+#include "base/host_net.h"
+#include "base/loop.h"
+#include "flow/flow_key.h"
+#include "stack/tcp_engine.h"
+
+namespace sluice::flow {
+
+class TcpRelay;
+
+/// One TCP connection: the guest's end in lwIP, the other a host socket. Theory of operation:
+///
+/// An outbound flow begins as a held SYN: nothing but the packet and a dialling host socket. Only
+/// when the host has connected does the guest get its SYN-ACK, so it sees refused, unreachable and
+/// timed out as they are. An inbound flow begins as an accepted host socket and a dialled guest.
+/// From then on both are the same:
+///
+///     guest --segments--> endpoint's receive queue --send()--> host      window opens as host
+///     takes guest <--segments-- lwIP's send queue <--receive()-- host           read as the guest
+///     takes
+///
+/// Ends travel as they are: FIN in one direction is FIN in that direction, after all data; RST from
+/// the host reaches the guest once it has what was sent before; RST from the guest resets the host.
+/// The flow exists until lwIP has forgotten the connection.
+///
+/// Events (readiness, segments, timers) only note what happened and mark the flow as changed;
+/// TcpRelay::run() then moves bytes, at most kTurnBytes each way a turn, so no flow starves
+/// another.
+class TcpFlow final : public SocketHandler, public stack::EndpointOwner {
+ public:
+  TcpFlow(TcpRelay& relay, const FlowKey& key) : relay_(relay), key_(key) {}
+
+  const FlowKey& key() const { return key_; }
+  void on_socket_ready(SocketReady ready) override;
+  void on_endpoint_changed() override;
+
+ private:
+  friend class TcpRelay;
+
+  /// What is only needed until the host has connected.
+  struct Held {
+    std::vector<std::uint8_t> packet;     ///< The SYN from its IP header on, without payload.
+    std::size_t tcp_at = 0;               ///< Where its TCP header starts.
+    std::vector<Endpoint> addresses;      ///< Still to be tried after the present one, in order.
+    Endpoint destination;                 ///< Being dialled.
+    std::list<TcpFlow*>::iterator place;  ///< In the relay's list, oldest first.
+    bool counted = false;                 ///< In the relay's count per destination.
+  };
+
+  TcpRelay& relay_;
+  FlowKey key_;
+  std::unique_ptr<StreamSocket> host_;
+  std::unique_ptr<stack::TcpEndpoint> endpoint_;
+  std::unique_ptr<Held> held_;
+  std::vector<std::uint8_t> preface_;  ///< To be sent to the guest before the host's first byte.
+  TimePoint deadline_{};  ///< Of the handshake with the guest or of a last drain; 0: none.
+  TimePoint last_activity_{};
+  bool changed_ = false;  ///< Queued for run().
+  bool host_readable_ = false;
+  bool host_writable_ = false;
+  bool host_connected_ = false;
+  bool host_eof_ = false;     ///< Nothing more comes from the host.
+  bool host_failed_ = false;  ///< It ended with an error: the guest gets a RST.
+  bool host_deaf_ = false;    ///< It takes nothing any more.
+  bool host_shut_ = false;    ///< The guest's FIN was passed on.
+  bool timed_ = false;        ///< In the relay's set of flows with a deadline.
+  bool inbound_ = false;
+  bool dead_ = false;  ///< To be erased by run().
+};
+
+}  // namespace sluice::flow

@@ -1,0 +1,587 @@
+#include "flow/tcp_relay.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/log.h"
+#include "wire/icmp.h"
+#include "wire/tcp.h"
+
+namespace sluice::flow {
+
+namespace {
+
+/// Joined segments stay below what a pbuf can describe.
+constexpr std::size_t kMaxJoined = 60000;
+/// Pieces of guest data per send() call.
+constexpr std::size_t kMaxPieces = 64;
+
+wire::IcmpError icmp_for(int error) {
+  switch (error) {
+    case ENETUNREACH:
+    case ENETDOWN:
+      return wire::IcmpError::net_unreachable;
+    case EACCES:
+    case EPERM:
+      return wire::IcmpError::admin_prohibited;
+    default:
+      return wire::IcmpError::host_unreachable;
+  }
+}
+
+}  // namespace
+
+void TcpFlow::on_socket_ready(SocketReady ready) {
+  host_readable_ |= ready.readable || ready.error;
+  host_writable_ |= ready.writable || ready.error;
+  relay_.mark(*this);
+}
+
+void TcpFlow::on_endpoint_changed() {
+  relay_.mark(*this);
+}
+
+TcpRelay::TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate,
+                   GuestOutput& output, const TcpLimits& limits)
+    : loop_(loop),
+      host_net_(host),
+      engine_(engine),
+      gate_(gate),
+      output_(output),
+      limits_(limits) {}
+
+TcpRelay::~TcpRelay() {
+  joined_ = Joined();
+  flows_.clear();
+}
+
+TcpFlow* TcpRelay::find(const FlowKey& key) {
+  auto it = flows_.find(key);
+  return it == flows_.end() || it->second->dead_ ? nullptr : it->second.get();
+}
+
+void TcpRelay::mark(TcpFlow& flow) {
+  if (flow.changed_) return;
+  flow.changed_ = true;
+  changed_.push_back(&flow);
+  if (!running_ && on_work_) on_work_();
+}
+
+void TcpRelay::input(TcpInput input) {
+  TcpFlow* flow = find(input.key);
+  auto view = wire::TcpView::parse(input.packet.subspan(input.tcp_at));
+  if (!view) return;
+  wire::TcpFlags flags = view->flags();
+  if (flow && flags.is_open() && flow->endpoint_ && flow->endpoint_->in_time_wait()) {
+    // RFC 9293 3.6.1: on this link nothing arrives late, so the addresses may be used at once.
+    flush_joined();
+    kill(*flow);
+    sweep();
+    flow = nullptr;
+  }
+  if (!flow) {
+    if (flags.is_open()) {
+      begin_outbound(input);
+    } else {
+      std::size_t payload = view->payload().size();
+      iovec piece{};
+      engine_.refuse(input.key.guest, input.key.remote,
+                     {.header = input.packet.subspan(input.tcp_at, input.header_size),
+                      .payload = {&piece, 0},
+                      .buffers = {},
+                      .payload_size = payload});
+    }
+    return;
+  }
+  if (flow->held_) {
+    if (flags.rst()) {
+      kill(*flow);
+    } else if (flags.is_open()) {
+      // The guest's latest attempt is the one to answer.
+      flow->held_->packet.assign(
+          input.packet.begin(),
+          input.packet.begin() + static_cast<std::ptrdiff_t>(input.tcp_at + input.header_size));
+      flow->held_->tcp_at = input.tcp_at;
+    }
+    return;
+  }
+  deliver(*flow, input);
+}
+
+void TcpRelay::deliver(TcpFlow& flow, const TcpInput& input) {
+  Bytes header = input.packet.subspan(input.tcp_at, input.header_size);
+  Bytes payload = input.packet.subspan(input.tcp_at + input.header_size);
+  std::uint8_t flags = header[13];
+  constexpr std::uint8_t kPlain = wire::TcpFlags::kAck | wire::TcpFlags::kPsh;
+  bool plain = !payload.empty() && (flags & ~kPlain) == 0;
+  std::uint32_t sequence = load_be32(header.data() + 4);
+
+  if (joined_.flow) {
+    if (joined_.flow == &flow && plain && sequence == joined_.next_sequence &&
+        joined_.size + payload.size() <= kMaxJoined) {
+      // The newest acknowledgment and window stand for all.
+      std::copy_n(header.begin() + 8, 4, joined_.header.begin() + 8);
+      std::copy_n(header.begin() + 14, 2, joined_.header.begin() + 14);
+      joined_.header[13] |= flags;
+      joined_.payload.push_back({payload.data(), payload.size()});
+      joined_.buffers.push_back(input.buffer);
+      joined_.size += payload.size();
+      joined_.next_sequence += static_cast<std::uint32_t>(payload.size());
+      return;
+    }
+    flush_joined();
+  }
+  flow.last_activity_ = loop_.now();
+  if (plain) {
+    joined_.flow = &flow;
+    joined_.header = header;
+    joined_.payload.push_back({payload.data(), payload.size()});
+    joined_.buffers.push_back(input.buffer);
+    joined_.size = payload.size();
+    joined_.next_sequence = sequence + static_cast<std::uint32_t>(payload.size());
+    return;
+  }
+  iovec piece{payload.data(), payload.size()};
+  bool some = !payload.empty();
+  flow.endpoint_->input({.header = header,
+                         .payload = {&piece, some ? 1u : 0u},
+                         .buffers = {&input.buffer, 1},
+                         .payload_size = payload.size()});
+  mark(flow);
+}
+
+void TcpRelay::flush_joined() {
+  TcpFlow* flow = std::exchange(joined_.flow, nullptr);
+  if (!flow) return;
+  if (!flow->dead_ && flow->endpoint_) {
+    flow->endpoint_->input({.header = joined_.header,
+                            .payload = joined_.payload,
+                            .buffers = joined_.buffers,
+                            .payload_size = joined_.size});
+    mark(*flow);
+  }
+  joined_.payload.clear();
+  joined_.buffers.clear();
+}
+
+void TcpRelay::begin_outbound(TcpInput& input) {
+  auto refuse = [&] {
+    engine_.refuse(input.key.guest, input.key.remote,
+                   {.header = input.packet.subspan(input.tcp_at, input.header_size)});
+  };
+  TcpRoute route = gate_.route_tcp(input.key.guest, input.key.remote);
+  if (route.kind == TcpRoute::Kind::refuse || route.kind == TcpRoute::Kind::drop ||
+      route.kind == TcpRoute::Kind::prohibit) {
+    ++counters_.refused_by_policy;
+    if (route.kind == TcpRoute::Kind::refuse) refuse();
+    if (route.kind == TcpRoute::Kind::prohibit) {
+      std::array<std::uint8_t, wire::kMaxIcmpv6Error> error;
+      std::size_t size = wire::emit_icmp_error(
+          error, output_.gateway_address(input.key.guest.address.family()), input.key.guest.address,
+          input.packet, wire::IcmpError::admin_prohibited);
+      output_.send_packet(ConstBytes(error).first(size));
+    }
+    return;
+  }
+  if (flows_.size() >= limits_.flows) {
+    ++counters_.limit_flows;
+    refuse();
+    return;
+  }
+  if (held_.size() >= limits_.held_syns) {
+    ++counters_.limit_held;
+    TcpFlow& oldest = *held_.front();
+    refuse_syn(oldest);
+    kill(oldest);
+    sweep();
+  }
+
+  auto owned = std::make_unique<TcpFlow>(*this, input.key);
+  TcpFlow& flow = *owned;
+  flow.last_activity_ = loop_.now();
+  flow.held_ = std::make_unique<TcpFlow::Held>();
+  flow.held_->packet.assign(
+      input.packet.begin(),
+      input.packet.begin() + static_cast<std::ptrdiff_t>(input.tcp_at + input.header_size));
+  flow.held_->tcp_at = input.tcp_at;
+  flow.held_->addresses = std::move(route.addresses);
+  flow.held_->place = held_.insert(held_.end(), &flow);
+  flows_.emplace(input.key, std::move(owned));
+
+  if (route.kind == TcpRoute::Kind::session) {
+    flow.host_ = std::move(route.session);
+    flow.host_->set_handler(&flow);
+    on_connected(flow);
+  } else if (route.kind == TcpRoute::Kind::dial_unix) {
+    auto socket = host_net_.dial_unix(route.path);
+    if (!socket) {
+      fail_dial(flow, ECONNREFUSED);
+    } else {
+      flow.host_ = std::move(*socket);
+      flow.host_->set_handler(&flow);
+    }
+  } else {
+    dial_next(flow);
+  }
+  sweep();
+}
+
+void TcpRelay::dial_next(TcpFlow& flow) {
+  TcpFlow::Held& held = *flow.held_;
+  flow.host_.reset();
+  flow.host_readable_ = flow.host_writable_ = false;
+  held.destination = held.addresses.front();
+  held.addresses.erase(held.addresses.begin());
+  std::size_t& half_open = held_to_[held.destination];
+  if (half_open >= limits_.held_per_destination) {
+    ++counters_.limit_destination;
+    refuse_syn(flow);
+    kill(flow);
+    return;
+  }
+  ++half_open;
+  held.counted = true;
+  auto socket = host_net_.dial_tcp(held.destination);
+  if (!socket) {
+    ++counters_.dial_failed;
+    log(LogLevel::warn, "tcp {}: {}", flow.key_.remote.to_string(), socket.status().message());
+    refuse_syn(flow);
+    kill(flow);
+    return;
+  }
+  flow.host_ = std::move(*socket);
+  flow.host_->set_handler(&flow);
+}
+
+void TcpRelay::on_dial_ready(TcpFlow& flow) {
+  int error = flow.host_->connect_result();
+  if (error == 0) {
+    on_connected(flow);
+    return;
+  }
+  if (error == EINPROGRESS || error == EALREADY) return;
+  bool next = error == ECONNREFUSED || error == EADDRNOTAVAIL || error == ENETUNREACH;
+  if (next && !flow.held_->addresses.empty()) {
+    if (flow.held_->counted) {
+      auto it = held_to_.find(flow.held_->destination);
+      if (it != held_to_.end() && --it->second == 0) held_to_.erase(it);
+      flow.held_->counted = false;
+    }
+    dial_next(flow);
+    return;
+  }
+  fail_dial(flow, error);
+}
+
+void TcpRelay::on_connected(TcpFlow& flow) {
+  flow.host_connected_ = true;
+  flow.host_writable_ = true;
+  ConstBytes syn = ConstBytes(flow.held_->packet).subspan(flow.held_->tcp_at);
+  flow.endpoint_ = engine_.accept(flow.key_.guest, flow.key_.remote, syn, flow);
+  if (!flow.endpoint_) {
+    ++counters_.dial_failed;
+    refuse_syn(flow);
+    flow.host_->reset_on_close();
+    kill(flow);
+    return;
+  }
+  ++counters_.opened;
+  release_held(flow);
+  mark(flow);
+}
+
+void TcpRelay::fail_dial(TcpFlow& flow, int error) {
+  log(LogLevel::debug, "tcp {} -> {}: {}", flow.key_.guest.to_string(),
+      flow.key_.remote.to_string(), Status::from_errno(error, "connect").message());
+  if (error == ECONNREFUSED || error == ECONNRESET || error == ETIMEDOUT || error == ENOENT) {
+    ++(error == ETIMEDOUT ? counters_.dial_timed_out : counters_.dial_refused);
+    refuse_syn(flow);
+  } else {
+    ++counters_.dial_unreachable;
+    std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
+    std::size_t size =
+        wire::emit_icmp_error(packet, output_.gateway_address(flow.key_.guest.address.family()),
+                              flow.key_.guest.address, flow.held_->packet, icmp_for(error));
+    output_.send_packet(ConstBytes(packet).first(size));
+  }
+  kill(flow);
+}
+
+void TcpRelay::release_held(TcpFlow& flow) {
+  if (!flow.held_) return;
+  if (flow.held_->counted) {
+    auto it = held_to_.find(flow.held_->destination);
+    if (it != held_to_.end() && --it->second == 0) held_to_.erase(it);
+  }
+  held_.erase(flow.held_->place);
+  flow.held_.reset();
+}
+
+void TcpRelay::refuse_syn(const TcpFlow& flow) {
+  Bytes packet(flow.held_->packet);
+  engine_.refuse(flow.key_.guest, flow.key_.remote, {.header = packet.subspan(flow.held_->tcp_at)});
+}
+
+Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoint& guest,
+                              const Endpoint& source, ConstBytes preface) {
+  FlowKey key{guest, source};
+  auto fail = [&](StatusCode code, std::string_view why) {
+    client->reset_on_close();
+    return Status(code, std::string(why));
+  };
+  if (TcpFlow* old = find(key)) {
+    if (!old->endpoint_ || !old->endpoint_->in_time_wait()) {
+      return fail(StatusCode::already_exists, "the guest has a flow with this address and port");
+    }
+    kill(*old);
+    sweep();
+  }
+  if (flows_.size() >= limits_.flows) {
+    ++counters_.limit_flows;
+    return fail(StatusCode::exhausted, "too many flows");
+  }
+  auto owned = std::make_unique<TcpFlow>(*this, key);
+  TcpFlow& flow = *owned;
+  flow.endpoint_ = engine_.connect(guest, source, flow);
+  if (!flow.endpoint_) return fail(StatusCode::exhausted, "no memory for the connection");
+  flow.inbound_ = true;
+  flow.last_activity_ = loop_.now();
+  flow.host_ = std::move(client);
+  flow.host_connected_ = true;
+  flow.host_writable_ = true;
+  flow.preface_.assign(preface.begin(), preface.end());
+  flow.host_->set_handler(&flow);
+  flows_.emplace(key, std::move(owned));
+  set_deadline(flow, limits_.inbound_handshake);
+  ++counters_.opened;
+  mark(flow);
+  return Status::ok();
+}
+
+void TcpRelay::set_deadline(TcpFlow& flow, Duration delay) {
+  flow.deadline_ = loop_.now() + delay;
+  if (!flow.timed_) {
+    flow.timed_ = true;
+    timed_.insert(&flow);
+  }
+}
+
+void TcpRelay::run() {
+  running_ = true;
+  flush_joined();
+  std::vector<TcpFlow*> turn;
+  turn.swap(changed_);
+  for (TcpFlow* flow : turn) {
+    flow->changed_ = false;
+    if (!flow->dead_) service(*flow);
+  }
+  // A flow that is to be erased may have been marked once more.
+  std::erase_if(changed_, [](TcpFlow* flow) { return flow->dead_; });
+  running_ = false;
+  sweep();
+  if (changed_.empty()) {
+    turn.clear();
+    changed_.swap(turn);  // keep the allocation
+  } else if (on_work_) {
+    on_work_();
+  }
+}
+
+void TcpRelay::service(TcpFlow& flow) {
+  if (flow.held_) {
+    if (flow.host_readable_ || flow.host_writable_) {
+      flow.host_readable_ = flow.host_writable_ = false;
+      on_dial_ready(flow);
+      if (flow.dead_ || flow.held_) return;
+    } else {
+      return;
+    }
+  }
+  stack::TcpEndpoint& endpoint = *flow.endpoint_;
+  if (endpoint.established() && flow.timed_ && !flow.host_failed_) {
+    timed_.erase(&flow);
+    flow.timed_ = false;
+  }
+  if (endpoint.closed() == stack::CloseReason::reset ||
+      endpoint.closed() == stack::CloseReason::timed_out) {
+    if (flow.host_) flow.host_->reset_on_close();
+    kill(flow);
+    return;
+  }
+  if (endpoint.established() && !flow.preface_.empty() &&
+      endpoint.send_space() >= flow.preface_.size()) {
+    endpoint.write(BufferRef(), flow.preface_);
+    std::vector<std::uint8_t>().swap(flow.preface_);
+  }
+
+  bool more = guest_to_host(flow);
+  if (endpoint.established() && flow.preface_.empty()) more |= host_to_guest(flow);
+  if (flow.host_failed_ && endpoint.closed() == stack::CloseReason::none) {
+    if (endpoint.all_acknowledged()) {
+      kill(flow);
+      return;
+    }
+    if (!flow.timed_) set_deadline(flow, limits_.drain);
+  }
+  endpoint.finish_batch();
+
+  if (flow.host_ && flow.host_shut_ && flow.host_eof_) flow.host_.reset();
+  bool delivered = flow.host_shut_ || flow.host_deaf_ || !flow.host_;
+  if (endpoint.closed() == stack::CloseReason::aborted ||
+      (endpoint.closed() != stack::CloseReason::none && delivered)) {
+    kill(flow);
+    return;
+  }
+  if (more) mark(flow);
+}
+
+bool TcpRelay::guest_to_host(TcpFlow& flow) {
+  stack::TcpEndpoint& endpoint = *flow.endpoint_;
+  if (!flow.host_) return false;
+  std::size_t budget = kTurnBytes;
+  while (endpoint.received() > 0 && (flow.host_writable_ || flow.host_deaf_)) {
+    if (flow.host_deaf_) {
+      endpoint.consume(endpoint.received());
+      break;
+    }
+    if (budget == 0) return true;
+    std::array<iovec, kMaxPieces> pieces;
+    std::size_t count = endpoint.peek(pieces);
+    IoResult result = flow.host_->send(std::span(pieces).first(count));
+    if (result.would_block()) {
+      flow.host_writable_ = false;
+      endpoint.compact_received();
+      break;
+    }
+    if (!result.ok()) {
+      // What the host sent before may still be there to be read.
+      flow.host_deaf_ = true;
+      flow.host_readable_ = true;
+      continue;
+    }
+    endpoint.consume(result.bytes);
+    counters_.bytes_to_host += result.bytes;
+    flow.last_activity_ = loop_.now();
+    budget -= std::min(budget, result.bytes);
+    if (result.drained) flow.host_writable_ = false;
+  }
+  if (endpoint.fin_received() && endpoint.received() == 0 && !flow.host_shut_) {
+    flow.host_shut_ = true;
+    if (!flow.host_deaf_) flow.host_->shutdown_send();
+  }
+  return false;
+}
+
+bool TcpRelay::host_to_guest(TcpFlow& flow) {
+  stack::TcpEndpoint& endpoint = *flow.endpoint_;
+  std::size_t budget = kTurnBytes;
+  while (flow.host_ && flow.host_readable_ && !flow.host_eof_) {
+    std::size_t space = std::min(endpoint.send_space(), budget);
+    if (space == 0) return budget == 0;
+    IoResult result = flow.host_->receive(read_buffer_.space(space));
+    if (result.would_block()) {
+      flow.host_readable_ = false;
+      break;
+    }
+    if (!result.ok() || result.bytes == 0) {
+      flow.host_eof_ = true;
+      if (!result.ok() || flow.host_deaf_) {
+        flow.host_failed_ = true;
+      } else {
+        endpoint.shutdown_send();
+      }
+      break;
+    }
+    if (!write_to_guest(endpoint, result.bytes)) {
+      // Bytes taken from the host are lost for want of memory: the stream must not go on.
+      endpoint.abort();
+      flow.host_->reset_on_close();
+      flow.host_eof_ = flow.host_failed_ = true;
+      break;
+    }
+    counters_.bytes_to_guest += result.bytes;
+    flow.last_activity_ = loop_.now();
+    budget -= std::min(budget, result.bytes);
+    if (result.drained) flow.host_readable_ = false;
+  }
+  return false;
+}
+
+bool TcpRelay::write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes) {
+  if (bytes <= ReadBuffer::kCopyBytes) {
+    return endpoint.write(BufferRef(), read_buffer_.peek(bytes)) == bytes;
+  }
+  for (const ReadBuffer::Piece& piece : read_buffer_.take(bytes)) {
+    if (endpoint.write(piece.buffer, piece.bytes) != piece.bytes.size()) return false;
+  }
+  return true;
+}
+
+void TcpRelay::kill(TcpFlow& flow) {
+  if (flow.dead_) return;
+  flow.dead_ = true;
+  release_held(flow);
+  if (flow.timed_) timed_.erase(&flow);
+  dead_.push_back(flow.key_);
+}
+
+void TcpRelay::sweep() {
+  // Not while run() or a callback may still hold the flow.
+  if (running_) return;
+  for (const FlowKey& key : dead_) {
+    auto it = flows_.find(key);
+    if (it == flows_.end() || !it->second->dead_) continue;
+    if (it->second->changed_) std::erase(changed_, it->second.get());
+    if (joined_.flow == it->second.get()) flush_joined();
+    flows_.erase(it);
+  }
+  dead_.clear();
+}
+
+void TcpRelay::tick() {
+  ++ticks_;
+  TimePoint now = loop_.now();
+  std::vector<TcpFlow*> late;
+  for (TcpFlow* flow : timed_) {
+    if (now >= flow->deadline_) late.push_back(flow);
+  }
+  for (TcpFlow* flow : late) {
+    if (flow->host_) flow->host_->reset_on_close();
+    kill(*flow);
+  }
+  constexpr std::uint32_t kIdleScan = 40;  // every 10 s
+  if (limits_.idle > Duration::zero() && ticks_ % kIdleScan == 0) {
+    for (auto& [key, flow] : flows_) {
+      if (now - flow->last_activity_ < limits_.idle || flow->dead_) continue;
+      if (flow->host_) flow->host_->reset_on_close();
+      kill(*flow);
+    }
+  }
+  sweep();
+}
+
+void TcpRelay::judge_again() {
+  for (auto& [key, flow] : flows_) {
+    if (flow->inbound_ || flow->dead_) continue;
+    TcpRoute route = gate_.route_tcp(key.guest, key.remote);
+    if (route.kind == TcpRoute::Kind::refuse || route.kind == TcpRoute::Kind::drop ||
+        route.kind == TcpRoute::Kind::prohibit) {
+      if (flow->host_) flow->host_->reset_on_close();
+      if (flow->held_) refuse_syn(*flow);
+      kill(*flow);
+    }
+  }
+  sweep();
+}
+
+TcpCounters TcpRelay::counters() const {
+  TcpCounters counters = counters_;
+  counters.flows = flows_.size();
+  counters.held_syns = held_.size();
+  return counters;
+}
+
+}  // namespace sluice::flow

@@ -1,0 +1,150 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "base/host_net.h"
+#include "base/loop.h"
+#include "flow/flow_key.h"
+#include "flow/gate.h"
+#include "flow/read_buffer.h"
+#include "flow/tcp_flow.h"
+#include "stack/tcp_engine.h"
+
+namespace sluice::flow {
+
+struct TcpLimits {
+  std::size_t flows = 16384;
+  /// SYNs of which the host's answer is awaited. Past it the oldest is refused.
+  std::size_t held_syns = 1024;
+  /// Of them, to one destination address and port. Past it a new one is refused.
+  std::size_t held_per_destination = 256;
+  /// How long the guest may take to complete a connection to a published port.
+  Duration inbound_handshake = std::chrono::seconds(10);
+  /// How long the guest may take for what the host sent before its RST.
+  Duration drain = std::chrono::seconds(10);
+  /// A flow on which nothing moved for this long is reset; zero: never.
+  Duration idle = Duration::zero();
+};
+
+struct TcpCounters {
+  std::size_t flows = 0;
+  std::size_t held_syns = 0;
+  std::uint64_t opened = 0;
+  std::uint64_t refused_by_policy = 0;
+  std::uint64_t dial_refused = 0;
+  std::uint64_t dial_unreachable = 0;
+  std::uint64_t dial_timed_out = 0;
+  std::uint64_t dial_failed = 0;  ///< No socket, no memory.
+  std::uint64_t limit_flows = 0;
+  std::uint64_t limit_held = 0;
+  std::uint64_t limit_destination = 0;
+  std::uint64_t bytes_to_host = 0;
+  std::uint64_t bytes_to_guest = 0;
+};
+
+/// A TCP segment from the guest, checked.
+struct TcpInput {
+  FlowKey key;
+  Bytes packet;            ///< The IP packet; it may be changed.
+  std::size_t tcp_at = 0;  ///< Where the TCP header starts in it.
+  std::size_t header_size = 0;
+  BufferRef buffer;  ///< What holds the packet.
+};
+
+/// All TCP flows of a Network. On the loop's thread.
+class TcpRelay {
+ public:
+  /// Bytes that a flow may move in one direction before the others have their turn.
+  static constexpr std::size_t kTurnBytes = 256 << 10;
+
+  TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate, GuestOutput& output,
+           const TcpLimits& limits);
+  ~TcpRelay();
+
+  /// Takes one segment. run() must follow before the batch's buffers are let go.
+  void input(TcpInput input);
+  /// Moves bytes for every flow that changed.
+  void run();
+  /// Whether run() has work left for another turn.
+  bool has_work() const { return !changed_.empty() || joined_.flow != nullptr; }
+  /// Called by flows when a run() is due and none is under way.
+  void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
+
+  /// Relays a connection that came from the host to the guest; `source` is who the guest sees.
+  /// `preface` is sent to the guest first (PROXY protocol). Where that is impossible (a limit, the
+  /// tuple in use), the client is reset and the status says why.
+  Status open_inbound(std::unique_ptr<StreamSocket> client, const Endpoint& guest,
+                      const Endpoint& source, ConstBytes preface);
+  /// Whether a flow between these two exists.
+  bool exists(const FlowKey& key) const { return flows_.contains(key); }
+
+  /// Time-outs; every stack::TcpEngine::kTickMs.
+  void tick();
+  /// Whether tick() has anything to watch.
+  bool needs_tick() const { return !timed_.empty() || limits_.idle > Duration::zero(); }
+  /// Asks the gate again about every outbound flow; what it does not allow any more is reset.
+  void judge_again();
+
+  TcpCounters counters() const;
+
+ private:
+  friend class TcpFlow;
+
+  /// In-order segments of one flow, joined so that lwIP sees one (what GRO does for a kernel).
+  struct Joined {
+    TcpFlow* flow = nullptr;
+    Bytes header;
+    std::uint32_t next_sequence = 0;
+    std::size_t size = 0;
+    std::vector<iovec> payload;
+    std::vector<BufferRef> buffers;
+  };
+
+  TcpFlow* find(const FlowKey& key);
+  void begin_outbound(TcpInput& input);
+  void dial_next(TcpFlow& flow);
+  void on_dial_ready(TcpFlow& flow);
+  void on_connected(TcpFlow& flow);
+  void fail_dial(TcpFlow& flow, int error);
+  void release_held(TcpFlow& flow);
+  void refuse_syn(const TcpFlow& flow);
+  void deliver(TcpFlow& flow, const TcpInput& input);
+  void flush_joined();
+  void mark(TcpFlow& flow);
+  void set_deadline(TcpFlow& flow, Duration delay);
+  void service(TcpFlow& flow);
+  bool guest_to_host(TcpFlow& flow);
+  bool host_to_guest(TcpFlow& flow);
+  bool write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes);
+  void kill(TcpFlow& flow);
+  void sweep();
+
+  Loop& loop_;
+  HostNet& host_net_;
+  stack::TcpEngine& engine_;
+  Gate& gate_;
+  GuestOutput& output_;
+  TcpLimits limits_;
+  ReadBuffer read_buffer_;
+  std::unordered_map<FlowKey, std::unique_ptr<TcpFlow>, FlowKeyHash> flows_;
+  std::list<TcpFlow*> held_;
+  std::unordered_map<Endpoint, std::size_t> held_to_;
+  std::unordered_set<TcpFlow*> timed_;
+  std::vector<TcpFlow*> changed_;
+  std::vector<FlowKey> dead_;
+  Joined joined_;
+  std::function<void()> on_work_;
+  TcpCounters counters_;
+  std::uint32_t ticks_ = 0;
+  bool running_ = false;
+};
+
+}  // namespace sluice::flow
