@@ -65,4 +65,10 @@ struct Config {
   std::size_t max_addresses_per_mac = 64;
 };
 
+/// The search list to hand out: the configured one, or the domain alone.
+inline std::vector<DomainName> search_list(const Config& config) {
+  if (!config.search.empty() || config.domain.is_root()) return config.search;
+  return {config.domain};
+}
+
 }  // namespace sluice::gateway

@@ -25,12 +25,6 @@ std::uint32_t lease_seconds(Duration duration) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(seconds, 60, 0xfffffffe));
 }
 
-std::vector<DomainName> search_list(const Config& config) {
-  if (!config.search.empty()) return config.search;
-  if (config.domain.is_root()) return {};
-  return {config.domain};
-}
-
 std::optional<DhcpReply> DhcpServer::answer(ConstBytes payload, const MacAddress& sender,
                                             TimePoint now) {
   auto message = wire::DhcpView::parse(payload);

@@ -65,7 +65,4 @@ class DhcpServer {
 /// "infinite" (RFC 2131 section 3.3).
 std::uint32_t lease_seconds(Duration duration);
 
-/// The search list to hand out: the configured one, or the domain alone.
-std::vector<DomainName> search_list(const Config& config);
-
 }  // namespace sluice::gateway

@@ -51,7 +51,7 @@ std::optional<StoredLease> parse_line(std::string_view line, std::int64_t wall_n
 std::string read_file(const std::string& path) {
   std::string text;
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  struct stat info {};
+  struct stat info{};
   if (!file || ::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) return text;
   char chunk[4096];
   while (text.size() < kMaxFileBytes) {

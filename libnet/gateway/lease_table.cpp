@@ -112,8 +112,8 @@ std::optional<IpAddress> LeaseTable::offer(const MacAddress& mac, std::optional<
 bool LeaseTable::bind(const MacAddress& mac, const IpAddress& address, std::string name,
                       TimePoint now, TimePoint expires) {
   const StaticLease* fixed = fixed_for(mac);
-  bool allowed = fixed ? fixed->address == address
-                       : has_room_for(mac) && free_for(mac, address, now);
+  bool allowed =
+      fixed ? fixed->address == address : has_room_for(mac) && free_for(mac, address, now);
   if (!allowed) return false;
   assign(mac, address);
   Entry& entry = entries_.at(mac);
@@ -151,6 +151,14 @@ bool LeaseTable::may_use(const MacAddress& mac, const IpAddress& address) const 
   bool in_use = entry.lease.state == Lease::State::bound;
   if (held->second == mac) return in_use || address == pool_.first;
   return address == pool_.first && (!in_use || idle(entry));
+}
+
+bool LeaseTable::belongs_to_other(const MacAddress& mac, const IpAddress& address) const {
+  if (fixed_for_other(mac, address)) return true;
+  auto held = holders_.find(address);
+  if (held == holders_.end() || held->second == mac) return false;
+  const Entry& entry = entries_.at(held->second);
+  return entry.lease.state == Lease::State::bound && !idle(entry);
 }
 
 void LeaseTable::touch(const MacAddress& mac, const IpAddress& address, TimePoint now) {

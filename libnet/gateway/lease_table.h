@@ -69,6 +69,8 @@ class LeaseTable {
   /// Whether `mac` may send from `address`: its lease, its static lease, or the first address if
   /// nobody else is using that (a guest configured without DHCP).
   bool may_use(const MacAddress& mac, const IpAddress& address) const;
+  /// Whether `address` is somebody else's, by static lease or by a lease that still counts.
+  bool belongs_to_other(const MacAddress& mac, const IpAddress& address) const;
   /// The guest was seen using its address.
   void touch(const MacAddress& mac, const IpAddress& address, TimePoint now);
   /// A new guest may be there: leases not used from here on no longer hold the first address.

@@ -19,7 +19,7 @@ std::size_t Neighbours::learn(const IpAddress& address, const MacAddress& mac, T
       oldest_of_mac = at;
     }
   }
-  auto victim = of_mac >= max_per_mac_             ? oldest_of_mac
+  auto victim = of_mac >= max_per_mac_            ? oldest_of_mac
                 : entries_.size() >= max_entries_ ? oldest
                                                   : entries_.end();
   std::size_t evicted = victim == entries_.end() ? 0 : 1;

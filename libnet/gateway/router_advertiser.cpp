@@ -2,7 +2,6 @@
 
 #include <array>
 
-#include "gateway/dhcp_server.h"
 #include "wire/ethernet.h"
 #include "wire/ndp.h"
 
@@ -28,8 +27,8 @@ Duration RouterAdvertiser::next_interval() {
   std::array<std::uint8_t, 8> counter;
   store_be64(counter.data(), sent_);
   Duration spread = kMaxInterval - kMinInterval;
-  return kMinInterval + Duration(siphash(key_, counter) % static_cast<std::uint64_t>(
-                                                              spread.count()));
+  return kMinInterval +
+         Duration(siphash(key_, counter) % static_cast<std::uint64_t>(spread.count()));
 }
 
 void RouterAdvertiser::send(const MacAddress& to, const IpAddress& destination) {
