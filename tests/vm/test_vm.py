@@ -139,6 +139,10 @@ def test_an_allowed_name_resolves_to_its_addresses(guest):
     assert WEB6 in answer
 
 
+def test_an_allowed_name_answers_ping(guest):
+    guest.vm.output_of(f"ping -c 1 -W 5 {ALLOWED_NAME}")
+
+
 def test_64_mib_arrive_unchanged_over_ipv4(guest):
     got = download(guest.vm, f"http://{ALLOWED_NAME}/bytes/{64 * MIB}")
     assert got == sha256_of_content(64 * MIB)

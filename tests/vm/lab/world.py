@@ -58,6 +58,8 @@ class World:
             world.run("ip", "address", "add", f"{address}/32", "dev", "lo")
         for address in (WEB6, OTHER6):
             world.run("ip", "address", "add", f"{address}/128", "dev", "lo", "nodad")
+        # As systemd sets it on a Debian machine: everybody may open a ping socket.
+        host.run("sh", "-c", "echo 0 2147483647 >/proc/sys/net/ipv4/ping_group_range")
         host.run("ip", "route", "add", "default", "via", "198.18.0.2")
         host.run("ip", "-6", "route", "add", "default", "via", "fd00:198:18::2")
 
