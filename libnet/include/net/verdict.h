@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <net/address.h>
@@ -15,13 +16,27 @@ enum class Direction : std::uint8_t { egress, ingress };
 /// Where a decision was taken.
 enum class Layer : std::uint8_t { dns, syn, udp, icmp, ingress };
 
-/// Allow or deny, with the rule that decided and the reason.
+std::string_view to_string(Action action);        ///< "allow", "deny"
+std::string_view to_string(Direction direction);  ///< "egress", "ingress"
+std::string_view to_string(Layer layer);          ///< "dns", "syn", ...
+
+/// What a verdict rests on.
+enum class Basis : std::uint8_t {
+  default_action,  ///< No rule matched: the default of the direction.
+  address_rule,    ///< A rule on an address, a block, a group or `any`.
+  name_rule,       ///< A rule on a name or on `*.suffix`.
+  dns_service,     ///< The gateway's own DNS ports, open because some rule needs names.
+};
+
+/// Allow or deny, with what decided.
 struct Verdict {
   Action action = Action::deny;
-  /// Index into the policy's rules, in order; -1: the default of the direction.
+  /// Index into the policy's rules, in order; -1: none, see `basis`.
   int rule = -1;
+  Basis basis = Basis::default_action;
 
   bool allowed() const { return action == Action::allow; }
+  friend bool operator==(const Verdict&, const Verdict&) = default;
 };
 
 /// A refusal, as the operator sees it. Strings are complete; nothing refers to the Network.
@@ -36,7 +51,10 @@ struct DenialEvent {
   std::string reason;              ///< One phrase, e.g. "no rule allows it".
   std::uint64_t suppressed = 0;    ///< Like refusals not reported since the last one reported.
 
-  /// One line for a person: `denied tcp 192.168.127.2:4000 -> 1.2.3.4:80 (name): rule "...", why`.
+  /// One line for a person, e.g.
+  /// `denied tcp 192.168.127.2:4000 -> 1.2.3.4:80 (example.com): default deny: no rule allows it`;
+  /// of a lookup: `denied lookup of example.com by 192.168.127.2: ...`. Control bytes are escaped,
+  /// so a guest can't forge a line.
   std::string to_string() const;
 };
 

@@ -1,0 +1,288 @@
+#include "policy/policy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "policy/rule_set.h"
+
+namespace sluice::policy {
+
+namespace {
+
+constexpr int kNone = PortMap::kNone;
+
+// What a one-line summary shows of a long list.
+constexpr std::size_t kSummaryRules = 12;
+
+std::size_t at(int index) {
+  return static_cast<std::size_t>(index);
+}
+
+std::size_t at(Group group) {
+  return static_cast<std::size_t>(group);
+}
+
+Basis basis_of(const Rule& rule) {
+  return rule.is_on_name() ? Basis::name_rule : Basis::address_rule;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Policy>> Policy::compile(std::vector<Rule> rules, const HostView& host,
+                                                      const CompileOptions& options) {
+  if (rules.size() > kMaxRules) {
+    return Status(StatusCode::exhausted, fmt::format("a policy has at most {} rules", kMaxRules));
+  }
+  return std::shared_ptr<const Policy>(new Policy(std::move(rules), host, options));
+}
+
+Policy::Policy(std::vector<Rule> rules, const HostView& host, const CompileOptions& options)
+    : rules_(std::move(rules)), options_(options), gateways_(host.gateways), groups_(host) {
+  for (const auto* list : {&host.gateways, &host.host_aliases}) {
+    for (const IpAddress& address : *list) closed_blocks_.emplace_back(address, address.bits());
+  }
+  auto forms = transition_blocks();
+  closed_blocks_.insert(closed_blocks_.end(), forms.begin(), forms.end());
+  std::sort(closed_blocks_.begin(), closed_blocks_.end());
+
+  compile_side(Direction::egress);
+  compile_side(Direction::ingress);
+  for (std::size_t i = 0; i < rules_.size(); ++i) {
+    const Rule& rule = rules_[i];
+    bool opens = rule.action == Action::allow && rule.applies_to(Direction::egress) &&
+                 !rule.is_on(Group::dns);
+    if (!opens) continue;
+    needs_names_ = true;
+    bool is_address = !rule.is_on_name() && !rule.is_on(Group::any);
+    if (is_address && first_allow_by_address_ == kNone)
+      first_allow_by_address_ = static_cast<int>(i);
+  }
+  needs_names_ |= options_.egress_default == Action::allow;
+  find_shadowed();
+}
+
+void Policy::compile_side(Direction direction) {
+  Side& side = sides_[static_cast<std::size_t>(direction)];
+  std::array<std::vector<int>, kGroupCount> allows, denies;
+  std::vector<int> on_names, name_denies, on_blocks;
+  for (int i = 0; i < static_cast<int>(rules_.size()); ++i) {
+    const Rule& rule = rules_[at(i)];
+    if (!rule.applies_to(direction)) continue;
+    if (const Group* group = std::get_if<Group>(&rule.target)) {
+      (rule.action == Action::allow ? allows : denies)[at(*group)].push_back(i);
+    } else if (rule.is_on_name()) {
+      on_names.push_back(i);
+      if (rule.action == Action::deny) name_denies.push_back(i);
+    } else {
+      on_blocks.push_back(i);
+    }
+  }
+  for (std::size_t group = 0; group < kGroupCount; ++group) {
+    side.group_allows[group] = PortMap(rules_, allows[group]);
+    side.group_denies[group] = PortMap(rules_, denies[group]);
+  }
+  side.names = NameMap(rules_, on_names);
+  side.name_denies = PortMap(rules_, name_denies);
+  compile_blocks(side, on_blocks);
+}
+
+void Policy::compile_blocks(Side& side, const std::vector<int>& indices) const {
+  std::vector<IpPrefix> blocks = closed_blocks_;
+  for (int i : indices) blocks.push_back(std::get<IpPrefix>(rules_[at(i)].target));
+  side.blocks = PrefixTree(std::move(blocks));
+
+  auto count = at(side.blocks.size());
+  std::vector<std::vector<int>> own(count), lists(count);
+  for (int i : indices) {
+    own[at(side.blocks.find_exact(std::get<IpPrefix>(rules_[at(i)].target)))].push_back(i);
+  }
+  side.around.resize(count);
+  for (int node = 0; node < side.blocks.size(); ++node) {
+    int parent = side.blocks.parent(node);
+    side.around[at(node)] = parent;
+    lists[at(node)] = own[at(node)];
+    if (!std::binary_search(closed_blocks_.begin(), closed_blocks_.end(),
+                            side.blocks.prefix(node))) {
+      continue;
+    }
+    // A closed block takes the denies from all around it, and ends the walk outward. A block closed
+    // around this one has taken its own already: the walk over parents sees every list once.
+    side.around[at(node)] = PrefixTree::kNone;
+    for (int out = parent; out != PrefixTree::kNone; out = side.blocks.parent(out)) {
+      for (int i : own[at(out)]) {
+        if (rules_[at(i)].action == Action::deny) lists[at(node)].push_back(i);
+      }
+    }
+    std::sort(lists[at(node)].begin(), lists[at(node)].end());
+  }
+  side.block_rules.reserve(count);
+  for (const auto& list : lists) side.block_rules.emplace_back(rules_, list);
+}
+
+bool Policy::is_dns_service(const Query& query) const {
+  bool is_port = query.port == Port(53) || query.port == Port(853);
+  return query.direction == Direction::egress && is_port && query.protocol != Protocol::icmp &&
+         std::find(gateways_.begin(), gateways_.end(), query.remote) != gateways_.end();
+}
+
+template <typename RuleOf>
+int Policy::first_by_block(const Side& side, const IpAddress& address, RuleOf&& rule_of) const {
+  int best = kNone;
+  for (int node = side.blocks.find(address); node != PrefixTree::kNone;
+       node = side.around[at(node)]) {
+    best = std::min(best, rule_of(side.block_rules[at(node)]));
+  }
+  return best;
+}
+
+template <typename RuleOf>
+int Policy::first_by_address(const Side& side, const IpAddress& address, RuleOf&& rule_of) const {
+  int best = first_by_block(side, address, rule_of);
+  if (auto embedded = embedded_v4(address)) {
+    best = std::min(best, first_by_block(side, embedded->inner, rule_of));
+  }
+  Membership groups = groups_.groups_of(address);
+  auto each = [&](GroupSet set, const std::array<PortMap, kGroupCount>& maps) {
+    for (std::uint32_t bits = set.bits(); bits != 0; bits &= bits - 1) {
+      best = std::min(best, rule_of(maps[at(std::countr_zero(bits))]));
+    }
+  };
+  each(groups.for_allow, side.group_allows);
+  each(groups.for_deny, side.group_denies);
+  return best;
+}
+
+int Policy::first_by_name(const Side& side, const Query& query) const {
+  int best = kNone;
+  if (query.names == nullptr || side.names.empty()) return best;
+  query.names->each_name(query.remote, query.now, [&](std::string_view name) {
+    best = std::min(best, side.names.first(name, query.protocol, query.port));
+    return true;
+  });
+  return best;
+}
+
+Verdict Policy::verdict_of(int rule, Direction direction) const {
+  if (rule == kNone) {
+    bool is_egress = direction == Direction::egress;
+    return {is_egress ? options_.egress_default : options_.ingress_default, -1,
+            Basis::default_action};
+  }
+  return {rules_[at(rule)].action, rule, basis_of(rules_[at(rule)])};
+}
+
+Decision Policy::judge(const Query& query) const {
+  const Side& rules = side(query.direction);
+  auto matching = [&](const PortMap& map) { return map.first(query.protocol, query.port); };
+  if (is_dns_service(query)) {
+    int on_dns = std::min(matching(rules.group_allows[at(Group::dns)]),
+                          matching(rules.group_denies[at(Group::dns)]));
+    if (on_dns != kNone) return {verdict_of(on_dns, query.direction)};
+    if (needs_names_) return {{Action::allow, -1, Basis::dns_service}};
+  }
+  int first =
+      std::min(first_by_address(rules, query.remote, matching), first_by_name(rules, query));
+  Decision decision{verdict_of(first, query.direction)};
+  if (decision.allowed() && query.protocol != Protocol::icmp) {
+    decision.name_is_decisive =
+        decision.verdict.basis == Basis::name_rule || matching(rules.name_denies) < first;
+  }
+  return decision;
+}
+
+Verdict Policy::judge_lookup(const DomainName& name) const {
+  const Side& rules = side(Direction::egress);
+  int first = std::min({rules.names.first_whole(name.text()), first_allow_by_address_,
+                        rules.group_allows[at(Group::any)].first_whole(),
+                        rules.group_denies[at(Group::any)].first_whole()});
+  return verdict_of(first, Direction::egress);
+}
+
+bool Policy::answer_allowed(const DomainName& name, const IpAddress& address) const {
+  if (!judge_lookup(name).allowed()) return false;
+  const Side& rules = side(Direction::egress);
+  int by_address =
+      first_by_address(rules, address, [](const PortMap& map) { return map.first_whole(); });
+  int by_name = rules.names.first_whole(name.text());
+  bool is_public = groups_.groups_of(address).for_allow.has(Group::public_);
+  if (by_name < by_address) {
+    if (rules_[at(by_name)].action == Action::deny) return false;
+    if (is_public) return true;
+  }
+  if (by_address != kNone) return rules_[at(by_address)].action == Action::allow;
+  return options_.egress_default == Action::allow && is_public;
+}
+
+void Policy::find_shadowed() {
+  for (int i = 0; i < static_cast<int>(rules_.size()); ++i) {
+    const Rule& rule = rules_[at(i)];
+    bool shadowed = true;
+    for (Direction direction : {Direction::egress, Direction::ingress}) {
+      if (rule.applies_to(direction)) shadowed &= is_shadowed(side(direction), i);
+    }
+    if (!shadowed) continue;
+    warnings_.push_back({i, fmt::format("{}: '{}' never decides: rules before it match all that it "
+                                        "does",
+                                        rule.origin.to_string(), rule.to_string())});
+  }
+}
+
+bool Policy::is_shadowed(const Side& side, int index) const {
+  const Rule& rule = rules_[at(index)];
+  auto covers = [&](const PortMap& map) { return map.covers(rule, index); };
+  // The rules on `dns` are asked before all others, so only their like can hide them.
+  auto group_covers = [&](Group group) {
+    return covers(side.group_allows[at(group)]) || covers(side.group_denies[at(group)]);
+  };
+  if (rule.is_on(Group::dns)) return group_covers(Group::dns);
+  if (rule.is_on_name()) {
+    bool decides_lookups = rule.action == Action::allow || rule.is_whole();
+    int any_lookup = std::min(side.group_allows[at(Group::any)].first_whole(),
+                              side.group_denies[at(Group::any)].first_whole());
+    if (group_covers(Group::any) && (!decides_lookups || any_lookup < index)) return true;
+    return side.names.covers(rule, index);
+  }
+  if (group_covers(Group::any)) return true;
+  if (const Group* group = std::get_if<Group>(&rule.target)) return group_covers(*group);
+  const auto& block = std::get<IpPrefix>(rule.target);
+  for (int node = side.blocks.find_exact(block); node != PrefixTree::kNone;
+       node = side.around[at(node)]) {
+    if (covers(side.block_rules[at(node)])) return true;
+  }
+  auto groups = groups_.groups_of_block(block);
+  if (!groups) return false;
+  auto any_covers = [&](GroupSet set, const std::array<PortMap, kGroupCount>& maps) {
+    for (std::uint32_t bits = set.bits(); bits != 0; bits &= bits - 1) {
+      if (covers(maps[at(std::countr_zero(bits))])) return true;
+    }
+    return false;
+  };
+  return any_covers(groups->for_allow, side.group_allows) ||
+         any_covers(groups->for_deny, side.group_denies);
+}
+
+std::string Policy::describe(const Verdict& verdict) const {
+  if (verdict.rule >= 0 && at(verdict.rule) < rules_.size()) {
+    const Rule& rule = rules_[at(verdict.rule)];
+    return fmt::format("rule \"{}\" ({})", rule.to_string(), rule.origin.to_string());
+  }
+  if (verdict.basis == Basis::dns_service) return "the gateway's DNS service";
+  return fmt::format("default {}", to_string(verdict.action));
+}
+
+std::string Policy::summary() const {
+  std::string line;
+  for (std::size_t i = 0; i < rules_.size() && i < kSummaryRules; ++i) {
+    line += rules_[i].to_string() + ", ";
+  }
+  if (rules_.size() > kSummaryRules) {
+    line += fmt::format("... {} more, ", rules_.size() - kSummaryRules);
+  }
+  return fmt::format("{}else {} egress, {} ingress; dns {}", line,
+                     to_string(options_.egress_default), to_string(options_.ingress_default),
+                     needs_names_ ? "on" : "off");
+}
+
+}  // namespace sluice::policy

@@ -1,0 +1,147 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <net/address.h>
+#include <net/name.h>
+#include <net/status.h>
+#include <net/verdict.h>
+
+#include "base/loop.h"
+#include "policy/group.h"
+#include "policy/name_index.h"
+#include "policy/name_map.h"
+#include "policy/port_map.h"
+#include "policy/prefix_tree.h"
+#include "policy/rule.h"
+
+namespace sluice::policy {
+
+/// A flow about to be, seen from the guest.
+struct Query {
+  Direction direction = Direction::egress;
+  Protocol protocol = Protocol::tcp;
+  IpAddress remote;  ///< Egress: where the guest wants to go. Ingress: the client.
+  Port port;         ///< Egress: of the remote. Ingress: the guest's. Not used for ICMP.
+  const NameIndex* names = nullptr;  ///< The guest's; nullptr: no names are known.
+  TimePoint now;                     ///< For the expiry of bindings.
+};
+
+struct Decision {
+  Verdict verdict;
+  /// The flow is allowed, but a name has a part in that: a name rule alone allows it, or a name
+  /// rule before the one that allows could deny what turns out to be behind the address. Who reads
+  /// the first flight (TLS SNI, HTTP Host) judges it again by content.
+  bool name_is_decisive = false;
+
+  bool allowed() const { return verdict.allowed(); }
+};
+
+struct CompileOptions {
+  Action egress_default = Action::deny;
+  Action ingress_default = Action::allow;  ///< Only published ports exist to be reached.
+  std::uint64_t generation = 0;            ///< Grows with each policy that takes effect.
+};
+
+/// Something in the rules that is most likely not what the operator meant.
+struct Warning {
+  int rule = 0;
+  std::string text;  ///< A sentence, with the rule and where it was written.
+};
+
+/// Ordered rules, first match wins per direction, compiled so that a verdict costs
+/// O(labels + log rules). Immutable: any thread may ask, and a change is a new Policy swapped in
+/// whole. Judging allocates nothing, logs nothing and takes no clock.
+///
+/// What a rule matches:
+/// - A group by Membership. The IPv6 forms of an IPv4 address count as the inner address.
+/// - A block by the address, or by the IPv4 address inside it. Two kinds of place are opened only
+/// by
+///   a block that lies in them, though any block around them can deny them: the gateway and the
+///   host aliases (they lead to the host's loopback), and the blocks of IPv6 forms of IPv4
+///   (`[::]/0` says nothing of the IPv4 address inside).
+/// - A name by the guest's NameIndex.
+/// - Before all others: on the gateway's ports 53 and 853 the rules on group `dns`, then an allow
+/// if
+///   any rule needs names.
+class Policy {
+ public:
+  static Result<std::shared_ptr<const Policy>> compile(std::vector<Rule> rules,
+                                                       const HostView& host,
+                                                       const CompileOptions& options = {});
+
+  /// May this flow be?
+  Decision judge(const Query& query) const;
+
+  /// May this name be resolved? Rules on names and on `any` decide by the name alone, but a deny
+  /// with a protocol or port never does; an allow on addresses lets every name resolve (its answers
+  /// are filtered); a deny on addresses decides nothing; nor do rules on `dns`.
+  Verdict judge_lookup(const DomainName& name) const;
+
+  /// May this address be in an answer for `name`, which the guest asked? Yes where a flow to it on
+  /// some port could be allowed, with one exception: an address that is not public (private, the
+  /// host's, a guest's, metadata, loopback, ...) only where an address rule allows it, so that a
+  /// name can't be rebound to the inside.
+  bool answer_allowed(const DomainName& name, const IpAddress& address) const;
+
+  /// Whether any name at all may resolve; the gateway's DNS ports are open if so.
+  bool needs_names() const { return needs_names_; }
+
+  const std::vector<Rule>& rules() const { return rules_; }
+  std::uint64_t generation() const { return options_.generation; }
+  const GroupMap& groups() const { return groups_; }
+  const std::vector<Warning>& warnings() const { return warnings_; }
+
+  /// `rule "deny@private" (--rule)`, or "default deny" where no rule decided. For
+  /// DenialEvent::rule.
+  std::string describe(const Verdict& verdict) const;
+  /// The effective policy in one line; of a long list, the beginning.
+  std::string summary() const;
+
+ private:
+  /// The compiled rules of one direction.
+  struct Side {
+    PrefixTree blocks;
+    std::vector<PortMap> block_rules;  // By node of `blocks`.
+    std::vector<int> around;           // By node: the next block out that counts, or kNone.
+    std::array<PortMap, kGroupCount> group_allows;
+    std::array<PortMap, kGroupCount> group_denies;
+    NameMap names;
+    PortMap name_denies;
+  };
+
+  Policy(std::vector<Rule> rules, const HostView& host, const CompileOptions& options);
+
+  void compile_side(Direction direction);
+  void compile_blocks(Side& side, const std::vector<int>& indices) const;
+  void find_shadowed();
+  bool is_shadowed(const Side& side, int index) const;
+
+  const Side& side(Direction direction) const {
+    return sides_[static_cast<std::size_t>(direction)];
+  }
+  bool is_dns_service(const Query& query) const;
+  /// The minimum of `rule_of(map)` over all that an address matches, by group and by block.
+  template <typename RuleOf>
+  int first_by_address(const Side& side, const IpAddress& address, RuleOf&& rule_of) const;
+  template <typename RuleOf>
+  int first_by_block(const Side& side, const IpAddress& address, RuleOf&& rule_of) const;
+  int first_by_name(const Side& side, const Query& query) const;
+  Verdict verdict_of(int rule, Direction direction) const;
+
+  std::vector<Rule> rules_;
+  CompileOptions options_;
+  std::vector<IpAddress> gateways_;
+  std::vector<IpPrefix> closed_blocks_;  // Opened only from within: see the class comment.
+  GroupMap groups_;
+  std::array<Side, 2> sides_;
+  int first_allow_by_address_ = PortMap::kNone;  // Of egress, group `any` and `dns` left out.
+  bool needs_names_ = false;
+  std::vector<Warning> warnings_;
+};
+
+}  // namespace sluice::policy
