@@ -13,9 +13,6 @@ from harness import gateway as gateways
 from harness import netns, servers
 from harness.world import World
 
-FAMILIES = [pytest.param(4, id="ipv4"), pytest.param(6, id="ipv6")]
-
-
 def pytest_configure(config):
     for line in ("long: the full-size form of a test that by default runs scaled down",
                  "hostd: about something that only hostd has"):
@@ -23,8 +20,8 @@ def pytest_configure(config):
     if os.getuid() != 0 or not os.path.exists("/dev/net/tun"):
         pytest.exit("the namespace tests need root and /dev/net/tun", 2)
     if gateways.PEER:
-        if not shutil.which(gateways.PEER):
-            pytest.exit(f"SLUICE_PEER={gateways.PEER}: not in PATH", 2)
+        if gateways.PEER != "kernel" or not shutil.which("nft"):
+            pytest.exit("SLUICE_PEER: only `kernel` is known, and it needs nft", 2)
     elif not os.access(gateways.HOSTD, os.X_OK):
         pytest.exit(f"no hostd at {gateways.HOSTD}: build it, or set SLUICE_HOSTD", 2)
 
@@ -92,8 +89,10 @@ def net(_running, request):
 
 
 @pytest.fixture
-def gateway(world, request):
+def gateway(world, request, _running):
     made = []
+    if gateways.PEER:
+        _running.stop()                         # the kernel has one NAT in the host namespace
 
     def start(*arguments, **options):
         made.append(gateways.Gateway(world, *arguments, **options))

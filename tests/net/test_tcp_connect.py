@@ -2,52 +2,14 @@
 import errno
 import select
 import socket
-import time
 
 import pytest
 
-from conftest import FAMILIES
 from harness import world as places
-from harness.gateway import GATEWAY4
+from harness.clients import (BLACKHOLE, FAMILIES, FAR, NO_HOST, NO_ROUTE, SOON, UNREACHABLE, WORLD,
+                             connect_error, nonblocking_connects, ready_for)
+from harness.gateway import ALIAS4, GATEWAY4
 from harness.netns import wait_for
-
-WORLD = {4: places.WORLD4, 6: places.WORLD6}
-FAR = {4: places.FAR4, 6: places.FAR6}
-NO_ROUTE = {4: places.NO_ROUTE4, 6: places.NO_ROUTE6}
-NO_HOST = {4: places.NO_HOST4, 6: places.NO_HOST6}
-BLACKHOLE = {4: places.BLACKHOLE4, 6: places.BLACKHOLE6}
-UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
-# What a connect may take on a machine that other tests share.
-SOON = 1.0
-
-
-def ready_for(family, net):
-    if family == 6:
-        net.guest.wait_ipv6()
-
-
-def connect_error(ns, address, port, timeout=10):
-    """(errno or None, seconds) of one connect."""
-    start = time.monotonic()
-    try:
-        ns.connect(address, port, timeout).close()
-        error = None
-    except TimeoutError:
-        error = errno.ETIMEDOUT
-    except OSError as caught:
-        error = caught.errno
-    return error, time.monotonic() - start
-
-
-def nonblocking_connects(ns, address, ports):
-    """Connections under way, one for each (address, port)."""
-    out = []
-    for port in ports:
-        s = ns.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-        s.setblocking(False)
-        assert s.connect_ex((address, port)) == errno.EINPROGRESS
-        out.append(s)
-    return out
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -233,6 +195,5 @@ def test_a_service_on_the_other_loopback_family_is_found(net, world):
 
 @pytest.mark.hostd
 def test_the_host_alias_reaches_the_hosts_loopback(net, world):
-    from harness.gateway import ALIAS4
     with world.host.listen("127.0.0.1") as server:
         assert connect_error(net.guest, ALIAS4, server.getsockname()[1])[0] is None

@@ -1,7 +1,8 @@
 """The gateway under test and the guest behind it.
 
-SLUICE_HOSTD is the program.  SLUICE_PEER=passt runs the same tests against passt, to tell a
-wrong test from a wrong gateway; tests of what only hostd has are skipped then."""
+SLUICE_HOSTD is the program.  SLUICE_PEER=kernel runs the same tests against the kernel's own
+router and NAT instead, to tell a wrong test from a wrong gateway; tests of what only hostd has
+are skipped then."""
 import json
 import os
 import re
@@ -14,7 +15,8 @@ import tempfile
 import time
 
 from . import world as places
-from .netns import Namespace, Process, wait_for
+from .netns import Namespace, wait_for
+from .tools import tool
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
@@ -26,6 +28,12 @@ GUEST_MAC = "5a:94:ef:e4:0c:ee"
 SANITIZER_OUTPUT = re.compile(
     r"^.*(?:ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|lwIP assert|Assertion ).*$",
     re.M)
+PEER_NIC, PEER_GUEST6, PEER_GATEWAY6 = "peer0", "fd51:9e57::2", "fd51:9e57::1"
+PEER_NAT = """table inet peer { chain post { type nat hook postrouting priority 100;
+oifname "far" masquerade;
+}
+}
+"""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -37,14 +45,8 @@ def instrumented():
 def command(socket_path, *, attach, mtu, profile, dns, publish, arguments, ready_fd, fd=None,
             tap=None):
     """The command line of the gateway under test.  The one place that knows it."""
-    if PEER == "passt":
-        out = ["passt", "-f", "-s", socket_path, "-m", mtu or 65520, "-a", GUEST4, "-n", "24",
-               "-g", GATEWAY4, "-i", "far", "--dns-forward", GATEWAY4]
-        for spec in publish:
-            bind, port, inner = re.match(r"(?:(.+?)[:/])?(\d+):(\d+)", spec).groups()
-            flag = "-u" if spec.endswith("/udp") else "-t"
-            out += [flag, f"{bind or '127.0.0.1'}/{port}:{inner}"]
-        return out
+    if PEER:
+        return [tool("tapbridge"), "-l", "-m", mtu or 65520, PEER_NIC, socket_path]
     out = [HOSTD, "run"]
     if attach in ("qemu", "raw"):
         out += ["--qemu", socket_path]
@@ -82,8 +84,9 @@ class Gateway:
 
     def __init__(self, world, *arguments, attach="qemu", mtu=None, profile="all",
                  dns=(places.DNS4,), publish=(), guest=True, configure=True, tap=None,
-                 extra_fds=(), wrapper=(), fd=None, before_ready=None):
+                 extra_fds=(), wrapper=(), fd=None, before_ready=None, loss_one_in=0):
         self.world, self.attach = world, attach
+        self.loss_one_in = loss_one_in
         self.mtu = mtu or (1500 if attach == "vfkit" else 65520)
         self.directory = tempfile.mkdtemp(prefix="sluice-net-")
         os.chmod(self.directory, 0o777)
@@ -153,6 +156,14 @@ class Gateway:
             self.ready_line = text.decode()
             self.ready = json.loads(self.ready_line)
             assert not pipe.read(1), "--ready-fd must get one line and then be closed"
+
+    def configure_peer(self):
+        host = self.world.host
+        host.ip(f"addr add {GATEWAY4}/24 dev {PEER_NIC}",
+                f"addr add {PEER_GATEWAY6}/64 dev {PEER_NIC} nodad")
+        host.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        host.run("nft", "flush ruleset")
+        host.run("nft", "-f", "-", input=PEER_NAT, check=True)
 
     # ---- what can be seen from outside
 
@@ -260,10 +271,11 @@ class Guest:
 
     def join(self):
         """Starts the bridge: the moment when a VM would power up its NIC."""
-        from .tools import tool
         gateway = self.gateway
         options = ["-m", gateway.mtu, "-a", GUEST_MAC]
         where, fds = gateway.socket_path, []
+        if gateway.loss_one_in:
+            options += ["-d", gateway.loss_one_in]
         if gateway.attach == "vfkit":
             options += ["-t", "dgram", "-i", "VFKT"]
         if gateway.attach == "qemu-connect":
@@ -303,6 +315,10 @@ class Guest:
         os.kill(self.bridge.pid, signal.SIGCONT)
 
     def configure(self):
+        if PEER:
+            self.gateway.configure_peer()
+            self.ns.ip(f"addr add {PEER_GUEST6}/64 dev tap0 nodad",
+                       f"route add default via {PEER_GATEWAY6}")
         self.ns.ip(f"addr replace {GUEST4}/24 dev tap0",
                    f"route replace default via {GATEWAY4}")
 

@@ -16,8 +16,8 @@ from .world import DNS4, DNS6
 class LoadServer:
     """`netload serve` in a namespace, and its client run from others."""
 
-    def __init__(self, ns):
-        self.process = ns.spawn(tool("netload"), "serve", 0, stdout=subprocess.PIPE, text=True)
+    def __init__(self, ns, port=0):
+        self.process = ns.spawn(tool("netload"), "serve", port, stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline().split()[1])
 
     def run(self, ns, address, port=None, timeout=60, **options):
