@@ -35,7 +35,8 @@ constexpr u16_t kMaxQueuedPbufs = 2048;
 constexpr tcpwnd_size_t kLeastWindowSeen = 1024;
 /// Pieces smaller than this are copied out of the attachment's buffers when they have to wait.
 constexpr std::size_t kCopyWhenWaiting = 4096;
-/// Slow ticks (500 ms) that a connection which both sides closed waits for the guest's answer.
+/// Ticks (250 ms) without any segment from the guest after which a connection that we closed is
+/// given up. A guest that only reads slowly answers window probes and so keeps it.
 constexpr std::uint16_t kLingerTicks = 120;
 /// Retransmissions that a silent guest may cost: a paused VM must find its connections again, so
 /// lwIP's limit (12) is never reached while nothing at all comes from it.
@@ -116,7 +117,6 @@ void TcpEndpoint::on_gone(CloseReason reason) {
 }
 
 void TcpEndpoint::on_received(pbuf* chain) {
-  quiet_ticks_ = 0;
   if (chain) {
     rx_.push_back(chain);
     received_ += chain->tot_len;
@@ -127,7 +127,8 @@ void TcpEndpoint::on_received(pbuf* chain) {
 }
 
 void TcpEndpoint::acknowledge(std::size_t bytes) {
-  quiet_ticks_ = 0;
+  unreserve(std::min(bytes, send_queued_));
+  send_queued_ -= std::min(bytes, send_queued_);
   shared_->acknowledged += bytes;
   shared_->trim();
   mark_changed();
@@ -135,6 +136,7 @@ void TcpEndpoint::acknowledge(std::size_t bytes) {
 
 void TcpEndpoint::input(const InSegment& segment) {
   if (!pcb_) return;
+  quiet_ticks_ = 0;
   Bytes header = segment.header;
   std::uint8_t flags = header[13];
   iovec head{header.data(), header.size()};
@@ -276,7 +278,10 @@ std::size_t TcpEndpoint::send_space() const {
   if (pcb_->snd_queuelen >= kMaxQueuedPbufs) return 0;
   // What a hostile guest acknowledged early still lies in the port.
   if (shared_->pieces() > kMaxQueuedPbufs) return 0;
-  return pcb_->snd_buf;
+  if (engine_.memory_used_ < engine_.config_.memory_budget) return pcb_->snd_buf;
+  // Over budget every connection keeps a small queue, so that none starves.
+  return send_queued_ < kFirstWindow ? std::min<std::size_t>(kFirstWindow - send_queued_, pcb_->snd_buf)
+                                     : 0;
 }
 
 std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
@@ -290,6 +295,8 @@ std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
     shared_->push(buffer, step);
     written += step;
   }
+  send_queued_ += written;
+  reserve(written);
   return written;
 }
 

@@ -254,9 +254,10 @@ class TcpEndpoint {
   std::size_t received_ = 0;
   std::size_t window_ = 0;        ///< What the guest may have unread here at most.
   std::size_t since_growth_ = 0;  ///< Bytes consumed since the window last grew.
+  std::size_t send_queued_ = 0;   ///< Written and not yet acknowledged, bytes.
   std::size_t reserved_ = 0;      ///< Of the engine's budget.
   std::uint16_t guest_mss_ = 0;
-  std::uint16_t quiet_ticks_ = 0;     ///< Slow ticks in LAST_ACK and the like without progress.
+  std::uint16_t quiet_ticks_ = 0;     ///< Since the guest last said anything, while closing.
   std::uint8_t retransmissions_ = 0;  ///< lwIP's count before a tick.
   CloseReason closed_ = CloseReason::none;
   bool established_ = false;
