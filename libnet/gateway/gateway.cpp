@@ -21,6 +21,7 @@ Gateway::Gateway(const Config& config, const HashKey& key, Emit emit, LeaseStore
       resolver_(config_, book_, writer_, counters_),
       advertiser_(config_, writer_, key),
       dhcp_(config_, book_.leases4(), counters_),
+      dhcpv6_(config_, book_.leases6(), counters_),
       store_(store),
       now_(now),
       save_after_(now),
@@ -84,6 +85,15 @@ bool Gateway::on_packet4(const MacAddress& source, const wire::Packet& packet, T
 
 bool Gateway::on_packet6(const MacAddress& source, const wire::Packet& packet, TimePoint now,
                          Checksums checksums) {
+  if (packet.protocol() == IpProtocol::udp) {
+    if (packet.destination() != wire::all_dhcp_servers() && !is_own(packet.destination())) {
+      return false;
+    }
+    auto udp = wire::UdpView::parse(packet.payload());
+    if (!udp || udp->destination_port() != wire::kDhcpv6ServerPort) return false;
+    on_dhcpv6(source, packet, now, checksums);
+    return true;
+  }
   if (packet.protocol() != IpProtocol::icmpv6 || packet.payload().empty()) return false;
   std::uint8_t type = packet.payload()[0];
   if (type >= 133 && type <= 137) {
@@ -134,9 +144,37 @@ void Gateway::on_dhcp(const MacAddress& source, const wire::Packet& packet, Time
     writer_.udp(reply->mac, {config_.gateway4, wire::kDhcpServerPort},
                 {reply->address, wire::kDhcpClientPort}, reply->payload);
   }
-  if (counters_.dhcp_exhausted != exhausted && now >= log_after_) {
+  after_dhcp(source, config_.subnet4, exhausted, now);
+}
+
+void Gateway::on_dhcpv6(const MacAddress& source, const wire::Packet& packet, TimePoint now,
+                        Checksums checksums) {
+  auto udp = wire::UdpView::parse(packet.payload());
+  if (!udp || (checksums == Checksums::verify &&
+               !udp->checksum_ok(packet.source(), packet.destination()))) {
+    ++counters_.dhcp_malformed;
+    return;
+  }
+  // Clients ask from their link-local address by multicast; unicast would need our leave (RFC 8415
+  // section 18.4).
+  if (packet.destination() != wire::all_dhcp_servers() || !packet.source().is_link_local() ||
+      check_source(source, packet.source(), now) != SourceCheck::allowed) {
+    ++counters_.dhcp_ignored;
+    return;
+  }
+  std::uint64_t exhausted = counters_.dhcp_exhausted;
+  if (auto reply = dhcpv6_.answer(udp->payload(), source, now)) {
+    writer_.udp(source, {book_.link_local(), wire::kDhcpv6ServerPort},
+                {packet.source(), wire::kDhcpv6ClientPort}, *reply);
+  }
+  after_dhcp(source, config_.prefix6, exhausted, now);
+}
+
+void Gateway::after_dhcp(const MacAddress& source, const IpPrefix& subnet,
+                         std::uint64_t exhausted_before, TimePoint now) {
+  if (counters_.dhcp_exhausted != exhausted_before && now >= log_after_) {
     log_after_ = now + kLogInterval;
-    log(LogLevel::warn, "dhcp: no address of {} is left for {}", config_.subnet4.to_string(),
+    log(LogLevel::warn, "dhcp: no address of {} is left for {}", subnet.to_string(),
         source.to_string());
   }
   resolver_.on_learnt();

@@ -13,6 +13,7 @@
 #include "gateway/config.h"
 #include "gateway/counters.h"
 #include "gateway/dhcp_server.h"
+#include "gateway/dhcpv6_server.h"
 #include "gateway/frame_writer.h"
 #include "gateway/lease_store.h"
 #include "gateway/resolver.h"
@@ -92,6 +93,10 @@ class Gateway {
                   Checksums checksums);
   void on_dhcp(const MacAddress& source, const wire::Packet& packet, TimePoint now,
                Checksums checksums);
+  void on_dhcpv6(const MacAddress& source, const wire::Packet& packet, TimePoint now,
+                 Checksums checksums);
+  void after_dhcp(const MacAddress& source, const IpPrefix& subnet, std::uint64_t exhausted_before,
+                  TimePoint now);
   bool on_echo(const MacAddress& source, const wire::Packet& packet, TimePoint now,
                Checksums checksums);
   void on_ndp(const MacAddress& source, const wire::Packet& packet, TimePoint now);
@@ -111,6 +116,7 @@ class Gateway {
   Resolver resolver_;
   RouterAdvertiser advertiser_;
   DhcpServer dhcp_;
+  Dhcpv6Server dhcpv6_;
   LeaseStore* store_;
   std::uint64_t saved_generation_ = 0;
   TimePoint now_;  // of the last call
