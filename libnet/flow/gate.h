@@ -15,12 +15,13 @@ namespace sluice::flow {
 /// Where a flow that was let through goes on the host's side.
 struct TcpRoute {
   enum class Kind : std::uint8_t {
-    refuse,     ///< RST to the guest.
-    drop,       ///< Nothing to the guest.
-    prohibit,   ///< ICMP "administratively prohibited" to the guest.
-    dial,       ///< Connect to the addresses in order: the next one where one refuses.
-    dial_unix,  ///< Connect to a Unix socket.
-    session,    ///< A service inside this process.
+    refuse,       ///< RST to the guest.
+    drop,         ///< Nothing to the guest.
+    prohibit,     ///< ICMP "administratively prohibited" to the guest.
+    unreachable,  ///< ICMP "host unreachable" to the guest.
+    dial,         ///< Connect to the addresses in order: the next one where one refuses.
+    dial_unix,    ///< Connect to a Unix socket.
+    session,      ///< A service inside this process.
   };
   Kind kind = Kind::refuse;
   std::vector<Endpoint> addresses;
@@ -46,6 +47,8 @@ class Gate {
   virtual TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote) = 0;
   virtual UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote) = 0;
   virtual bool allow_echo(const IpAddress& guest, const IpAddress& remote) = 0;
+  /// Of a published port; `client` as it came to the host.
+  virtual bool allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) = 0;
   /// Changes whenever earlier answers may not hold any more.
   virtual std::uint64_t generation() const = 0;
 

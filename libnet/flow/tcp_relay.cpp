@@ -32,6 +32,11 @@ wire::IcmpError icmp_for(int error) {
   }
 }
 
+bool is_refusal(TcpRoute::Kind kind) {
+  return kind == TcpRoute::Kind::refuse || kind == TcpRoute::Kind::drop ||
+         kind == TcpRoute::Kind::prohibit || kind == TcpRoute::Kind::unreachable;
+}
+
 }  // namespace
 
 void TcpFlow::on_socket_ready(SocketReady ready) {
@@ -173,16 +178,14 @@ void TcpRelay::begin_outbound(TcpInput& input) {
                    {.header = input.packet.subspan(input.tcp_at, input.header_size)});
   };
   TcpRoute route = gate_.route_tcp(input.key.guest, input.key.remote);
-  if (route.kind == TcpRoute::Kind::refuse || route.kind == TcpRoute::Kind::drop ||
-      route.kind == TcpRoute::Kind::prohibit) {
-    ++counters_.refused_by_policy;
+  if (is_refusal(route.kind)) {
+    if (route.kind != TcpRoute::Kind::unreachable) ++counters_.refused_by_policy;
     if (route.kind == TcpRoute::Kind::refuse) refuse();
     if (route.kind == TcpRoute::Kind::prohibit) {
-      std::array<std::uint8_t, wire::kMaxIcmpv6Error> error;
-      std::size_t size = wire::emit_icmp_error(
-          error, output_.gateway_address(input.key.guest.address.family()), input.key.guest.address,
-          input.packet, wire::IcmpError::admin_prohibited);
-      output_.send_packet(ConstBytes(error).first(size));
+      answer_with_icmp(input.key.guest, input.packet, wire::IcmpError::admin_prohibited);
+    }
+    if (route.kind == TcpRoute::Kind::unreachable) {
+      answer_with_icmp(input.key.guest, input.packet, wire::IcmpError::host_unreachable);
     }
     return;
   }
@@ -301,13 +304,16 @@ void TcpRelay::fail_dial(TcpFlow& flow, int error) {
     refuse_syn(flow);
   } else {
     ++counters_.dial_unreachable;
-    std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
-    std::size_t size =
-        wire::emit_icmp_error(packet, output_.gateway_address(flow.key_.guest.address.family()),
-                              flow.key_.guest.address, flow.held_->packet, icmp_for(error));
-    output_.send_packet(ConstBytes(packet).first(size));
+    answer_with_icmp(flow.key_.guest, flow.held_->packet, icmp_for(error));
   }
   kill(flow);
+}
+
+void TcpRelay::answer_with_icmp(const Endpoint& guest, ConstBytes syn, wire::IcmpError error) {
+  std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
+  std::size_t size = wire::emit_icmp_error(packet, output_.gateway_address(guest.address.family()),
+                                           guest.address, syn, error);
+  output_.send_packet(ConstBytes(packet).first(size));
 }
 
 void TcpRelay::release_held(TcpFlow& flow) {
@@ -567,8 +573,7 @@ void TcpRelay::judge_again() {
   for (auto& [key, flow] : flows_) {
     if (flow->inbound_ || flow->dead_) continue;
     TcpRoute route = gate_.route_tcp(key.guest, key.remote);
-    if (route.kind == TcpRoute::Kind::refuse || route.kind == TcpRoute::Kind::drop ||
-        route.kind == TcpRoute::Kind::prohibit) {
+    if (is_refusal(route.kind)) {
       if (flow->host_) flow->host_->reset_on_close();
       if (flow->held_) refuse_syn(*flow);
       kill(*flow);

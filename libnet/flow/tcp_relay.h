@@ -17,6 +17,7 @@
 #include "flow/read_buffer.h"
 #include "flow/tcp_flow.h"
 #include "stack/tcp_engine.h"
+#include "wire/icmp.h"
 
 namespace sluice::flow {
 
@@ -116,6 +117,7 @@ class TcpRelay {
   void fail_dial(TcpFlow& flow, int error);
   void release_held(TcpFlow& flow);
   void refuse_syn(const TcpFlow& flow);
+  void answer_with_icmp(const Endpoint& guest, ConstBytes syn, wire::IcmpError error);
   void deliver(TcpFlow& flow, const TcpInput& input);
   void flush_joined();
   void mark(TcpFlow& flow);

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "base/loop.h"
+#include "core/guest_sender.h"
+#include "dns/service.h"
+#include "flow/icmp_relay.h"
+#include "flow/tcp_relay.h"
+#include "flow/udp_relay.h"
+#include "gateway/gateway.h"
+#include "link/guest_port.h"
+#include "stack/reassembly.h"
+
+namespace sluice::core {
+
+/// Frames of the guest that went nowhere, by cause.
+struct DispatchCounters {
+  std::uint64_t malformed = 0;  ///< Ethernet, IP or transport headers that do not hold.
+  std::uint64_t bad_checksum = 0;
+  std::uint64_t unknown_ethertype = 0;
+  std::uint64_t unknown_protocol = 0;  ///< Neither TCP, UDP nor ICMP.
+  std::uint64_t spoofed = 0;           ///< A source that the guest may not have.
+  std::uint64_t not_for_us = 0;        ///< Multicast, broadcast, another's MAC.
+  std::uint64_t ttl_exceeded = 0;
+};
+
+/// Takes every frame of the guest apart, once, and gives it to who handles it.
+class Dispatcher final : public link::PortHandler {
+ public:
+  struct Parts {
+    Loop& loop;
+    gateway::Gateway& gateway;
+    GuestSender& sender;
+    stack::Reassembler& reassembler;
+    flow::TcpRelay& tcp;
+    flow::UdpRelay& udp;
+    flow::IcmpRelay& icmp;
+    dns::Service& dns;
+    /// After a batch: what relays have to send goes out.
+    std::function<void()> end_batch;
+    std::function<void()> on_space;
+    std::function<void(bool up)> on_link;
+  };
+
+  explicit Dispatcher(Parts parts) : parts_(std::move(parts)) {}
+
+  void on_frames(std::span<link::TxFrame> frames) override;
+  void on_port_space() override { parts_.on_space(); }
+  void on_port_link(bool up) override { parts_.on_link(up); }
+
+  const DispatchCounters& counters() const { return counters_; }
+  /// Whether the guest sent anything since the last call.
+  bool take_heard() { return std::exchange(heard_, false); }
+
+ private:
+  void on_frame(link::TxFrame& frame);
+  void on_packet(const MacAddress& source, const wire::Packet& packet, Bytes bytes,
+                 const BufferRef& buffer, bool checksum_trusted);
+  void on_tcp(const wire::Packet& packet, Bytes bytes, const BufferRef& buffer, bool trusted);
+  void on_udp(const wire::Packet& packet, bool trusted);
+  void on_dns(const Endpoint& guest, const Endpoint& server, ConstBytes query);
+
+  Parts parts_;
+  DispatchCounters counters_;
+  bool heard_ = false;
+};
+
+}  // namespace sluice::core

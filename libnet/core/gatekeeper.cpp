@@ -1,0 +1,173 @@
+#include "core/gatekeeper.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace sluice::core {
+
+namespace {
+
+/// Like refusals within this time are one event.
+constexpr auto kReportInterval = std::chrono::seconds(1);
+/// Kinds of refusal remembered for that: a port scan makes many, and then the memory starts anew.
+constexpr std::size_t kMaxRecent = 4096;
+constexpr Port kDns{53};
+
+}  // namespace
+
+Gatekeeper::Gatekeeper(Loop& loop, const gateway::Config& config, std::vector<ReverseSpec> reverse,
+                       OnDenied on_denied)
+    : loop_(loop),
+      config_(config),
+      reverse_(std::move(reverse)),
+      on_denied_(std::move(on_denied)) {}
+
+void Gatekeeper::set_policy(std::shared_ptr<const policy::Policy> policy) {
+  policy_ = std::move(policy);
+  ++generation_;
+}
+
+bool Gatekeeper::is_gateway(const IpAddress& address) const {
+  return address == config_.gateway4 || address == config_.gateway6;
+}
+
+bool Gatekeeper::is_host(const IpAddress& address) const {
+  return is_gateway(address) || address == config_.host_alias4 ||
+         (config_.host_alias6 && address == *config_.host_alias6);
+}
+
+bool Gatekeeper::is_unroutable(const IpAddress& address) const {
+  // 0.0.0.0 and :: would be the host's own loopback to connect(); the guest's subnet is not the
+  // host's network of the same number.
+  return address.is_unspecified() || address.is_multicast() || address.is_limited_broadcast() ||
+         (!is_host(address) &&
+          (config_.subnet4.contains(address) || config_.prefix6.contains(address)));
+}
+
+flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remote) {
+  flow::TcpRoute route;
+  if (remote.port == kDns) {
+    route.kind = flow::TcpRoute::Kind::session;
+    route.session = dns_->open_session({.guest = 0, .source = guest, .server = remote});
+    return route;
+  }
+  if (is_gateway(remote.address)) {
+    auto reverse = std::find_if(reverse_.begin(), reverse_.end(), [&](const ReverseSpec& spec) {
+      return spec.guest_port == remote.port;
+    });
+    if (reverse != reverse_.end()) {
+      route.kind = flow::TcpRoute::Kind::dial_unix;
+      route.path = reverse->unix_path;
+      return route;
+    }
+  }
+  if (!judge(Layer::syn, Direction::egress, Protocol::tcp, guest, remote)) return route;
+  if (is_unroutable(remote.address)) {
+    route.kind = flow::TcpRoute::Kind::unreachable;
+    return route;
+  }
+  route.kind = flow::TcpRoute::Kind::dial;
+  if (is_host(remote.address)) {
+    Family other = remote.address.is_v4() ? Family::v6 : Family::v4;
+    route.addresses = {{IpAddress::loopback(remote.address.family()), remote.port},
+                       {IpAddress::loopback(other), remote.port}};
+  } else {
+    route.addresses = {remote};
+  }
+  return route;
+}
+
+flow::UdpRoute Gatekeeper::route_udp(const Endpoint& guest, const Endpoint& remote) {
+  flow::UdpRoute route;
+  if (!judge(Layer::udp, Direction::egress, Protocol::udp, guest, remote)) return route;
+  if (is_unroutable(remote.address)) return route;
+  route.kind = flow::UdpRoute::Kind::send;
+  route.address = is_host(remote.address)
+                      ? Endpoint{IpAddress::loopback(remote.address.family()), remote.port}
+                      : remote;
+  return route;
+}
+
+bool Gatekeeper::allow_echo(const IpAddress& guest, const IpAddress& remote) {
+  return judge(Layer::icmp, Direction::egress, Protocol::icmp, {guest, Port()}, {remote, Port()}) &&
+         !is_unroutable(remote);
+}
+
+bool Gatekeeper::allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) {
+  return judge(Layer::ingress, Direction::ingress, protocol, client, guest);
+}
+
+bool Gatekeeper::judge(Layer layer, Direction direction, Protocol protocol, const Endpoint& source,
+                       const Endpoint& destination) {
+  bool egress = direction == Direction::egress;
+  policy::Query query{.direction = direction,
+                      .protocol = protocol,
+                      .remote = egress ? destination.address : source.address,
+                      .port = destination.port,
+                      .names = &names_,
+                      .now = loop_.now()};
+  policy::Decision decision = policy_->judge(query);
+  if (decision.allowed()) return true;
+  DenialEvent event;
+  event.layer = layer;
+  event.protocol = protocol;
+  event.source = source;
+  event.destination = destination;
+  event.names = names_.names_of(query.remote, query.now);
+  event.rule = policy_->describe(decision.verdict);
+  event.reason = decision.verdict.rule < 0 ? "no rule allows it" : "a rule denies it";
+  deny(std::move(event));
+  return false;
+}
+
+void Gatekeeper::deny(DenialEvent event) {
+  ++denials_;
+  std::string kind =
+      fmt::format("{} {} {} {} {}", static_cast<int>(event.layer), static_cast<int>(event.protocol),
+                  event.source.address.to_string(), event.destination.to_string(),
+                  event.layer == Layer::dns ? event.names.front() : "");
+  if (recent_.size() >= kMaxRecent) recent_.clear();
+  auto [it, is_new] = recent_.try_emplace(kind);
+  if (!is_new && loop_.now() - it->second.reported < kReportInterval) {
+    ++it->second.suppressed;
+    return;
+  }
+  event.suppressed = std::exchange(it->second.suppressed, 0);
+  it->second.reported = loop_.now();
+  event.time_ns = loop_.wall_time_ns();
+  if (on_denied_) on_denied_(event);
+}
+
+dns::LookupVerdict Gatekeeper::may_query(const dns::Lookup& lookup) {
+  if (lookup.origin == dns::Origin::local) return dns::LookupVerdict::allow;
+  Verdict verdict = policy_->judge_lookup(lookup.name);
+  if (verdict.allowed()) return dns::LookupVerdict::allow;
+  DenialEvent event;
+  event.layer = Layer::dns;
+  event.protocol = Protocol::udp;
+  event.source = lookup.client.source;
+  event.destination = lookup.client.server;
+  event.names = {lookup.name.text()};
+  event.rule = policy_->describe(verdict);
+  event.reason = verdict.rule < 0 ? "no rule lets this name be resolved" : "a rule denies it";
+  deny(std::move(event));
+  return dns::LookupVerdict::nxdomain;
+}
+
+std::vector<std::size_t> Gatekeeper::on_answer(const dns::AnswerNotice& notice) {
+  std::vector<std::size_t> removed;
+  if (notice.origin == dns::Origin::local || notice.names.empty()) return removed;
+  TimePoint now = loop_.now();
+  for (std::size_t i = 0; i < notice.addresses.size(); ++i) {
+    const dns::BoundAddress& bound = notice.addresses[i];
+    if (!policy_->answer_allowed(notice.names.front(), bound.address)) {
+      removed.push_back(i);
+      continue;
+    }
+    for (const DomainName& name : notice.names) names_.bind(name, bound.address, bound.ttl, now);
+  }
+  return removed;
+}
+
+}  // namespace sluice::core

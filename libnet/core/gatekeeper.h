@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <net/publish.h>
+#include <net/verdict.h>
+
+#include "base/host_routes.h"
+#include "base/loop.h"
+#include "dns/hooks.h"
+#include "dns/service.h"
+#include "flow/gate.h"
+#include "gateway/config.h"
+#include "policy/name_index.h"
+#include "policy/policy.h"
+
+namespace sluice::core {
+
+/// Where policy meets flows and DNS: asks the policy, keeps the guest's name index, translates the
+/// gateway's addresses to the host's, and reports every refusal. On the loop's thread.
+class Gatekeeper final : public flow::Gate {
+ public:
+  using OnDenied = std::function<void(const DenialEvent&)>;
+
+  Gatekeeper(Loop& loop, const gateway::Config& config, std::vector<ReverseSpec> reverse,
+             OnDenied on_denied);
+
+  void set_dns(dns::Service* dns) { dns_ = dns; }
+  /// Takes effect at once and whole.
+  void set_policy(std::shared_ptr<const policy::Policy> policy);
+  const policy::Policy& policy() const { return *policy_; }
+  policy::NameIndex& names() { return names_; }
+
+  // flow::Gate
+  flow::TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote) override;
+  flow::UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote) override;
+  bool allow_echo(const IpAddress& guest, const IpAddress& remote) override;
+  bool allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) override;
+  std::uint64_t generation() const override { return generation_; }
+
+  // dns::Hooks
+  dns::LookupVerdict may_query(const dns::Lookup& lookup);
+  std::vector<std::size_t> on_answer(const dns::AnswerNotice& notice);
+
+  std::uint64_t denials() const { return denials_; }
+
+ private:
+  /// Which of its addresses the guest means by an address of the gateway's.
+  bool is_gateway(const IpAddress& address) const;
+  bool is_host(const IpAddress& address) const;
+  /// Addresses that lead nowhere whatever the policy says.
+  bool is_unroutable(const IpAddress& address) const;
+  bool judge(Layer layer, Direction direction, Protocol protocol, const Endpoint& source,
+             const Endpoint& destination);
+  void deny(DenialEvent event);
+
+  Loop& loop_;
+  const gateway::Config& config_;
+  std::vector<ReverseSpec> reverse_;
+  OnDenied on_denied_;
+  dns::Service* dns_ = nullptr;
+  std::shared_ptr<const policy::Policy> policy_;
+  policy::NameIndex names_;
+  std::uint64_t generation_ = 0;
+  std::uint64_t denials_ = 0;
+
+  /// Refusals reported lately, by what makes them alike.
+  struct Recent {
+    TimePoint reported;
+    std::uint64_t suppressed = 0;
+  };
+  std::unordered_map<std::string, Recent> recent_;
+};
+
+}  // namespace sluice::core

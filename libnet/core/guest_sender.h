@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include <net/address.h>
+
+#include "base/loop.h"
+#include "flow/gate.h"
+#include "gateway/gateway.h"
+#include "link/guest_port.h"
+#include "stack/tcp_engine.h"
+
+namespace sluice::core {
+
+struct SenderCounters {
+  std::uint64_t packets_refused = 0;     ///< The port was full.
+  std::uint64_t packets_unresolved = 0;  ///< No guest has the address, or it never answered.
+  std::uint64_t packets_no_guest = 0;    ///< Nobody is attached.
+};
+
+/// Puts Ethernet and IP headers before what flows and the router have for the guest, and hands it
+/// to the guest's port. On the loop's thread.
+class GuestSender final : public stack::SegmentSink, public flow::GuestOutput {
+ public:
+  /// Packets that wait for a neighbour's answer; the oldest goes first.
+  static constexpr std::size_t kMaxWaiting = 64;
+
+  GuestSender(Loop& loop, const gateway::Config& config) : loop_(loop), config_(config) {}
+
+  /// Set once, before the first packet.
+  void set_gateway(gateway::Gateway* gateway) { gateway_ = gateway; }
+  /// nullptr: nobody is there; segments wait, packets are lost.
+  void set_port(link::GuestPort* port) { port_ = port; }
+
+  bool send_segment(const stack::OutSegment& segment) override;
+  void send_packet(ConstBytes packet) override;
+  IpAddress gateway_address(Family family) const override {
+    return family == Family::v4 ? config_.gateway4 : config_.gateway6;
+  }
+
+  /// A whole frame of the router's.
+  void send_frame(ConstBytes frame);
+  /// A UDP datagram for the guest, fragmented where it does not fit.
+  void send_udp(const Endpoint& source, const Endpoint& guest, ConstBytes payload);
+  /// The answer to a resolve(): what waited for the address goes out or is lost.
+  void on_resolved(const IpAddress& address, std::optional<MacAddress> mac);
+  void flush() {
+    if (port_) port_->flush();
+  }
+
+  const SenderCounters& counters() const { return counters_; }
+
+ private:
+  void send_to(const MacAddress& mac, ConstBytes packet);
+
+  Loop& loop_;
+  const gateway::Config& config_;
+  gateway::Gateway* gateway_ = nullptr;
+  link::GuestPort* port_ = nullptr;
+  std::deque<std::vector<std::uint8_t>> waiting_;
+  std::uint32_t next_id_ = 1;
+  SenderCounters counters_;
+};
+
+}  // namespace sluice::core

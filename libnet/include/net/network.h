@@ -1,0 +1,158 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <net/address.h>
+#include <net/name.h>
+#include <net/publish.h>
+#include <net/ring.h>
+#include <net/status.h>
+#include <net/verdict.h>
+
+namespace sluice {
+
+class Loop;
+namespace link {
+class GuestPort;
+}
+namespace core {
+class Engine;
+}
+
+/// How a rule got into the configuration.
+enum class RuleOrigin : std::uint8_t {
+  command_line,  ///< Before all others.
+  config,        ///< After the command line's, before the profile's.
+};
+
+/// One rule, or several with commas between; docs/policy.md has the language.
+struct RuleText {
+  std::string text;
+  RuleOrigin origin = RuleOrigin::command_line;
+  std::string where = "rule";  ///< Shown with each denial: "--rule", a file name.
+  int line = 0;                ///< From 1; 0: lines make no sense there.
+  /// Set for a bare target: `example.com` with Action::allow means `allow@example.com`.
+  std::optional<Action> shorthand;
+};
+
+/// What a Network is made from. The defaults suit an image that was made for gvproxy.
+struct NetworkConfig {
+  std::string name = "sluice";  ///< Of the Network, in events and logs.
+
+  // Link and addresses. The guest's view: nothing of it exists on the host.
+  IpPrefix subnet4{IpAddress::v4(192, 168, 127, 0), 24};
+  std::optional<IpAddress> gateway4;     ///< Default: the subnet's first address.
+  std::optional<IpAddress> guest4;       ///< Default: the one after the gateway.
+  std::optional<IpAddress> host_alias4;  ///< Default: the last one before broadcast.
+  /// A ULA /64.
+  IpPrefix prefix6{IpAddress::v6({0xfd, 0x53, 0x4c, 0x55, 0x49, 0x43}), 64};
+  /// Largest IP packet on the link: 1280 to 65520 bytes. What the attachment can carry bounds it.
+  std::uint16_t mtu = 65520;
+  std::string guest_name = "guest";
+  std::vector<std::pair<MacAddress, IpAddress>> static_leases;
+  std::vector<IpPrefix> routed_prefixes;  ///< Behind the guest: containers inside the VM.
+  std::string lease_file;                 ///< Empty: leases are forgotten with the Network.
+
+  // Names.
+  std::vector<Endpoint> dns_upstreams;  ///< Empty: the host's, from `resolv_conf`, as they change.
+  std::string resolv_conf = "/etc/resolv.conf";
+
+  // Policy.
+  std::vector<RuleText> rules;
+  std::optional<std::string> profile;  ///< none, public, private, host, all; docs/policy.md.
+
+  // Published ports.
+  std::vector<PublishSpec> publish;
+  std::vector<ReverseSpec> reverse;
+
+  // Limits.
+  std::size_t max_flows = 16384;        ///< TCP connections.
+  std::size_t max_held_syns = 1024;     ///< Connections of which the host's answer is awaited.
+  std::size_t memory_bytes = std::size_t{512} << 20;  ///< TCP windows and queues together.
+  std::chrono::seconds tcp_idle{0};     ///< Idle connections are reset after this; 0: never.
+
+  /// Called for each refusal, on the loop's thread: it must return soon and must not call the
+  /// Network. Like refusals within a second are counted in the next one's `suppressed`.
+  std::function<void(const DenialEvent&)> on_denied;
+};
+
+/// A snapshot of what a Network does.
+struct NetworkCounters {
+  std::uint64_t tx_frames = 0, tx_bytes = 0;  ///< Sent by the guest.
+  std::uint64_t rx_frames = 0, rx_bytes = 0;  ///< Received by the guest.
+  std::size_t tcp_flows = 0, udp_flows = 0, icmp_flows = 0;
+  std::size_t held_syns = 0;
+  std::uint64_t tcp_opened = 0;
+  std::uint64_t tcp_retransmissions = 0;  ///< Of segments to the guest.
+  std::size_t memory_bytes = 0;           ///< Reserved of the memory budget.
+  std::uint64_t denials = 0;
+  std::uint64_t dns_queries = 0;
+  /// Frames and packets that went nowhere, by cause; causes that never happened are left out.
+  std::vector<std::pair<std::string, std::uint64_t>> drops;
+};
+
+struct PublishedPort {
+  PublishSpec spec;
+  Endpoint host;  ///< As bound: with the port that the kernel chose. Unset for Unix sockets.
+};
+
+/// A guest's network: the gateway it sees, its way to the world and back, under a policy.
+///
+/// One per process, since lwIP is one: create() refuses a second while there is one. It owns a
+/// thread, on which everything happens; all calls here may be made on any other thread, and wait
+/// for that one. Destroying it stops it: flows are reset, ports closed, leases saved.
+class Network {
+ public:
+  /// Checks the configuration, compiles the policy, binds all published ports, and starts. On an
+  /// error nothing is left behind; the message names the setting and the fix.
+  static Result<std::unique_ptr<Network>> create(NetworkConfig config);
+  ~Network();
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  /// Attaches the guest by rings in shared memory; see net/ring.h. One guest at a time.
+  Result<std::unique_ptr<RingLink>> attach_ring(const RingOptions& options = {});
+
+  /// Attaches the guest by a port of the caller's, made on the Network's thread (link/guest_port.h;
+  /// inside the source tree only).
+  using PortFactory = std::function<Result<std::unique_ptr<link::GuestPort>>(Loop& loop)>;
+  Status attach(PortFactory factory);
+  /// The guest is gone; its flows are reset.
+  void detach();
+
+  // Names.
+  /// What the guest's DNS answers have bound to an address, latest first.
+  std::vector<std::string> names_of(const IpAddress& address);
+  /// Whether a name that `predicate` accepts is bound to the address.
+  bool any_name_of(const IpAddress& address,
+                   const std::function<bool(const std::string&)>& predicate);
+  /// Drops the bindings of a name and resets the flows that only they allowed.
+  void forget(const DomainName& name);
+
+  // Published ports, while running.
+  Result<std::vector<PublishedPort>> publish(const PublishSpec& spec);
+  Status unpublish(const PublishSpec& spec, LiveFlows live);
+  std::vector<PublishedPort> published();
+
+  /// Replaces the policy, whole or not at all; open flows are judged again.
+  Status set_policy(std::vector<RuleText> rules, std::optional<std::string> profile);
+  /// The effective policy in one line.
+  std::string policy_summary();
+
+  IpAddress gateway_address(Family family) const;
+  IpAddress guest_address(Family family) const;
+  NetworkCounters counters();
+
+ private:
+  class Thread;
+  explicit Network(std::unique_ptr<Thread> thread);
+  std::unique_ptr<Thread> thread_;
+};
+
+}  // namespace sluice
