@@ -5,7 +5,7 @@ The kernel is Debian's cloud kernel and the userland Debian's static busybox, bo
 checked by apt and unpacked into a cache; nothing is installed on this machine. The initramfs holds
 busybox, the virtio modules in load order, and the two scripts beside this file.
 
-The cache is ${SLUICE_CACHE:-~/.cache/sluice}/vm. Packages are fetched once and then kept: remove
+The cache is the folder vm in ${SLUICE_CACHE:-${XDG_CACHE_HOME:-~/.cache}/sluice}. Packages are fetched once and then kept: remove
 the directory to get newer ones. The initramfs is built again whenever one of its inputs changes.
 
 Exit: 0, 1 (could not build; the reason is on stderr).
@@ -48,8 +48,8 @@ def run(*command, **options):
 
 
 def cache_dir():
-    base = os.environ.get("SLUICE_CACHE") or pathlib.Path.home() / ".cache" / "sluice"
-    path = pathlib.Path(base) / "vm"
+    caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    path = pathlib.Path(os.environ.get("SLUICE_CACHE") or f"{caches}/sluice") / "vm"
     path.mkdir(parents=True, exist_ok=True)
     return path.resolve()
 
