@@ -5,8 +5,9 @@ The kernel is Debian's cloud kernel and the userland Debian's static busybox, bo
 checked by apt and unpacked into a cache; nothing is installed on this machine. The initramfs holds
 busybox, the virtio modules in load order, and the two scripts beside this file.
 
-The cache is the folder vm in ${SLUICE_CACHE:-${XDG_CACHE_HOME:-~/.cache}/sluice}. Packages are fetched once and then kept: remove
-the directory to get newer ones. The initramfs is built again whenever one of its inputs changes.
+The cache is the folder vm in ${SLUICE_CACHE:-${XDG_CACHE_HOME:-~/.cache}/sluice}. Packages are
+fetched once and then kept: remove the folder to get newer ones. The initramfs is built again
+whenever one of its inputs changes.
 
 Exit: 0, 1 (could not build; the reason is on stderr).
 """
