@@ -232,9 +232,12 @@ void Policy::find_shadowed() {
 bool Policy::is_shadowed(const Side& side, int index) const {
   const Rule& rule = rules_[at(index)];
   auto covers = [&](const PortMap& map) { return map.covers(rule, index); };
-  // The rules on `dns` are asked before all others, so only their like can hide them.
+  // The rules on `dns` are asked before all others, so only their like can hide them. A deny on a
+  // group is wider than an allow on it, see Membership.
   auto group_covers = [&](Group group) {
-    return covers(side.group_allows[at(group)]) || covers(side.group_denies[at(group)]);
+    bool is_as_wide = rule.action == Action::allow || group == Group::any || group == Group::dns;
+    return covers(side.group_denies[at(group)]) ||
+           (is_as_wide && covers(side.group_allows[at(group)]));
   };
   if (rule.is_on(Group::dns)) return group_covers(Group::dns);
   if (rule.is_on_name()) {
@@ -247,6 +250,11 @@ bool Policy::is_shadowed(const Side& side, int index) const {
   if (group_covers(Group::any)) return true;
   if (const Group* group = std::get_if<Group>(&rule.target)) return group_covers(*group);
   const auto& block = std::get<IpPrefix>(rule.target);
+  bool has_closed_inside = std::any_of(
+      closed_blocks_.begin(), closed_blocks_.end(),
+      [&](const IpPrefix& closed) { return closed != block && block.contains(closed.address()); });
+  // An allow around this block does not reach the closed ones in it, a deny does.
+  if (rule.action == Action::deny && has_closed_inside) return false;
   for (int node = side.blocks.find_exact(block); node != PrefixTree::kNone;
        node = side.around[at(node)]) {
     if (covers(side.block_rules[at(node)])) return true;

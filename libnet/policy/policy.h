@@ -119,6 +119,8 @@ class Policy {
   void compile_side(Direction direction);
   void compile_blocks(Side& side, const std::vector<int>& indices) const;
   void find_shadowed();
+  /// Whether one target before the rule's, as wide or wider, has rules for all its protocols and
+  /// ports. Several targets that cover it together are not looked for.
   bool is_shadowed(const Side& side, int index) const;
 
   const Side& side(Direction direction) const {

@@ -1,5 +1,5 @@
-#include <catch2/catch.hpp>
 #include <net/verdict.h>
+#include <catch2/catch.hpp>
 
 namespace sluice {
 namespace {
