@@ -1,0 +1,170 @@
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "base/loop_runner.h"
+#include "base/posix_net.h"
+#include "base/socket_log.h"
+
+using namespace sluice;
+using namespace std::chrono_literals;
+using test::SocketLog;
+
+namespace {
+
+struct World {
+  test::LoopRunner runner;
+  std::unique_ptr<PosixNet> net = std::move(PosixNet::create(runner.loop()).value());
+
+  std::unique_ptr<DatagramSocket> udp(Family family = Family::v4) {
+    return std::move(net->open_udp({IpAddress::loopback(family), Port()}).value());
+  }
+};
+
+IoResult send_one(DatagramSocket& socket, const Endpoint& to, std::string_view text) {
+  iovec piece{const_cast<char*>(text.data()), text.size()};
+  OutDatagram datagram{to, {&piece, 1}};
+  return socket.send_batch({&datagram, 1});
+}
+
+std::string text_of(const InDatagram& datagram) {
+  return {reinterpret_cast<const char*>(datagram.data.data()), datagram.data.size()};
+}
+
+Endpoint closed_port(World& world, Family family) {
+  return *world.udp(family)->local();
+}
+
+}  // namespace
+
+TEST_CASE("datagrams arrive whole, with their sender and TTL, over IPv4 and IPv6") {
+  Family family = GENERATE(Family::v4, Family::v6);
+  World world;
+  auto a = world.udp(family), b = world.udp(family);
+  SocketLog log;
+  b->set_handler(&log);
+  a->set_ttl(7);
+  std::string large(60000, 'y');
+  CHECK(send_one(*a, *b->local(), "first").bytes == 1);
+  CHECK(send_one(*a, *b->local(), large).bytes == 1);
+  CHECK(send_one(*a, *b->local(), "").bytes == 1);
+  REQUIRE(world.runner.run_until([&] { return log.readable; }));
+  auto got = b->receive_batch();
+  REQUIRE(got.size() == 3);
+  CHECK(text_of(got[0]) == "first");
+  CHECK(got[0].peer == *a->local());
+  CHECK(got[0].ttl == 7);
+  CHECK(text_of(got[1]) == large);
+  CHECK(got[2].data.empty());
+  CHECK(b->receive_batch().empty());
+}
+
+TEST_CASE("a batch larger than one system call goes out in order") {
+  World world;
+  auto a = world.udp(), b = world.udp();
+  constexpr int kCount = 150;
+  std::vector<std::string> texts;
+  std::vector<iovec> pieces;
+  std::vector<OutDatagram> batch;
+  for (int i = 0; i < kCount; ++i) texts.push_back("datagram " + std::to_string(i));
+  for (auto& text : texts) pieces.push_back({text.data(), text.size()});
+  for (auto& piece : pieces) batch.push_back({*b->local(), {&piece, 1}});
+  CHECK(a->send_batch(batch).bytes == kCount);
+  std::vector<std::string> got;
+  REQUIRE(world.runner.run_until([&] {
+    for (auto more = b->receive_batch(); !more.empty(); more = b->receive_batch()) {
+      for (const auto& datagram : more) got.push_back(text_of(datagram));
+    }
+    return got.size() >= kCount;
+  }));
+  CHECK(got == texts);
+}
+
+TEST_CASE("a closed port comes back as an error with the destination and the ICMP code") {
+  Family family = GENERATE(Family::v4, Family::v6);
+  World world;
+  auto socket = world.udp(family);
+  Endpoint closed = closed_port(world, family);
+  SocketLog log;
+  socket->set_handler(&log);
+  CHECK(send_one(*socket, closed, "anyone?").bytes == 1);
+  REQUIRE(world.runner.run_until([&] { return log.error; }));
+  auto error = socket->take_queued_error();
+  REQUIRE(error);
+  CHECK(error->error == ECONNREFUSED);
+  CHECK(error->destination == closed);
+  CHECK(error->offender == closed.address);
+  CHECK(int{error->icmp_type} == (family == Family::v4 ? 3 : 1));
+  CHECK(int{error->icmp_code} == (family == Family::v4 ? 3 : 4));
+  CHECK(std::string(error->payload.begin(), error->payload.end()) == "anyone?");
+  CHECK_FALSE(socket->take_queued_error());
+}
+
+TEST_CASE("an error for one destination stops neither sending to nor receiving from another") {
+  World world;
+  auto socket = world.udp(), other = world.udp();
+  Endpoint closed = closed_port(world, Family::v4);
+  send_one(*socket, closed, "lost");
+  send_one(*socket, closed, "lost");
+  send_one(*other, *socket->local(), "hello");
+  world.runner.run_for(5ms);
+  CHECK(send_one(*socket, *other->local(), "sent").bytes == 1);
+  send_one(*socket, closed, "lost");
+  world.runner.run_for(5ms);
+  auto got = socket->receive_batch();
+  REQUIRE(got.size() == 1);
+  CHECK(text_of(got[0]) == "hello");
+  world.runner.run_for(5ms);
+  auto sent = other->receive_batch();
+  REQUIRE(sent.size() == 1);
+  CHECK(text_of(sent[0]) == "sent");
+}
+
+TEST_CASE("a datagram that no packet can carry is refused and named by its place") {
+  World world;
+  auto socket = world.udp(), other = world.udp();
+  std::string small = "small", huge(65508, 'z');
+  iovec pieces[] = {{small.data(), small.size()}, {huge.data(), huge.size()}};
+  OutDatagram batch[] = {{*other->local(), {&pieces[0], 1}}, {*other->local(), {&pieces[1], 1}}};
+  CHECK(socket->send_batch(batch).bytes == 1);
+  CHECK(socket->send_batch(std::span(batch).subspan(1)).error == EMSGSIZE);
+}
+
+TEST_CASE("a handler may destroy its datagram socket") {
+  World world;
+  auto a = world.udp(), b = world.udp();
+  SocketLog log;
+  log.on_ready = [&](SocketReady ready) {
+    if (ready.readable) b.reset();
+  };
+  b->set_handler(&log);
+  send_one(*a, *b->local(), "x");
+  REQUIRE(world.runner.run_until([&] { return b == nullptr; }));
+}
+
+TEST_CASE("a ping socket gets the echo of loopback, or says that it is not permitted") {
+  Family family = GENERATE(Family::v4, Family::v6);
+  World world;
+  auto opened = world.net->open_ping(family);
+  if (!opened) {
+    CHECK(opened.status().code() == StatusCode::permission_denied);
+    return;
+  }
+  auto socket = std::move(*opened);
+  SocketLog log;
+  socket->set_handler(&log);
+  std::string echo(16, '\0');
+  echo[0] = static_cast<char>(family == Family::v4 ? 8 : 128);
+  echo[7] = 5;  // Sequence number.
+  echo.replace(8, 8, "payload!");
+  CHECK(send_one(*socket, {IpAddress::loopback(family), Port()}, echo).bytes == 1);
+  REQUIRE(world.runner.run_until([&] { return log.readable; }));
+  auto got = socket->receive_batch();
+  REQUIRE(got.size() == 1);
+  std::string reply = text_of(got[0]);
+  REQUIRE(reply.size() == 16);
+  CHECK(int{static_cast<unsigned char>(reply[0])} == (family == Family::v4 ? 0 : 129));
+  CHECK(reply.substr(6) == echo.substr(6));
+  CHECK(got[0].peer.address == IpAddress::loopback(family));
+}

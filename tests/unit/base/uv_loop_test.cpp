@@ -1,0 +1,192 @@
+#include "base/uv_loop.h"
+
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/loop_runner.h"
+#include "base/unique_fd.h"
+
+using namespace sluice;
+using namespace std::chrono_literals;
+
+TEST_CASE("timers fire in order of their time, and never before it") {
+  test::LoopRunner runner;
+  UvLoop& loop = runner.loop();
+  std::vector<int> order;
+  TimePoint start = loop.now();
+  TimePoint late_fired{};
+  auto late = loop.make_timer([&] {
+    order.push_back(2);
+    late_fired = loop.now();
+  });
+  auto early = loop.make_timer([&] { order.push_back(1); });
+  late->start(20ms);
+  early->start(1us);
+  CHECK(late->active());
+  REQUIRE(runner.run_until([&] { return order.size() == 2; }));
+  CHECK(order == std::vector<int>{1, 2});
+  CHECK(late_fired - start >= 20ms);
+  CHECK_FALSE(late->active());
+}
+
+TEST_CASE("a stopped or destroyed timer stays silent") {
+  test::LoopRunner runner;
+  int fired = 0;
+  auto stopped = runner.loop().make_timer([&] { ++fired; });
+  auto destroyed = runner.loop().make_timer([&] { ++fired; });
+  stopped->start(1ms);
+  destroyed->start(1ms);
+  stopped->stop();
+  destroyed.reset();
+  runner.run_for(20ms);
+  CHECK(fired == 0);
+}
+
+TEST_CASE("a timer may destroy itself in its callback") {
+  test::LoopRunner runner;
+  std::string seen;
+  std::unique_ptr<Timer> timer;
+  // Captured by value, so that it would be gone if the callable went with the timer.
+  timer = runner.loop().make_timer([&, text = std::string(64, 'x')] {
+    timer.reset();
+    seen = text;
+  });
+  timer->start(Duration::zero());
+  REQUIRE(runner.run_until([&] { return !seen.empty(); }));
+  CHECK(seen == std::string(64, 'x'));
+}
+
+TEST_CASE("posted tasks run on the loop's thread in the order of their thread") {
+  test::LoopRunner runner;
+  constexpr int kThreads = 4, kTasks = 5000;
+  std::vector<std::vector<int>> seen(kThreads);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < kTasks; ++i) {
+        runner.loop().post([&seen, t, i] { seen[static_cast<std::size_t>(t)].push_back(i); });
+      }
+    });
+  }
+  bool all = runner.run_until([&] {
+    for (const auto& list : seen) {
+      if (list.size() != kTasks) return false;
+    }
+    return true;
+  });
+  for (auto& thread : threads) thread.join();
+  REQUIRE(all);
+  for (const auto& list : seen) CHECK(std::is_sorted(list.begin(), list.end()));
+}
+
+TEST_CASE("what was posted before stop() still runs, from another thread and before run()") {
+  test::LoopRunner runner;
+  int ran = 0;
+  std::thread other([&] {
+    for (int i = 0; i < 5000; ++i) runner.loop().post([&] { ++ran; });
+    runner.loop().stop();
+  });
+  other.join();
+  runner.loop().run();
+  CHECK(ran == 5000);
+}
+
+TEST_CASE("tasks that are left when the loop ends are destroyed, not run") {
+  auto token = std::make_shared<int>(0);
+  {
+    test::LoopRunner runner;
+    runner.loop().post([token] { ++*token; });
+    runner.loop().defer([token] { ++*token; });
+    CHECK(token.use_count() == 3);
+  }
+  CHECK(token.use_count() == 1);
+  CHECK(*token == 0);
+}
+
+TEST_CASE("a deferred task runs after the callbacks of its turn, and its own in the next") {
+  test::LoopRunner runner;
+  UvLoop& loop = runner.loop();
+  std::vector<std::string> order;
+  auto first = loop.make_timer([&] {
+    loop.defer([&] {
+      order.push_back("deferred");
+      loop.defer([&] { order.push_back("deferred again"); });
+    });
+    order.push_back("first");
+  });
+  auto second = loop.make_timer([&] { order.push_back("second"); });
+  first->start(Duration::zero());
+  second->start(Duration::zero());
+  REQUIRE(runner.run_until([&] { return order.size() == 4; }));
+  CHECK(order == std::vector<std::string>{"first", "second", "deferred", "deferred again"});
+}
+
+TEST_CASE("a loop with nothing to do sleeps") {
+  test::LoopRunner runner;
+  bool deferred = false;
+  runner.loop().defer([&] { deferred = true; });
+  std::clock_t before = std::clock();
+  runner.run_for(200ms);
+  CHECK(deferred);
+  CHECK(static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC < 0.1);
+}
+
+TEST_CASE("a watch reports what there is an interest in") {
+  test::LoopRunner runner;
+  int pair[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+  UniqueFd ours(pair[0]), theirs(pair[1]);
+  int readable = 0, writable = 0;
+  auto watch = runner.loop().watch(ours.get(), {.readable = true}, [&](FdReady ready) {
+    readable += ready.readable;
+    writable += ready.writable;
+  });
+  REQUIRE(watch);
+  runner.run_for(5ms);
+  CHECK(readable == 0);
+
+  REQUIRE(::write(theirs.get(), "x", 1) == 1);
+  REQUIRE(runner.run_until([&] { return readable > 0; }));
+  CHECK(writable == 0);
+
+  watch->set_interest({.writable = true});
+  readable = 0;
+  REQUIRE(runner.run_until([&] { return writable > 0; }));
+  CHECK(readable == 0);
+
+  watch->set_interest({});
+  writable = 0;
+  runner.run_for(5ms);
+  CHECK(readable + writable == 0);
+
+  watch->set_interest({.readable = true});
+  theirs.reset();
+  readable = 0;
+  REQUIRE(runner.run_until([&] { return readable > 0; }));
+}
+
+TEST_CASE("a watch may destroy itself in its callback, and the descriptor stays open") {
+  test::LoopRunner runner;
+  UniqueFd event(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+  int calls = 0;
+  std::unique_ptr<FdWatch> watch;
+  watch = runner.loop().watch(event.get(), {.readable = true}, [&](FdReady) {
+    ++calls;
+    watch.reset();
+  });
+  REQUIRE(runner.run_until([&] { return calls > 0; }));
+  runner.run_for(5ms);
+  CHECK(calls == 1);
+  std::uint64_t value = 0;
+  CHECK(::read(event.get(), &value, sizeof value) == sizeof value);
+}
+
+TEST_CASE("a descriptor that can't be waited for gives no watch") {
+  test::LoopRunner runner;
+  CHECK(runner.loop().watch(-1, {.readable = true}, [](FdReady) {}) == nullptr);
+}
