@@ -332,7 +332,8 @@ void TcpRelay::refuse_syn(const TcpFlow& flow) {
 }
 
 Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoint& guest,
-                              const Endpoint& source, ConstBytes preface) {
+                              const Endpoint& source, ConstBytes preface,
+                              std::shared_ptr<const void> hold) {
   FlowKey key{guest, source};
   auto fail = [&](StatusCode code, std::string_view why) {
     client->reset_on_close();
@@ -354,6 +355,7 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoi
   flow.endpoint_ = engine_.connect(guest, source, flow);
   if (!flow.endpoint_) return fail(StatusCode::exhausted, "no memory for the connection");
   flow.inbound_ = true;
+  flow.hold_ = std::move(hold);
   flow.last_activity_ = loop_.now();
   flow.host_ = std::move(client);
   flow.host_connected_ = true;
@@ -565,6 +567,24 @@ void TcpRelay::tick() {
       if (flow->host_) flow->host_->reset_on_close();
       kill(*flow);
     }
+  }
+  sweep();
+}
+
+void TcpRelay::reset_all() {
+  for (auto& [key, flow] : flows_) {
+    if (flow->dead_) continue;
+    if (flow->host_) flow->host_->reset_on_close();
+    kill(*flow);
+  }
+  sweep();
+}
+
+void TcpRelay::reset_inbound(const std::shared_ptr<const void>& hold) {
+  for (auto& [key, flow] : flows_) {
+    if (flow->dead_ || flow->hold_ != hold) continue;
+    if (flow->host_) flow->host_->reset_on_close();
+    kill(*flow);
   }
   sweep();
 }

@@ -80,10 +80,12 @@ class TcpRelay {
   void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
 
   /// Relays a connection that came from the host to the guest; `source` is who the guest sees.
-  /// `preface` is sent to the guest first (PROXY protocol). Where that is impossible (a limit, the
-  /// tuple in use), the client is reset and the status says why.
+  /// `preface` is sent to the guest first (PROXY protocol); `hold` lives as long as the flow. Where
+  /// that is impossible (a limit, the tuple in use), the client is reset and the status says why.
   Status open_inbound(std::unique_ptr<StreamSocket> client, const Endpoint& guest,
-                      const Endpoint& source, ConstBytes preface);
+                      const Endpoint& source, ConstBytes preface, std::shared_ptr<const void> hold);
+  /// Resets the inbound flows with this hold.
+  void reset_inbound(const std::shared_ptr<const void>& hold);
   /// Whether a flow between these two exists.
   bool exists(const FlowKey& key) const { return flows_.contains(key); }
 
@@ -91,6 +93,8 @@ class TcpRelay {
   void tick();
   /// Whether tick() has anything to watch.
   bool needs_tick() const { return !timed_.empty() || limits_.idle > Duration::zero(); }
+  /// The guest is gone for good: every flow is reset on the host's side.
+  void reset_all();
   /// Asks the gate again about every outbound flow; what it does not allow any more is reset.
   void judge_again();
 

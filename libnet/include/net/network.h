@@ -72,10 +72,10 @@ struct NetworkConfig {
   std::vector<ReverseSpec> reverse;
 
   // Limits.
-  std::size_t max_flows = 16384;        ///< TCP connections.
-  std::size_t max_held_syns = 1024;     ///< Connections of which the host's answer is awaited.
+  std::size_t max_flows = 16384;     ///< TCP connections.
+  std::size_t max_held_syns = 1024;  ///< Connections of which the host's answer is awaited.
   std::size_t memory_bytes = std::size_t{512} << 20;  ///< TCP windows and queues together.
-  std::chrono::seconds tcp_idle{0};     ///< Idle connections are reset after this; 0: never.
+  std::chrono::seconds tcp_idle{0};  ///< Idle connections are reset after this; 0: never.
 
   /// Called for each refusal, on the loop's thread: it must return soon and must not call the
   /// Network. Like refusals within a second are counted in the next one's `suppressed`.
@@ -95,11 +95,6 @@ struct NetworkCounters {
   std::uint64_t dns_queries = 0;
   /// Frames and packets that went nowhere, by cause; causes that never happened are left out.
   std::vector<std::pair<std::string, std::uint64_t>> drops;
-};
-
-struct PublishedPort {
-  PublishSpec spec;
-  Endpoint host;  ///< As bound: with the port that the kernel chose. Unset for Unix sockets.
 };
 
 /// A guest's network: the gateway it sees, its way to the world and back, under a policy.

@@ -1,0 +1,95 @@
+#include "core/config_check.h"
+
+#include <fmt/format.h>
+
+namespace sluice::core {
+
+namespace {
+
+constexpr std::uint16_t kLeastMtu = 1280;  // RFC 8200 section 5
+constexpr std::uint16_t kMostMtu = 65520;  // what QEMU's and libkrun's NICs take as a frame
+constexpr int kLongestSubnet = 29;         // gateway, guest and host alias have to fit
+
+Status bad(std::string message) {
+  return Status(StatusCode::invalid_argument, std::move(message));
+}
+
+}  // namespace
+
+Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
+  gateway::Config out;
+  const IpPrefix& subnet = config.subnet4;
+  if (subnet.family() != Family::v4 || subnet.length() > kLongestSubnet || subnet.length() < 8) {
+    return bad(fmt::format("subnet {}: an IPv4 block from /8 to /{} is needed, such as "
+                           "192.168.127.0/24",
+                           subnet.to_string(), kLongestSubnet));
+  }
+  if (config.prefix6.family() != Family::v6 || config.prefix6.length() != 64) {
+    return bad(fmt::format("prefix {}: an IPv6 /64 is needed, such as fd00:1::/64",
+                           config.prefix6.to_string()));
+  }
+  if (config.mtu < kLeastMtu || config.mtu > kMostMtu) {
+    return bad(fmt::format("mtu {}: from {} to {}", config.mtu, kLeastMtu, kMostMtu));
+  }
+  out.subnet4 = subnet;
+  out.prefix6 = config.prefix6;
+  out.gateway4 = config.gateway4.value_or(subnet.at(1));
+  std::uint32_t gateway_index = out.gateway4.v4_value() - subnet.address().v4_value();
+  out.first_guest4 = config.guest4.value_or(subnet.at(gateway_index + 1));
+  IpAddress broadcast = subnet.last();
+  out.host_alias4 = config.host_alias4.value_or(IpAddress::v4(broadcast.v4_value() - 1));
+  // A subnet may be so small, or the addresses chosen so, that the default is taken.
+  if (!config.host_alias4 && (out.host_alias4 == out.gateway4 ||
+                              out.host_alias4 == out.first_guest4)) {
+    out.host_alias4 = IpAddress::v4(broadcast.v4_value() - 2);
+  }
+  struct Named {
+    const char* setting;
+    IpAddress address;
+  };
+  const Named named[] = {{"gateway", out.gateway4},
+                         {"guest", out.first_guest4},
+                         {"host alias", out.host_alias4}};
+  for (const Named& one : named) {
+    if (!subnet.contains(one.address) || one.address == subnet.address() ||
+        one.address == broadcast) {
+      return bad(fmt::format("{} {}: not a host address of the subnet {}", one.setting,
+                             one.address.to_string(), subnet.to_string()));
+    }
+    for (const Named& other : named) {
+      if (&one != &other && one.address == other.address) {
+        return bad(fmt::format("{} and {} are both {}: choose different ones", one.setting,
+                               other.setting, one.address.to_string()));
+      }
+    }
+  }
+  out.gateway6 = out.prefix6.at(1);
+  out.first_guest6 = out.prefix6.at(2);
+  out.host_alias6 = out.prefix6.at(254);
+  out.mtu = config.mtu;
+  auto guest_name = DomainName::parse(config.guest_name);
+  if (!guest_name || guest_name->labels() != 1) {
+    return bad(fmt::format("guest name '{}': one label of letters, digits and '-' is needed",
+                           config.guest_name));
+  }
+  out.guest_name = guest_name->text();
+  out.domain = *DomainName::parse("vm.internal");
+  for (const auto& [mac, address] : config.static_leases) {
+    bool in_subnet = subnet.contains(address) || out.prefix6.contains(address);
+    if (!in_subnet || mac.is_multicast() || mac.is_zero()) {
+      return bad(fmt::format("lease {} = {}: a guest's MAC and an address of the subnet are needed",
+                             mac.to_string(), address.to_string()));
+    }
+    out.static_leases.push_back({mac, address, {}});
+  }
+  for (const IpPrefix& prefix : config.routed_prefixes) {
+    if (prefix.overlaps(subnet) || prefix.overlaps(out.prefix6)) {
+      return bad(fmt::format("routed prefix {}: overlaps the guest's own subnet",
+                             prefix.to_string()));
+    }
+  }
+  out.routed = config.routed_prefixes;
+  return out;
+}
+
+}  // namespace sluice::core

@@ -1,0 +1,348 @@
+#include "core/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "core/config_check.h"
+#include "policy/rule_set.h"
+
+namespace sluice::core {
+
+namespace {
+
+std::vector<policy::RuleSource> sources_of(const std::vector<RuleText>& rules, RuleOrigin origin) {
+  std::vector<policy::RuleSource> sources;
+  for (const RuleText& rule : rules) {
+    if (rule.origin != origin) continue;
+    sources.push_back({rule.text, rule.where, rule.line, rule.shorthand});
+  }
+  return sources;
+}
+
+DomainName in_zone(const std::string& label) { return *DomainName::parse(label + ".vm.internal"); }
+
+link::PortCounters operator+(link::PortCounters a, const link::PortCounters& b) {
+  a.tx_frames += b.tx_frames;
+  a.tx_bytes += b.tx_bytes;
+  a.rx_frames += b.rx_frames;
+  a.rx_bytes += b.rx_bytes;
+  a.tx_malformed += b.tx_malformed;
+  a.rx_refused += b.rx_refused;
+  a.rx_lost += b.rx_lost;
+  a.wakes += b.wakes;
+  return a;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::create(Loop& loop, HostNet& host, NetworkConfig config) {
+  auto gateway_config = make_gateway_config(config);
+  if (!gateway_config) return gateway_config.status();
+  std::unique_ptr<Engine> engine(
+      new Engine(loop, host, std::move(config), *gateway_config));  // NOLINT: private constructor
+  if (Status status = engine->start(); !status) return status;
+  return engine;
+}
+
+Engine::Engine(Loop& loop, HostNet& host, NetworkConfig config,
+               const gateway::Config& gateway_config)
+    : loop_(loop),
+      host_(host),
+      config_(std::move(config)),
+      gateway_config_(gateway_config),
+      sender_(loop, gateway_config_),
+      gatekeeper_(loop, gateway_config_, config_.reverse, config_.on_denied),
+      reassembler_(HashKey::random()) {}
+
+Engine::~Engine() {
+  // Frames in the port refer to what flows hold, and flows to lwIP.
+  publisher_.reset();
+  if (tcp_) tcp_->reset_all();
+  port_.reset();
+  tcp_.reset();
+  tcp_engine_.reset();
+}
+
+Status Engine::start() {
+  host_routes_ = std::make_unique<HostRoutes>(loop_, [this] { follow_host_routes(); });
+  auto policy = compile(config_.rules, config_.profile);
+  if (!policy) return policy.status();
+  gatekeeper_.set_policy(*policy);
+  for (const policy::Warning& warning : (*policy)->warnings()) {
+    log(LogLevel::warn, "policy: {}", warning.text);
+  }
+
+  if (!config_.lease_file.empty()) {
+    lease_store_ = std::make_unique<gateway::FileLeaseStore>(config_.lease_file);
+  }
+  gateway_ = std::make_unique<gateway::Gateway>(
+      gateway_config_, HashKey::random(), [this](ConstBytes frame) { sender_.send_frame(frame); },
+      lease_store_.get(), loop_.now());
+  sender_.set_gateway(gateway_.get());
+  gateway_->set_resolved_handler([this](const IpAddress& address, std::optional<MacAddress> mac) {
+    sender_.on_resolved(address, mac);
+    if (mac) {
+      // Not from inside the router's call: it is still at work.
+      loop_.defer([this] { tcp_engine_->retry_blocked(); });
+      schedule();
+    }
+  });
+
+  dns_ = std::make_unique<dns::Service>(
+      loop_, host_, dns::Options{},
+      dns::Hooks{[this](const dns::Lookup& lookup) { return gatekeeper_.may_query(lookup); },
+                 [this](const dns::AnswerNotice& notice) { return gatekeeper_.on_answer(notice); }});
+  gatekeeper_.set_dns(dns_.get());
+  set_local_names();
+  if (config_.dns_upstreams.empty()) {
+    resolvers_ = std::make_unique<dns::HostResolvers>(
+        loop_, config_.resolv_conf,
+        [this](std::vector<Endpoint> resolvers) { dns_->set_upstreams(std::move(resolvers)); });
+  } else {
+    dns_->set_upstreams(config_.dns_upstreams);
+  }
+
+  auto engine = stack::TcpEngine::create(
+      {.mtu = gateway_config_.mtu, .memory_budget = config_.memory_bytes}, sender_);
+  if (!engine) return engine.status();
+  tcp_engine_ = std::move(*engine);
+  tcp_ = std::make_unique<flow::TcpRelay>(
+      loop_, host_, *tcp_engine_, gatekeeper_, sender_,
+      flow::TcpLimits{.flows = config_.max_flows,
+                      .held_syns = config_.max_held_syns,
+                      .idle = config_.tcp_idle});
+  tcp_->set_on_work([this] { schedule(); });
+  udp_ = std::make_unique<flow::UdpRelay>(loop_, host_, gatekeeper_, sender_, flow::UdpLimits{});
+  udp_->set_on_work([this] { schedule(); });
+  icmp_ = std::make_unique<flow::IcmpRelay>(loop_, host_, gatekeeper_, sender_);
+  icmp_->set_on_work([this] { schedule(); });
+
+  dispatcher_ = std::make_unique<Dispatcher>(
+      Dispatcher::Parts{.loop = loop_,
+                        .gateway = *gateway_,
+                        .sender = sender_,
+                        .reassembler = reassembler_,
+                        .tcp = *tcp_,
+                        .udp = *udp_,
+                        .icmp = *icmp_,
+                        .dns = *dns_,
+                        .end_batch = [this] { run_batch(); },
+                        .on_space =
+                            [this] {
+                              tcp_engine_->retry_blocked();
+                              run_batch();
+                            },
+                        .on_link = [this](bool up) { on_link(up); }});
+  tick_timer_ = loop_.make_timer([this] { on_tick(); });
+  gateway_timer_ = loop_.make_timer([this] {
+    gateway_->tick(loop_.now());
+    run_batch();
+  });
+  link_timer_ = loop_.make_timer([this] {
+    tcp_->reset_all();
+    udp_->clear();
+  });
+  publisher_ = std::make_unique<flow::Publisher>(
+      loop_, host_, *tcp_, gatekeeper_, sender_,
+      flow::PublisherOptions{
+          .guest_address = [this](Family family) { return guest_address(family); },
+          .guest_prefixes = {gateway_config_.subnet4, gateway_config_.prefix6},
+          .routed_prefixes = gateway_config_.routed});
+  publisher_->set_on_work([this] { schedule(); });
+  for (const PublishSpec& spec : config_.publish) {
+    if (auto ports = publisher_->publish(spec); !ports) return ports.status();
+  }
+  follow_host_routes();
+  arm_timers();
+  return Status::ok();
+}
+
+Result<std::shared_ptr<const policy::Policy>> Engine::compile(
+    const std::vector<RuleText>& rules, const std::optional<std::string>& profile) {
+  policy::RuleInputs inputs{.command_line = sources_of(rules, RuleOrigin::command_line),
+                            .config = sources_of(rules, RuleOrigin::config),
+                            .profile = profile,
+                            .options = {}};
+  auto assembled = policy::assemble_rules(inputs);
+  if (!assembled) return assembled.status();
+  HostView snapshot = host_routes_->snapshot();
+  policy::HostView view;
+  view.addresses = snapshot.addresses;
+  view.on_link = snapshot.on_link;
+  view.gateways = {gateway_config_.gateway4, gateway_config_.gateway6};
+  view.host_aliases = {gateway_config_.host_alias4};
+  if (gateway_config_.host_alias6) view.host_aliases.push_back(*gateway_config_.host_alias6);
+  view.guest_subnets = {gateway_config_.subnet4, gateway_config_.prefix6};
+  view.guest_subnets.insert(view.guest_subnets.end(), gateway_config_.routed.begin(),
+                            gateway_config_.routed.end());
+  return policy::Policy::compile(std::move(*assembled), view,
+                                 {.generation = gatekeeper_.generation() + 1});
+}
+
+Status Engine::set_policy(std::vector<RuleText> rules, std::optional<std::string> profile) {
+  auto policy = compile(rules, profile);
+  if (!policy) return policy.status();
+  config_.rules = std::move(rules);
+  config_.profile = std::move(profile);
+  gatekeeper_.set_policy(*policy);
+  tcp_->judge_again();
+  schedule();
+  return Status::ok();
+}
+
+void Engine::set_local_names() {
+  dns::LocalZone& zone = dns_->local_zone();
+  std::vector<IpAddress> host{gateway_config_.host_alias4};
+  if (gateway_config_.host_alias6) host.push_back(*gateway_config_.host_alias6);
+  zone.set_addresses(in_zone("host"), host);
+  zone.set_addresses(in_zone("gateway"), {gateway_config_.gateway4, gateway_config_.gateway6});
+  zone.set_addresses(in_zone(gateway_config_.guest_name),
+                     {gateway_config_.first_guest4, gateway_config_.first_guest6});
+  zone.set_addresses(*DomainName::parse("host.docker.internal"), host);
+  zone.set_addresses(*DomainName::parse("host.containers.internal"), host);
+  zone.own_reverse(gateway_config_.subnet4);
+  zone.own_reverse(gateway_config_.prefix6);
+}
+
+void Engine::follow_host_routes() {
+  if (!gateway_) return;
+  bool has_route = host_routes_->snapshot().default_route6;
+  gateway_->set_ipv6_default_route(
+      has_route ? gateway::DefaultRoute::present : gateway::DefaultRoute::absent, loop_.now());
+  if (auto policy = compile(config_.rules, config_.profile)) gatekeeper_.set_policy(*policy);
+  schedule();
+}
+
+Status Engine::attach(std::unique_ptr<link::GuestPort> port) {
+  if (port_) {
+    return Status(StatusCode::already_exists,
+                  "a guest is attached already; detach it first, or start another process");
+  }
+  port_ = std::move(port);
+  sender_.set_port(port_.get());
+  port_->set_handler(dispatcher_.get());
+  return Status::ok();
+}
+
+void Engine::detach() {
+  if (!port_) return;
+  tcp_->reset_all();
+  udp_->clear();
+  sender_.set_port(nullptr);
+  past_ports_ = past_ports_ + port_->counters();
+  port_.reset();
+}
+
+void Engine::on_link(bool up) {
+  if (up) {
+    link_timer_->stop();
+    gateway_->link_up(loop_.now());
+    tcp_engine_->retry_blocked();
+    run_batch();
+  } else {
+    link_timer_->start(kLinkGrace);
+  }
+}
+
+void Engine::schedule() {
+  if (scheduled_) return;
+  scheduled_ = true;
+  loop_.defer([this] {
+    scheduled_ = false;
+    run_batch();
+  });
+}
+
+void Engine::run_batch() {
+  if (tcp_->has_work()) tcp_->run();
+  if (udp_->has_work()) udp_->run();
+  if (icmp_->has_work()) icmp_->run();
+  if (publisher_ && publisher_->has_work()) publisher_->run();
+  sender_.flush();
+  arm_timers();
+}
+
+void Engine::arm_timers() {
+  constexpr auto kTick = std::chrono::milliseconds(stack::TcpEngine::kTickMs);
+  if (!tick_timer_->active() &&
+      (tcp_engine_->needs_tick() || tcp_->needs_tick() || reassembler_.sets() > 0)) {
+    tick_timer_->start(kTick);
+  }
+  TimePoint due = gateway_->next_due();
+  if (due == gateway_due_ && gateway_timer_->active()) return;
+  gateway_due_ = due;
+  gateway_timer_->start(std::max<Duration>(due - loop_.now(), std::chrono::milliseconds(1)));
+}
+
+void Engine::on_tick() {
+  tcp_engine_->tick(!dispatcher_->take_heard());
+  tcp_->tick();
+  reassembler_.expire(loop_.now(), {});
+  run_batch();
+}
+
+void Engine::forget(const DomainName& name) {
+  gatekeeper_.names().forget(name);
+  tcp_->judge_again();
+}
+
+IpAddress Engine::guest_address(Family family) const {
+  for (const gateway::Lease& lease : gateway_->leases()) {
+    if (lease.address.family() == family && lease.is_bound()) return lease.address;
+  }
+  return family == Family::v4 ? gateway_config_.first_guest4 : gateway_config_.first_guest6;
+}
+
+NetworkCounters Engine::counters() const {
+  NetworkCounters out;
+  link::PortCounters port = past_ports_;
+  if (port_) port = port + port_->counters();
+  flow::TcpCounters tcp = tcp_->counters();
+  flow::UdpCounters udp = udp_->counters();
+  stack::TcpEngineCounters engine = tcp_engine_->counters();
+  const dns::Counters& dns = dns_->counters();
+  const DispatchCounters& dispatch = dispatcher_->counters();
+  const SenderCounters& sender = sender_.counters();
+  out.tx_frames = port.tx_frames;
+  out.tx_bytes = port.tx_bytes;
+  out.rx_frames = port.rx_frames;
+  out.rx_bytes = port.rx_bytes;
+  out.tcp_flows = tcp.flows;
+  out.udp_flows = udp.mappings;
+  out.icmp_flows = icmp_->counters().pending;
+  out.held_syns = tcp.held_syns;
+  out.tcp_opened = tcp.opened;
+  out.tcp_retransmissions = engine.retransmissions;
+  out.memory_bytes = engine.memory_bytes;
+  out.denials = gatekeeper_.denials();
+  out.dns_queries = dns.queries_udp + dns.queries_tcp;
+  auto drop = [&](const char* cause, std::uint64_t count) {
+    if (count > 0) out.drops.emplace_back(cause, count);
+  };
+  drop("frame_malformed", port.tx_malformed);
+  drop("frame_lost_link_down", port.rx_lost);
+  drop("malformed", dispatch.malformed);
+  drop("bad_checksum", dispatch.bad_checksum);
+  drop("unknown_ethertype", dispatch.unknown_ethertype);
+  drop("unknown_protocol", dispatch.unknown_protocol);
+  drop("spoofed", dispatch.spoofed);
+  drop("not_for_us", dispatch.not_for_us);
+  drop("ttl_exceeded", dispatch.ttl_exceeded);
+  drop("guest_port_full", sender.packets_refused);
+  drop("guest_unresolved", sender.packets_unresolved);
+  drop("no_guest", sender.packets_no_guest);
+  drop("limit_flows", tcp.limit_flows);
+  drop("limit_held_syns", tcp.limit_held);
+  drop("limit_held_per_destination", tcp.limit_destination);
+  drop("udp_filtered", udp.filtered);
+  drop("udp_overflow", udp.overflow);
+  drop("udp_send_failed", udp.send_failed);
+  drop("udp_no_socket", udp.no_socket);
+  drop("udp_evicted", udp.evicted);
+  drop("dns_overloaded", dns.overloaded);
+  return out;
+}
+
+}  // namespace sluice::core

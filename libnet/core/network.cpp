@@ -1,0 +1,143 @@
+#include <net/network.h>
+
+#include <future>
+#include <thread>
+
+#include "base/posix_net.h"
+#include "base/uv_loop.h"
+#include "core/engine.h"
+#include "link/ring_port.h"
+
+namespace sluice {
+
+/// The loop, its thread and what lives there.
+class Network::Thread {
+ public:
+  static Result<std::unique_ptr<Thread>> start(NetworkConfig config) {
+    auto loop = UvLoop::create();
+    if (!loop) return loop.status();
+    std::unique_ptr<Thread> self(new Thread);  // NOLINT: private constructor
+    self->loop_ = std::move(*loop);
+    auto host = PosixNet::create(*self->loop_);
+    if (!host) return host.status();
+    self->host_ = std::move(*host);
+    auto engine = core::Engine::create(*self->loop_, *self->host_, std::move(config));
+    if (!engine) return engine.status();
+    self->engine_ = std::move(*engine);
+    self->config_ = self->engine_->config();
+    self->thread_ = std::thread([raw = self.get()] { raw->loop_->run(); });
+    return self;
+  }
+
+  ~Thread() {
+    if (thread_.joinable()) {
+      loop_->stop();
+      thread_.join();
+    }
+    engine_.reset();
+    host_.reset();
+  }
+
+  /// Runs `call(engine)` on the loop's thread and returns what it returns.
+  template <typename Call>
+  auto on_loop(Call call) -> decltype(call(std::declval<core::Engine&>())) {
+    using Out = decltype(call(std::declval<core::Engine&>()));
+    std::promise<Out> promise;
+    loop_->post([&] {
+      if constexpr (std::is_void_v<Out>) {
+        call(*engine_);
+        promise.set_value();
+      } else {
+        promise.set_value(call(*engine_));
+      }
+    });
+    return promise.get_future().get();
+  }
+
+  const gateway::Config& config() const { return config_; }
+
+ private:
+  Thread() = default;
+
+  std::unique_ptr<UvLoop> loop_;
+  std::unique_ptr<PosixNet> host_;
+  std::unique_ptr<core::Engine> engine_;
+  gateway::Config config_;
+  std::thread thread_;
+};
+
+Network::Network(std::unique_ptr<Thread> thread) : thread_(std::move(thread)) {}
+Network::~Network() = default;
+
+Result<std::unique_ptr<Network>> Network::create(NetworkConfig config) {
+  auto thread = Thread::start(std::move(config));
+  if (!thread) return thread.status();
+  return std::unique_ptr<Network>(new Network(std::move(*thread)));  // NOLINT: private constructor
+}
+
+Status Network::attach(PortFactory factory) {
+  return thread_->on_loop([&](core::Engine& engine) -> Status {
+    auto port = factory(engine.loop());
+    if (!port) return port.status();
+    return engine.attach(std::move(*port));
+  });
+}
+
+void Network::detach() {
+  thread_->on_loop([](core::Engine& engine) { engine.detach(); });
+}
+
+std::vector<std::string> Network::names_of(const IpAddress& address) {
+  return thread_->on_loop([&](core::Engine& engine) {
+    return engine.names().names_of(address, engine.loop().now());
+  });
+}
+
+bool Network::any_name_of(const IpAddress& address,
+                          const std::function<bool(const std::string&)>& predicate) {
+  for (const std::string& name : names_of(address)) {
+    if (predicate(name)) return true;
+  }
+  return false;
+}
+
+void Network::forget(const DomainName& name) {
+  thread_->on_loop([&](core::Engine& engine) { engine.forget(name); });
+}
+
+Result<std::vector<PublishedPort>> Network::publish(const PublishSpec& spec) {
+  return thread_->on_loop([&](core::Engine& engine) { return engine.publisher().publish(spec); });
+}
+
+Status Network::unpublish(const PublishSpec& spec, LiveFlows live) {
+  return thread_->on_loop(
+      [&](core::Engine& engine) { return engine.publisher().unpublish(spec, live); });
+}
+
+std::vector<PublishedPort> Network::published() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.publisher().ports(); });
+}
+
+Status Network::set_policy(std::vector<RuleText> rules, std::optional<std::string> profile) {
+  return thread_->on_loop([&](core::Engine& engine) {
+    return engine.set_policy(std::move(rules), std::move(profile));
+  });
+}
+
+std::string Network::policy_summary() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.policy_summary(); });
+}
+
+IpAddress Network::gateway_address(Family family) const {
+  return family == Family::v4 ? thread_->config().gateway4 : thread_->config().gateway6;
+}
+
+IpAddress Network::guest_address(Family family) const {
+  return thread_->on_loop([&](core::Engine& engine) { return engine.guest_address(family); });
+}
+
+NetworkCounters Network::counters() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.counters(); });
+}
+
+}  // namespace sluice

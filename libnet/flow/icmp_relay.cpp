@@ -1,0 +1,239 @@
+#include "flow/icmp_relay.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+
+namespace sluice::flow {
+
+namespace {
+constexpr double kIcmpPerSecond = 100, kIcmpBurst = 50;
+constexpr std::uint8_t kUsualTtl = 64;
+}  // namespace
+
+struct IcmpRelay::Side final : SocketHandler {
+  using Requests = std::list<Request>;
+
+  Side(IcmpRelay& owner, Family of) : relay(owner), family(of) {}
+
+  void on_socket_ready(SocketReady ready) override {
+    readable |= ready.readable || ready.error;
+    if (relay.on_work_) relay.on_work_();
+  }
+
+  IcmpRelay& relay;
+  Family family;
+  std::unique_ptr<DatagramSocket> socket;
+  Requests requests;  ///< Oldest first.
+  std::unordered_map<std::uint16_t, Requests::iterator> by_sequence;
+  std::uint16_t next_sequence = 1;
+  std::uint8_t ttl = kUsualTtl;
+  bool readable = false;
+  bool reported = false;
+};
+
+IcmpRelay::IcmpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output,
+                     const IcmpLimits& limits)
+    : loop_(loop),
+      host_(host),
+      gate_(gate),
+      output_(output),
+      limits_(limits),
+      sides_{std::make_unique<Side>(*this, Family::v4), std::make_unique<Side>(*this, Family::v6)},
+      icmp_rate_(kIcmpPerSecond, kIcmpBurst),
+      timer_(loop.make_timer([this] { expire(); })) {}
+
+IcmpRelay::~IcmpRelay() = default;
+
+IcmpRelay::Side& IcmpRelay::side(Family family) {
+  return *sides_[family == Family::v4 ? 0 : 1];
+}
+
+bool IcmpRelay::has_work() const {
+  return std::any_of(sides_.begin(), sides_.end(), [](const auto& side) { return side->readable; });
+}
+
+bool IcmpRelay::open(Side& side) {
+  if (side.socket) return true;
+  auto socket = host_.open_ping(side.family);
+  if (!socket) {
+    if (!std::exchange(side.reported, true)) {
+      log(LogLevel::warn,
+          "echo requests of the guest are refused: {}; widen net.ipv4.ping_group_range to this "
+          "process's group to allow them",
+          socket.status().message());
+    }
+    return false;
+  }
+  side.socket = std::move(*socket);
+  side.socket->set_handler(&side);
+  return true;
+}
+
+void IcmpRelay::on_echo(const wire::Packet& packet, const wire::IcmpView& echo) {
+  if (!gate_.allow_echo(packet.source(), packet.destination())) {
+    ++counters_.refused_by_policy;
+    refuse(packet, wire::IcmpError::admin_prohibited);
+    return;
+  }
+  Side& side = this->side(packet.family());
+  if (!open(side)) {
+    ++counters_.not_permitted;
+    refuse(packet, wire::IcmpError::admin_prohibited);
+    return;
+  }
+  while (side.requests.size() >= limits_.pending || side.by_sequence.contains(side.next_sequence)) {
+    ++counters_.evicted;
+    side.by_sequence.erase(side.requests.front().our_sequence);
+    side.requests.pop_front();
+  }
+  std::uint8_t ttl =
+      packet.ttl() < kUsualTtl ? static_cast<std::uint8_t>(packet.ttl() - 1) : kUsualTtl;
+  if (ttl != side.ttl) {
+    side.socket->set_ttl(ttl);
+    side.ttl = ttl;
+  }
+  std::vector<std::uint8_t> message(wire::kIcmpHeaderSize + echo.payload().size());
+  wire::IcmpEcho request{.kind = wire::EchoKind::request,
+                         .identifier = 0,
+                         .sequence = side.next_sequence,
+                         .data = echo.payload()};
+  request.emit(message, packet.source(), packet.destination());
+  iovec piece{message.data(), message.size()};
+  OutDatagram datagram{{packet.destination(), Port()}, {&piece, 1}};
+  IoResult result = side.socket->send_batch({&datagram, 1});
+  if (!result.ok() && !result.would_block()) {
+    refuse(packet, result.error == ENETUNREACH ? wire::IcmpError::net_unreachable
+                                               : wire::IcmpError::host_unreachable);
+    return;
+  }
+  ++counters_.requests;
+  auto it = side.requests.insert(side.requests.end(),
+                                 {packet.source(), packet.destination(), echo.identifier(),
+                                  echo.sequence(), side.next_sequence, loop_.now()});
+  side.by_sequence.emplace(side.next_sequence++, it);
+  if (!timer_->active()) timer_->start(limits_.timeout);
+}
+
+void IcmpRelay::run() {
+  for (auto& side : sides_) {
+    if (side->readable) receive(*side);
+  }
+}
+
+void IcmpRelay::receive(Side& side) {
+  while (true) {
+    while (auto error = side.socket->take_queued_error()) on_queued_error(side, *error);
+    auto batch = side.socket->receive_batch();
+    if (batch.empty()) break;
+    for (const InDatagram& datagram : batch) on_reply(side, datagram);
+  }
+  side.readable = false;
+}
+
+void IcmpRelay::on_reply(Side& side, const InDatagram& datagram) {
+  auto echo = wire::IcmpView::parse(side.family, datagram.data);
+  if (!echo || !echo->is_echo_reply()) return;
+  auto it = side.by_sequence.find(echo->sequence());
+  if (it == side.by_sequence.end() || it->second->remote != datagram.peer.address) return;
+  Request request = *it->second;
+  side.requests.erase(it->second);
+  side.by_sequence.erase(it);
+
+  wire::IcmpEcho reply{.kind = wire::EchoKind::reply,
+                       .identifier = request.identifier,
+                       .sequence = request.sequence,
+                       .data = echo->payload()};
+  wire::IpHeader header;
+  header.source = request.remote;
+  header.destination = request.guest;
+  header.protocol = side.family == Family::v4 ? wire::IpProtocol::icmp : wire::IpProtocol::icmpv6;
+  header.ttl = datagram.ttl > 1 ? static_cast<std::uint8_t>(datagram.ttl - 1) : kUsualTtl;
+  header.payload_size = reply.size();
+  std::vector<std::uint8_t> packet(header.size() + reply.size());
+  std::size_t size = header.emit(packet);
+  if (size == 0 || reply.emit(Bytes(packet).subspan(size), request.remote, request.guest) == 0) {
+    return;
+  }
+  ++counters_.replies;
+  output_.send_packet(packet);
+}
+
+void IcmpRelay::on_queued_error(Side& side, const SocketError& error) {
+  auto quoted = wire::IcmpView::parse(side.family, error.payload);
+  if (!quoted) return;
+  auto it = side.by_sequence.find(quoted->sequence());
+  if (it == side.by_sequence.end()) return;
+  const Request& request = *it->second;
+  std::uint8_t exceeded = side.family == Family::v4 ? 11 : 3;
+  wire::IcmpError kind = wire::IcmpError::host_unreachable;
+  if (error.offender && error.icmp_type == exceeded) {
+    kind = wire::IcmpError::ttl_exceeded;
+  } else if (error.error == ENETUNREACH) {
+    kind = wire::IcmpError::net_unreachable;
+  } else if (error.error == EACCES || error.error == EPERM) {
+    kind = wire::IcmpError::admin_prohibited;
+  }
+  // The guest's request again, as it sent it.
+  wire::IcmpEcho echo{.kind = wire::EchoKind::request,
+                      .identifier = request.identifier,
+                      .sequence = request.sequence,
+                      .data = quoted->payload()};
+  wire::IpHeader header;
+  header.source = request.guest;
+  header.destination = request.remote;
+  header.protocol = side.family == Family::v4 ? wire::IpProtocol::icmp : wire::IpProtocol::icmpv6;
+  header.payload_size = echo.size();
+  std::vector<std::uint8_t> original(header.size() + echo.size());
+  std::size_t size = header.emit(original);
+  if (size == 0 || echo.emit(Bytes(original).subspan(size), request.guest, request.remote) == 0) {
+    return;
+  }
+  IpAddress from = output_.gateway_address(side.family);
+  if (error.offender && error.offender->family() == side.family && !error.offender->is_loopback() &&
+      !error.offender->is_unspecified()) {
+    from = *error.offender;
+  }
+  ++counters_.errors;
+  answer_with_icmp(from, request.guest, original, kind);
+  side.requests.erase(it->second);
+  side.by_sequence.erase(it);
+}
+
+void IcmpRelay::refuse(const wire::Packet& packet, wire::IcmpError error) {
+  answer_with_icmp(output_.gateway_address(packet.family()), packet.source(), packet.bytes(),
+                   error);
+}
+
+void IcmpRelay::answer_with_icmp(const IpAddress& from, const IpAddress& guest, ConstBytes original,
+                                 wire::IcmpError error) {
+  if (!icmp_rate_.take(loop_.now())) {
+    ++counters_.icmp_suppressed;
+    return;
+  }
+  std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
+  std::size_t size = wire::emit_icmp_error(packet, from, guest, original, error);
+  if (size > 0) output_.send_packet(ConstBytes(packet).first(size));
+}
+
+void IcmpRelay::expire() {
+  bool left = false;
+  for (auto& side : sides_) {
+    while (!side->requests.empty() &&
+           loop_.now() - side->requests.front().sent >= limits_.timeout) {
+      side->by_sequence.erase(side->requests.front().our_sequence);
+      side->requests.pop_front();
+    }
+    left |= !side->requests.empty();
+  }
+  if (left) timer_->start(std::chrono::seconds(1));
+}
+
+IcmpCounters IcmpRelay::counters() const {
+  IcmpCounters counters = counters_;
+  for (const auto& side : sides_) counters.pending += side->requests.size();
+  return counters;
+}
+
+}  // namespace sluice::flow

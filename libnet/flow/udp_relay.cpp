@@ -1,0 +1,363 @@
+#include "flow/udp_relay.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/log.h"
+
+namespace sluice::flow {
+
+namespace {
+
+/// ICMP errors to the guest (RFC 1812 section 4.3.2.8): enough for every application to notice.
+constexpr double kIcmpPerSecond = 100, kIcmpBurst = 50;
+/// Batches that one mapping may receive before the others have their turn.
+constexpr int kBatchesPerTurn = 4;
+/// Datagrams of one send call.
+constexpr std::size_t kSendBatch = 64;
+constexpr Duration kExpireInterval = std::chrono::seconds(5);
+constexpr std::uint8_t kUsualTtl = 64;
+
+std::optional<wire::IcmpError> icmp_for(int error) {
+  switch (error) {
+    case ECONNREFUSED:
+      return wire::IcmpError::port_unreachable;
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+      return wire::IcmpError::host_unreachable;
+    case ENETUNREACH:
+      return wire::IcmpError::net_unreachable;
+    case EACCES:
+    case EPERM:
+      return wire::IcmpError::admin_prohibited;
+    case EMSGSIZE:
+      return wire::IcmpError::packet_too_big;
+    default:
+      return std::nullopt;
+  }
+}
+
+/// What the ICMP error said that the kernel made an errno of.
+std::optional<wire::IcmpError> icmp_for(const SocketError& error, Family family) {
+  if (error.offender) {
+    std::uint8_t exceeded = family == Family::v4 ? 11 : 3;
+    if (error.icmp_type == exceeded) return wire::IcmpError::ttl_exceeded;
+  }
+  return icmp_for(error.error);
+}
+
+}  // namespace
+
+struct UdpRelay::Mapping final : SocketHandler {
+  Mapping(UdpRelay& owner, const Endpoint& guest_endpoint) : relay(owner), guest(guest_endpoint) {}
+
+  void on_socket_ready(SocketReady ready) override {
+    readable |= ready.readable || ready.error;
+    writable |= ready.writable || ready.error;
+    relay.mark(*this);
+  }
+
+  UdpRelay& relay;
+  FlowKey key;
+  Endpoint guest;
+  std::unique_ptr<DatagramSocket> socket;
+  std::unordered_map<Endpoint, Peer> peers;      ///< By the address that the guest uses.
+  std::unordered_map<Endpoint, Endpoint> named;  ///< Host address to the guest's name for it.
+  std::vector<Queued> queue;
+  std::size_t queued_bytes = 0;  ///< Of copies.
+  std::list<Mapping*>::iterator age;
+  std::uint8_t ttl = kUsualTtl;
+  bool readable = false;
+  bool writable = true;
+  bool changed = false;
+  bool closed = false;
+};
+
+UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output,
+                   const UdpLimits& limits)
+    : loop_(loop),
+      host_(host),
+      gate_(gate),
+      output_(output),
+      limits_(limits),
+      icmp_rate_(kIcmpPerSecond, kIcmpBurst),
+      timer_(loop.make_timer([this] { expire(); })) {}
+
+UdpRelay::~UdpRelay() = default;
+
+void UdpRelay::mark(Mapping& mapping) {
+  if (mapping.changed) return;
+  mapping.changed = true;
+  changed_.push_back(&mapping);
+  if (!running_ && on_work_) on_work_();
+}
+
+UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endpoint& guest) {
+  FlowKey key{guest, {IpAddress::any(packet.family()), Port()}};
+  auto it = mappings_.find(key);
+  if (it != mappings_.end() && !it->second->closed) {
+    by_age_.splice(by_age_.end(), by_age_, it->second->age);
+    return it->second.get();
+  }
+  if (mappings_.size() >= limits_.sockets) {
+    ++counters_.evicted;
+    close(*by_age_.front());
+  }
+  sweep();
+  auto socket = host_.open_udp({IpAddress::any(packet.family()), Port()});
+  if (!socket) {
+    if (counters_.no_socket++ == 0) {
+      log(LogLevel::warn, "udp {}: {}", guest.to_string(), socket.status().message());
+    }
+    answer_with_icmp(output_.gateway_address(packet.family()), packet.source(), packet.bytes(),
+                     wire::IcmpError::host_unreachable, 0);
+    return nullptr;
+  }
+  auto owned = std::make_unique<Mapping>(*this, guest);
+  Mapping& mapping = *owned;
+  mapping.key = key;
+  mapping.socket = std::move(*socket);
+  mapping.socket->set_handler(&mapping);
+  mapping.age = by_age_.insert(by_age_.end(), &mapping);
+  mappings_.insert_or_assign(key, std::move(owned));
+  if (!timer_->active()) timer_->start(kExpireInterval);
+  return &mapping;
+}
+
+UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
+  auto it = mapping.peers.find(remote);
+  if (it == mapping.peers.end()) {
+    if (mapping.peers.size() >= limits_.destinations) {
+      auto oldest = std::min_element(
+          mapping.peers.begin(), mapping.peers.end(),
+          [](const auto& a, const auto& b) { return a.second.last < b.second.last; });
+      mapping.named.erase(oldest->second.route.address);
+      mapping.peers.erase(oldest);
+    }
+    it = mapping.peers.emplace(remote, Peer{}).first;
+    it->second.remote = remote;
+    it->second.generation = ~gate_.generation();
+  }
+  Peer& peer = it->second;
+  if (peer.generation != gate_.generation()) {
+    peer.generation = gate_.generation();
+    peer.route = gate_.route_udp(mapping.guest, remote);
+    if (peer.route.kind == UdpRoute::Kind::send) mapping.named[peer.route.address] = remote;
+  }
+  return peer;
+}
+
+void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& datagram,
+                           const BufferRef& buffer) {
+  Endpoint guest{packet.source(), datagram.source_port()};
+  Endpoint remote{packet.destination(), datagram.destination_port()};
+  Mapping* mapping = find_or_open(packet, guest);
+  if (!mapping) return;
+  Peer& peer = peer_of(*mapping, remote);
+  peer.last = loop_.now();
+  if (peer.route.kind != UdpRoute::Kind::send) {
+    ++counters_.refused_by_policy;
+    if (peer.route.kind == UdpRoute::Kind::prohibit) {
+      answer_with_icmp(output_.gateway_address(packet.family()), packet.source(), packet.bytes(),
+                       wire::IcmpError::admin_prohibited, 0);
+    }
+    return;
+  }
+  ConstBytes payload = datagram.payload();
+  auto* data = const_cast<std::uint8_t*>(payload.data());  // NOLINT: iovec, only read
+  // A router takes one off the hop count; the usual one is what the host would use itself.
+  std::uint8_t ttl =
+      packet.ttl() < kUsualTtl ? static_cast<std::uint8_t>(packet.ttl() - 1) : kUsualTtl;
+  mapping->queue.push_back({peer.route.address, {data, payload.size()}, buffer, nullptr, ttl});
+  mark(*mapping);
+}
+
+void UdpRelay::run() {
+  running_ = true;
+  std::vector<Mapping*> turn;
+  turn.swap(changed_);
+  for (Mapping* mapping : turn) {
+    mapping->changed = false;
+    if (mapping->closed) continue;
+    send(*mapping);
+    if (mapping->readable && receive(*mapping)) mark(*mapping);
+  }
+  running_ = false;
+  sweep();
+  if (changed_.empty()) {
+    turn.clear();
+    changed_.swap(turn);  // keep the allocation
+  } else if (on_work_) {
+    on_work_();
+  }
+}
+
+void UdpRelay::send(Mapping& mapping) {
+  std::size_t done = 0;
+  while (done < mapping.queue.size() && mapping.writable) {
+    std::array<OutDatagram, kSendBatch> batch;
+    std::uint8_t ttl = mapping.queue[done].ttl;
+    std::size_t count = 0;
+    for (std::size_t i = done; i < mapping.queue.size() && count < kSendBatch; ++i) {
+      if (mapping.queue[i].ttl != ttl) break;
+      batch[count++] = {mapping.queue[i].to, {&mapping.queue[i].data, 1}};
+    }
+    if (ttl != mapping.ttl) {
+      mapping.socket->set_ttl(ttl);
+      mapping.ttl = ttl;
+    }
+    IoResult result = mapping.socket->send_batch(std::span(batch).first(count));
+    done += result.bytes;
+    counters_.to_host += result.bytes;
+    if (result.bytes == count) continue;
+    if (result.would_block()) {
+      mapping.writable = false;
+    } else if (result.error != 0) {
+      Queued& failed = mapping.queue[done++];
+      ++counters_.send_failed;
+      if (auto icmp = icmp_for(result.error)) {
+        report(mapping, failed.to, *icmp, 0,
+               output_.gateway_address(mapping.guest.address.family()),
+               {static_cast<std::uint8_t*>(failed.data.iov_base), failed.data.iov_len});
+      }
+    }
+  }
+  for (std::size_t i = 0; i < done; ++i) {
+    if (mapping.queue[i].copy) mapping.queued_bytes -= mapping.queue[i].data.iov_len;
+  }
+  mapping.queue.erase(mapping.queue.begin(),
+                      mapping.queue.begin() + static_cast<std::ptrdiff_t>(done));
+  // What has to wait must not hold on to the attachment's buffers.
+  std::erase_if(mapping.queue, [&](Queued& queued) {
+    if (queued.copy) return false;
+    if (mapping.queued_bytes + queued.data.iov_len > limits_.queued_bytes) {
+      ++counters_.overflow;
+      return true;
+    }
+    queued.copy = std::make_unique_for_overwrite<std::uint8_t[]>(queued.data.iov_len);
+    std::memcpy(queued.copy.get(), queued.data.iov_base, queued.data.iov_len);
+    queued.data.iov_base = queued.copy.get();
+    queued.buffer = BufferRef();
+    mapping.queued_bytes += queued.data.iov_len;
+    return false;
+  });
+}
+
+bool UdpRelay::receive(Mapping& mapping) {
+  static thread_local std::array<std::uint8_t, 65535 + 40> packet;
+  TimePoint now = loop_.now();
+  for (int turn = 0; turn < kBatchesPerTurn; ++turn) {
+    while (auto error = mapping.socket->take_queued_error()) on_queued_error(mapping, *error);
+    auto batch = mapping.socket->receive_batch();
+    if (batch.empty()) {
+      mapping.readable = false;
+      return false;
+    }
+    by_age_.splice(by_age_.end(), by_age_, mapping.age);
+    for (const InDatagram& datagram : batch) {
+      Endpoint remote = datagram.peer;
+      auto named = mapping.named.find(datagram.peer);
+      if (named != mapping.named.end()) {
+        Peer& peer = mapping.peers.at(named->second);
+        peer.last = now;
+        peer.replied = true;
+        remote = peer.remote;
+      } else if (limits_.filter == UdpFilter::contacted || remote.address.is_loopback()) {
+        ++counters_.filtered;
+        continue;
+      }
+      std::size_t size = wire::emit_udp(packet, remote, mapping.guest, datagram.data);
+      if (size == 0) continue;
+      ++counters_.to_guest;
+      output_.send_packet(ConstBytes(packet).first(size));
+    }
+  }
+  return true;
+}
+
+void UdpRelay::on_queued_error(Mapping& mapping, const SocketError& error) {
+  Family family = mapping.guest.address.family();
+  auto icmp = icmp_for(error, family);
+  if (!icmp) return;
+  IpAddress from = output_.gateway_address(family);
+  // Who sent it, unless that is the host itself: its addresses mean nothing to the guest.
+  if (error.offender && error.offender->family() == family && !error.offender->is_loopback() &&
+      !error.offender->is_unspecified()) {
+    from = *error.offender;
+  }
+  report(mapping, error.destination, *icmp, error.mtu, from, error.payload);
+}
+
+void UdpRelay::report(Mapping& mapping, const Endpoint& host, wire::IcmpError error,
+                      std::uint32_t value, const IpAddress& from, ConstBytes payload) {
+  auto named = mapping.named.find(host);
+  if (named == mapping.named.end()) return;
+  // The guest's packet again, as far as an error quotes it.
+  std::array<std::uint8_t, 1280> original;
+  ConstBytes begin = payload.first(std::min<std::size_t>(payload.size(), 1024));
+  std::size_t size = wire::emit_udp(original, mapping.guest, named->second, begin);
+  if (size > 0) {
+    answer_with_icmp(from, mapping.guest.address, ConstBytes(original).first(size), error, value);
+  }
+}
+
+void UdpRelay::answer_with_icmp(const IpAddress& from, const IpAddress& guest, ConstBytes original,
+                                wire::IcmpError error, std::uint32_t value) {
+  if (!icmp_rate_.take(loop_.now())) {
+    ++counters_.icmp_suppressed;
+    return;
+  }
+  std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
+  std::size_t size = wire::emit_icmp_error(packet, from, guest, original, error, value);
+  if (size > 0) output_.send_packet(ConstBytes(packet).first(size));
+}
+
+void UdpRelay::expire() {
+  TimePoint now = loop_.now();
+  for (auto& [key, mapping] : mappings_) {
+    if (mapping->closed) continue;
+    std::erase_if(mapping->peers, [&](const auto& entry) {
+      const Peer& peer = entry.second;
+      bool over = now - peer.last >= (peer.replied ? limits_.replied : limits_.unreplied);
+      if (over) mapping->named.erase(peer.route.address);
+      return over;
+    });
+    if (mapping->peers.empty()) close(*mapping);
+  }
+  sweep();
+  if (!mappings_.empty()) timer_->start(kExpireInterval);
+}
+
+void UdpRelay::close(Mapping& mapping) {
+  if (mapping.closed) return;
+  mapping.closed = true;
+  by_age_.erase(mapping.age);
+  closed_.push_back(mapping.key);
+}
+
+void UdpRelay::sweep() {
+  if (running_) return;
+  for (const FlowKey& key : closed_) {
+    auto it = mappings_.find(key);
+    if (it == mappings_.end() || !it->second->closed) continue;
+    if (it->second->changed) std::erase(changed_, it->second.get());
+    mappings_.erase(it);
+  }
+  closed_.clear();
+}
+
+void UdpRelay::clear() {
+  for (auto& [key, mapping] : mappings_) close(*mapping);
+  sweep();
+}
+
+UdpCounters UdpRelay::counters() const {
+  UdpCounters counters = counters_;
+  counters.mappings = mappings_.size();
+  return counters;
+}
+
+}  // namespace sluice::flow

@@ -1,0 +1,128 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/host_net.h"
+#include "base/loop.h"
+#include "flow/flow_key.h"
+#include "flow/gate.h"
+#include "flow/token_bucket.h"
+#include "wire/icmp.h"
+#include "wire/ip.h"
+#include "wire/udp.h"
+
+namespace sluice::flow {
+
+/// Whose datagrams reach the guest through a mapping (RFC 4787 section 5).
+enum class UdpFilter : std::uint8_t {
+  contacted,  ///< Only destinations that the guest sent to.
+  full_cone,  ///< Anybody, once the guest sent anything.
+};
+
+struct UdpLimits {
+  /// Mappings: one guest port and family each, so one host socket each. Past it the one that was
+  /// idle longest goes.
+  std::size_t sockets = 1024;
+  /// Destinations remembered for one mapping. Past it the one that was idle longest goes.
+  std::size_t destinations = 512;
+  /// What waits for a host socket that is full, per mapping. Past it datagrams are dropped.
+  std::size_t queued_bytes = 1 << 20;
+  Duration unreplied = std::chrono::seconds(30);
+  Duration replied = std::chrono::seconds(180);
+  UdpFilter filter = UdpFilter::contacted;
+};
+
+struct UdpCounters {
+  std::size_t mappings = 0;
+  std::uint64_t to_host = 0;  ///< Datagrams.
+  std::uint64_t to_guest = 0;
+  std::uint64_t refused_by_policy = 0;
+  std::uint64_t filtered = 0;  ///< From somebody the guest never sent to.
+  std::uint64_t overflow = 0;  ///< The host socket was full for too long.
+  std::uint64_t send_failed = 0;
+  std::uint64_t no_socket = 0;
+  std::uint64_t evicted = 0;          ///< Mappings that went for another's sake.
+  std::uint64_t icmp_suppressed = 0;  ///< ICMP errors over the rate limit.
+};
+
+/// All UDP conversations of a Network. Theory of operation:
+///
+/// Mapping is endpoint-independent (RFC 4787 section 4.1): all that the guest sends from one port
+/// leaves from one host socket, whoever it is for. Each destination has a verdict, asked for once
+/// and again when the gate's generation changes. Datagrams of one batch of frames leave in one
+/// system call a socket; what a full socket does not take waits in a bounded queue.
+///
+/// On the loop's thread.
+class UdpRelay {
+ public:
+  UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output, const UdpLimits& limits);
+  ~UdpRelay();
+
+  /// A datagram of the guest, checked; its bytes lie in `buffer`. run() must follow in this turn.
+  void on_datagram(const wire::Packet& packet, const wire::UdpView& datagram,
+                   const BufferRef& buffer);
+  /// Sends and receives what is due.
+  void run();
+  bool has_work() const { return !changed_.empty(); }
+  /// Called when a run() is due and none is under way.
+  void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
+  /// Ends every mapping.
+  void clear();
+
+  UdpCounters counters() const;
+
+ private:
+  struct Peer {
+    Endpoint remote;  ///< As the guest names it.
+    UdpRoute route;
+    std::uint64_t generation = 0;
+    TimePoint last;
+    bool replied = false;
+  };
+  struct Queued {
+    Endpoint to;
+    iovec data;
+    BufferRef buffer;  ///< What holds the data; empty: `copy` does.
+    std::unique_ptr<std::uint8_t[]> copy;
+    std::uint8_t ttl;
+  };
+  struct Mapping;
+
+  Mapping* find_or_open(const wire::Packet& packet, const Endpoint& guest);
+  Peer& peer_of(Mapping& mapping, const Endpoint& remote);
+  void mark(Mapping& mapping);
+  void send(Mapping& mapping);
+  bool receive(Mapping& mapping);
+  void on_queued_error(Mapping& mapping, const SocketError& error);
+  void report(Mapping& mapping, const Endpoint& host, wire::IcmpError error, std::uint32_t value,
+              const IpAddress& from, ConstBytes payload);
+  void answer_with_icmp(const IpAddress& from, const IpAddress& guest, ConstBytes original,
+                        wire::IcmpError error, std::uint32_t value);
+  void expire();
+  void close(Mapping& mapping);
+  void sweep();
+
+  Loop& loop_;
+  HostNet& host_;
+  Gate& gate_;
+  GuestOutput& output_;
+  UdpLimits limits_;
+  /// Keyed by guest endpoint; `remote` holds only the family.
+  std::unordered_map<FlowKey, std::unique_ptr<Mapping>, FlowKeyHash> mappings_;
+  std::list<Mapping*> by_age_;  ///< Longest idle first.
+  std::vector<Mapping*> changed_;
+  std::vector<FlowKey> closed_;
+  TokenBucket icmp_rate_;
+  std::unique_ptr<Timer> timer_;
+  std::function<void()> on_work_;
+  UdpCounters counters_;
+  bool running_ = false;
+};
+
+}  // namespace sluice::flow
