@@ -227,7 +227,8 @@ TEST_CASE("IPv6 routing headers of type 0 or with a way to go are refused") {
 
 TEST_CASE("an IPv6 atomic fragment is a whole packet") {
   Frame chain = concat({fragment_header(IpProtocol::udp, 0, false), testing::pattern(12)});
-  auto packet = Packet::parse(ipv6_chain(IpProtocol::fragment, chain));
+  Frame bytes = ipv6_chain(IpProtocol::fragment, chain);
+  auto packet = Packet::parse(bytes);
   REQUIRE(packet);
   CHECK_FALSE(packet->is_fragment());
   CHECK(packet->protocol() == IpProtocol::udp);
@@ -237,7 +238,8 @@ TEST_CASE("an IPv6 atomic fragment is a whole packet") {
 TEST_CASE("an IPv6 fragment says where it belongs and what may be kept of it") {
   Frame chain = concat({padding(IpProtocol::fragment), fragment_header(IpProtocol::udp, 1232, true),
                         testing::pattern(16)});
-  auto packet = Packet::parse(ipv6_chain(IpProtocol::hop_by_hop, chain));
+  Frame bytes = ipv6_chain(IpProtocol::hop_by_hop, chain);
+  auto packet = Packet::parse(bytes);
   REQUIRE(packet);
   REQUIRE(packet->is_fragment());
   CHECK(packet->fragment()->id == 0x01020304);
