@@ -63,10 +63,8 @@
 
 // Bytes in flight per connection and direction. A PCB is born with the whole window; the adapter
 // narrows it. Below 1 MiB a single flow loses throughput, above it caches do.
-#ifndef SLUICE_LWIP_UNIT_TESTS
 #define TCP_WND (1024 * 1024)
 #define TCP_SND_BUF (1024 * 1024)
-#endif
 #define TCP_SND_QUEUELEN 60000
 #define LWIP_WND_SCALE 1
 #define TCP_RCV_SCALE 8

@@ -15,7 +15,4 @@ __attribute__((noreturn, cold)) void sluice_lwip_assert_failed(const char* messa
 }
 #endif
 
-// The tests of lwIP itself bring their own, which report and go on.
-#ifndef LWIP_PLATFORM_ASSERT
 #define LWIP_PLATFORM_ASSERT(message) sluice_lwip_assert_failed(message, __FILE__, __LINE__)
-#endif
