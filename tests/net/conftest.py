@@ -13,9 +13,11 @@ from harness import gateway as gateways
 from harness import netns, servers
 from harness.world import World
 
+
 def pytest_configure(config):
     for line in ("long: the full-size form of a test that by default runs scaled down",
-                 "hostd: about something that only hostd has"):
+                 "hostd: about something that only hostd has",
+                 "timing: asserts CPU time, memory or rates; left out under sanitizers"):
         config.addinivalue_line("markers", line)
     if os.getuid() != 0 or not os.path.exists("/dev/net/tun"):
         pytest.exit("the namespace tests need root and /dev/net/tun", 2)
@@ -31,6 +33,10 @@ def pytest_collection_modifyitems(config, items):
         chosen = [i for i in items if not i.get_closest_marker("long")]
         config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
         items[:] = chosen
+    if gateways.SANITIZED:
+        for item in items:
+            if item.get_closest_marker("timing"):
+                item.add_marker(pytest.mark.skip(reason="not with a sanitizer"))
     if gateways.PEER:
         for item in items:
             if item.get_closest_marker("hostd"):

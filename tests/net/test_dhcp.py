@@ -1,5 +1,4 @@
 """What a DHCP client gets: with a real client, and option by option."""
-import re
 import time
 
 import pytest
@@ -154,6 +153,7 @@ def test_only_the_asked_for_options_come_and_the_four_that_must(link):
     assert not {119, 121, 12, 15} & set(got)
 
 
+@pytest.mark.timing
 def test_the_first_offer_comes_within_100_ms(link):
     """libkrun's client asks once and waits 100 ms."""
     start = time.monotonic()

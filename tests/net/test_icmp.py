@@ -50,6 +50,7 @@ def test_the_world_answers_a_ping(echo_net, family):
         assert got == 3, text
 
 
+@pytest.mark.hostd
 @pytest.mark.parametrize("family", FAMILIES)
 def test_large_pings_come_back_whole(echo_net, family):
     ready_for(family, echo_net)

@@ -86,6 +86,7 @@ def test_frames_from_the_gateways_own_mac_are_dropped(link):
     assert link.works()
 
 
+@pytest.mark.timing
 def test_a_guest_that_changes_its_mac_in_every_frame_fills_no_table(gateway):
     net = gateway(attach="raw")
     with Link(net) as link:

@@ -47,6 +47,7 @@ def test_an_upload_to_a_slow_server_arrives_whole(net, load):
                    server_read=3 * MIB))
 
 
+@pytest.mark.timing
 def test_an_upload_keeps_the_servers_pace(net, load):
     """Back-pressure without stalls: within 5 % of what the server takes."""
     rate, size = 16 * MIB, 32 * MIB
@@ -55,6 +56,7 @@ def test_an_upload_keeps_the_servers_pace(net, load):
     assert result["secs"] < size / rate / 0.95 + 0.2
 
 
+@pytest.mark.timing
 def test_a_download_keeps_the_guests_pace(net, load):
     rate, size = 16 * MIB, 32 * MIB
     result = load.run(net.guest, WORLD[4], flows=1, up=0, down=size, client_read=rate)
@@ -134,6 +136,7 @@ def test_a_guest_paused_in_the_middle_of_downloads_loses_nothing(net, load, fami
     check(load.finish(run))
 
 
+@pytest.mark.timing
 @pytest.mark.hostd
 def test_a_paused_guest_costs_no_cpu_time(net, load):
     """microsandbox 4.2 (4): a full ring made the loop spin."""
@@ -151,6 +154,7 @@ def test_a_paused_guest_costs_no_cpu_time(net, load):
     assert used < 0.1, f"{used:.2f} CPU seconds in 2 s of a paused guest"
 
 
+@pytest.mark.timing
 @pytest.mark.hostd
 def test_an_idle_gateway_costs_no_cpu_time(net, world):
     held = [pair(net.guest, world.world, WORLD[4]) for _ in range(50)]
@@ -163,6 +167,7 @@ def test_an_idle_gateway_costs_no_cpu_time(net, world):
     assert used < 0.05, f"{used:.2f} CPU seconds in 2 idle seconds with 50 flows"
 
 
+@pytest.mark.timing
 @pytest.mark.hostd
 def test_a_reader_that_never_reads_costs_no_cpu_time(net, world):
     ends = [pair(net.guest, world.world, WORLD[4]) for _ in range(4)]
@@ -185,6 +190,7 @@ def test_a_lossless_link_sees_no_retransmission_by_the_gateway(net, load):
     assert net.counter("tcp_retransmits") == before
 
 
+@pytest.mark.timing
 @pytest.mark.hostd
 def test_nothing_is_leaked_by_thousands_of_flows(net, load):
     """fds, flows and memory are back where they were, whatever ended the flows."""
@@ -205,6 +211,7 @@ def test_nothing_is_leaked_by_thousands_of_flows(net, load):
     assert net.rss_bytes() < memory + 32 * MIB
 
 
+@pytest.mark.timing
 @pytest.mark.hostd
 def test_memory_stays_bounded_with_hundreds_of_stuck_flows(net, world):
     """microsandbox 4.2 (13): up to 1.2 MiB a connection."""
@@ -227,6 +234,7 @@ def test_memory_stays_bounded_with_hundreds_of_stuck_flows(net, world):
     assert grown < 200 * 700 * 1024, f"{grown // MIB} MiB for 200 stuck flows"
 
 
+@pytest.mark.timing
 @pytest.mark.hostd
 @pytest.mark.parametrize("family", FAMILIES)
 def test_write_write_read_takes_no_delayed_ack(net, world, family):
@@ -250,6 +258,7 @@ def test_write_write_read_takes_no_delayed_ack(net, world, family):
     assert times[len(times) // 2] < 0.020, times
 
 
+@pytest.mark.timing
 def test_one_byte_round_trips_do_not_stall(net, world):
     guest, server = pair(net.guest, world.world, WORLD[4])
     with guest, server:

@@ -268,6 +268,7 @@ def test_overlapping_fragments_are_dropped_as_a_set(link, world):
         assert server.recv(65535) == body
 
 
+@pytest.mark.timing
 @pytest.mark.hostd
 def test_fragment_sets_that_are_never_completed_stay_within_their_budget(link):
     before = link.gateway.rss_bytes()

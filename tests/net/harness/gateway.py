@@ -21,6 +21,8 @@ from .tools import tool
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 HOSTD = os.environ.get("SLUICE_HOSTD", os.path.join(REPOSITORY, "build/bin/hostd"))
+# Whether hostd was built with a sanitizer: slower and larger, so that nothing is timed.
+SANITIZED = bool(os.environ.get("SLUICE_SANITIZED"))
 PEER = os.environ.get("SLUICE_PEER", "")
 GUEST4, GATEWAY4, ALIAS4 = "192.168.127.2", "192.168.127.1", "192.168.127.254"
 SUBNET4 = "192.168.127.0/24"
@@ -35,11 +37,6 @@ oifname "far" masquerade;
 }
 """
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def instrumented():
-    """Whether hostd was built with a sanitizer: slower, larger, and not to be timed."""
-    return bool(os.environ.get("SLUICE_SANITIZED"))
 
 
 def command(socket_path, *, attach, mtu, profile, dns, publish, arguments, ready_fd, fd=None,
@@ -244,7 +241,8 @@ class Gateway:
                 alive = self.process.poll() is None
                 status = self.process.stop(limit=5)
                 if check and alive and not PEER:
-                    assert status == 0, f"SIGTERM: exit {status} (None: killed); {self.log()[-2000:]}"
+                    assert status == 0, \
+                        f"SIGTERM: exit {status} (None: killed); {self.log()[-2000:]}"
                     found = SANITIZER_OUTPUT.search(self.log())
                     assert not found, self.log()[found.start():][:4000]
         finally:

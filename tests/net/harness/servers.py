@@ -62,6 +62,7 @@ class _Serving:
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         """/bytes/N: N bytes, their SHA-256 in X-Sha256; /: the client's address."""
@@ -126,7 +127,6 @@ class DnsServer:
     or "NXDOMAIN", "SERVFAIL", "SILENT", or a function(query message) -> response message."""
 
     def __init__(self, ns, addresses=(DNS4, DNS6), port=53):
-        import dns.message  # here: only the tests of DNS need dnspython
         self.records, self.queries, self.truncate = {}, [], set()
         self.lock, self.sockets, self.threads = threading.Lock(), [], []
         self.stopping = False
