@@ -33,8 +33,8 @@ PortMap::Steps PortMap::make_steps(const std::vector<Rule>& rules, const std::ve
     if (rule.matches(protocol, rule.ports.first))
       starts.push_back({rule.ports.first.value(), index});
   }
-  std::stable_sort(starts.begin(), starts.end(),
-                   [](const Start& a, const Start& b) { return a.port < b.port; });
+  std::sort(starts.begin(), starts.end(),
+            [](const Start& a, const Start& b) { return a.port < b.port; });
 
   Steps steps;
   auto change_to = [&](std::uint16_t port, int rule) {

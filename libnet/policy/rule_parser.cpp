@@ -30,6 +30,11 @@ std::string quoted(std::string_view text) {
   return out + (text.size() > kQuotedBytes ? "...'" : "'");
 }
 
+/// "'<before><text>'?", to end a question.
+std::string suggested(std::string_view before, std::string_view text) {
+  return quoted(std::string(before) + std::string(text)) + "?";
+}
+
 std::string_view trimmed(std::string_view text) {
   auto blank = [](char c) { return c == ' ' || c == '\t'; };
   while (!text.empty() && blank(text.front())) text.remove_prefix(1);
@@ -52,6 +57,7 @@ bool is_number(std::string_view text) {
 /// Whether text can only have been meant as an IPv4 address: its last label is a number, as no
 /// top-level domain is, in decimal or hexadecimal.
 bool looks_like_v4(std::string_view text) {
+  if (text.ends_with('.')) text.remove_suffix(1);
   auto dot = text.rfind('.');
   std::string_view last = dot == std::string_view::npos ? text : text.substr(dot + 1);
   bool is_hex = last.starts_with("0x") &&
@@ -74,7 +80,7 @@ class ItemParser {
     if (source_.shorthand) {
       rule.action = *source_.shorthand;
       if (auto at = item.find('@'); at != std::string_view::npos) {
-        return bad(item, fmt::format("stands where only a target can; write '--rule {}'", item));
+        return bad(item, "stands where only a target can; write --rule " + quoted(item));
       }
     } else {
       auto at = item.find('@');
@@ -98,7 +104,7 @@ class ItemParser {
   Status missing_at(std::string_view item) const {
     bool is_action = index_of(kActions, item.substr(0, item.find_first_of(": "))).has_value();
     if (is_action) return bad(item, "lacks '@' and a target, as in 'allow@example.com:tcp:443'");
-    return bad(item, fmt::format("lacks an action; did you mean 'allow@{}'?", item));
+    return bad(item, "lacks an action; did you mean " + suggested("allow@", item));
   }
 
   Status parse_head(std::string_view head, Rule& rule) const {
@@ -121,7 +127,7 @@ class ItemParser {
     if (auto scheme = tail.find("://"); scheme != std::string_view::npos) {
       std::string_view host = tail.substr(scheme + 3);
       host = host.substr(0, host.find_first_of("/:?#"));
-      return bad(tail, fmt::format("is a URL, not a target; did you mean '{}'?", host));
+      return bad(tail, "is a URL, not a target; did you mean " + suggested("", host));
     }
     std::size_t end = tail.find(':');
     if (tail.starts_with('[')) {
@@ -217,7 +223,7 @@ class ItemParser {
     auto index = index_of(kProtocols, protocol);
     if (!index) {
       if (is_number(protocol) || is_number(protocol.substr(0, protocol.find('-')))) {
-        return bad(protocol, fmt::format("is not a protocol; did you mean 'tcp:{}'?", protocol));
+        return bad(protocol, "is not a protocol; did you mean " + suggested("tcp:", protocol));
       }
       return bad(protocol, "is not a protocol" + spelling_hint(protocol, kProtocols));
     }

@@ -95,6 +95,7 @@ TEST_CASE("each part of a rule has its own error") {
            {"allow@a.*.com", "neither a group nor a name"},
            {"allow@1.2.3", "'1.2.3' is not an address"},
            {"allow@0x7f.1", "'0x7f.1' is not an address"},
+           {"allow@10.0.", "'10.0.' is not an address"},
            {"allow@127.0x1", "'127.0x1' is not an address"},
            {"allow@2130706433", "'2130706433' is not an address"},
            {"allow@10.0.0.0/33", "'10.0.0.0/33' is not an address or block; its length is 0 to 32"},
@@ -118,7 +119,7 @@ TEST_CASE("each part of a rule has its own error") {
 }
 
 TEST_CASE("a whole rule after --allow is an error that shows the flag to use") {
-  CHECK_THAT(error_of("deny@a.com", Action::allow), Catch::Contains("write '--rule deny@a.com'"));
+  CHECK_THAT(error_of("deny@a.com", Action::allow), Catch::Contains("write --rule 'deny@a.com'"));
 }
 
 TEST_CASE("a wide suffix needs --allow-wide-suffix") {
@@ -131,7 +132,9 @@ TEST_CASE("a wide suffix needs --allow-wide-suffix") {
 TEST_CASE("an error quotes hostile text harmlessly and not at length") {
   std::string message = error_of("allow@" + std::string(100'000, 'x') + "\n\x1b[2K");
   CHECK(message.size() < 400);
-  CHECK(error_of("allow@a\nb.com").find('\n') == std::string::npos);
+  for (const char* text : {"allow@a\nb.com", "a\nb", "allow@http://a\nb/", "allow@a.com:80-\n"}) {
+    CHECK(error_of(text).find('\n') == std::string::npos);
+  }
 }
 
 }  // namespace
