@@ -9,7 +9,7 @@ import pytest
 
 from harness.clients import WORLD, connect_error, pair, read_exactly
 from harness.gateway import GATEWAY4, GUEST4, GUEST_MAC
-from harness.link import ARP, BROADCAST, Ether, IP, Link, TCP, framed
+from harness.link import ARP, BROADCAST, Ether, Link, TCP, framed
 from harness.netns import Namespace, wait_for
 
 pytestmark = pytest.mark.hostd
