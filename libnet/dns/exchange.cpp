@@ -1,5 +1,7 @@
 #include "dns/exchange.h"
 
+#include <algorithm>
+
 #include "wire/dns_writer.h"
 
 namespace sluice::dns {
@@ -28,9 +30,9 @@ std::vector<std::uint8_t> encode(std::uint16_t id, const wire::DnsQuestion& ques
   edns.udp_bytes = wire::kDnsEdnsUdpBytes;
   writer.edns(edns, std::nullopt);
   auto message = std::move(writer).finish();
-  std::vector<std::uint8_t> request(kLengthPrefixBytes);
+  std::vector<std::uint8_t> request(kLengthPrefixBytes + message.size());
   store_be16(request.data(), static_cast<std::uint16_t>(message.size()));
-  request.insert(request.end(), message.begin(), message.end());
+  std::copy(message.begin(), message.end(), request.begin() + kLengthPrefixBytes);
   return request;
 }
 

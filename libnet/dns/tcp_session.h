@@ -17,11 +17,12 @@ namespace sluice::dns {
 /// ends.
 ///
 /// Both directions are bounded: while kMaxOpenQueries are open or kMaxUnreadBytes wait to be read,
-/// no further query is taken, and send() blocks once kMaxUntakenBytes wait for that. Without a
+/// no further query is taken (the answers to those open may pass the limit), and send() blocks once
+/// kMaxUntakenBytes wait for that. Without a
 /// whole query or a read for kIdle, or after a message that is no query, the stream ends.
 class TcpSession final : public StreamSocket {
  public:
-  static constexpr std::size_t kMaxOpenQueries = 32;
+  static constexpr std::size_t kMaxOpenQueries = 16;
   static constexpr std::size_t kMaxUnreadBytes = 65536 + 2;
   static constexpr std::size_t kMaxUntakenBytes = 65535 + 2;
   static constexpr Duration kIdle = std::chrono::seconds(30);
