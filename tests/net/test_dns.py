@@ -1,4 +1,6 @@
 """The guest's resolver: what it answers, what it asks upstream and what never leaves the host."""
+import os
+import shutil
 import socket
 import struct
 import threading
@@ -12,6 +14,7 @@ import pytest
 
 from harness.clients import read_exactly
 from harness.gateway import ALIAS4, GATEWAY4
+from harness.netns import wait_for
 from harness.servers import DnsServer
 from harness.world import DNS4, DNS6, FAR4, FAR6, PUBLIC4
 
@@ -239,6 +242,30 @@ def test_the_hosts_resolv_conf_is_used_without_the_flag(gateway, zone, tmp_path)
     net = gateway(dns=(), wrapper=("unshare", "-m", "sh", "-c",
                                    'mount --bind "$0" /etc/resolv.conf && exec "$@"', path))
     assert addresses(ask(net, "a.test")) == [FAR4]
+
+
+def test_a_changed_resolv_conf_is_followed(gateway, world, tmp_path):
+    """arcbox 2.3, U #714: upstreams read once at the start are stale after a network change."""
+    etc = tmp_path / "etc"
+    etc.mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    for name in ("passwd", "group", "nsswitch.conf", "hosts"):
+        if os.path.exists(f"/etc/{name}"):
+            shutil.copy(f"/etc/{name}", etc / name)
+    (etc / "resolv.conf").write_text(f"nameserver {DNS4}\n")
+    one, two = DnsServer(world.world, (DNS4,)), DnsServer(world.world, (DNS6,))
+    try:
+        one.records["old.test"] = two.records["new.test"] = [("A", FAR4)]
+        net = gateway(dns=(), wrapper=("unshare", "-m", "sh", "-c",
+                                       'mount --bind "$0" /etc && exec "$@"', etc))
+        assert addresses(ask(net, "old.test")) == [FAR4]
+        (etc / "resolv.conf.new").write_text(f"nameserver {DNS6}\n")
+        (etc / "resolv.conf.new").rename(etc / "resolv.conf")
+        wait_for(lambda: addresses(ask(net, "new.test")) == [FAR4], limit=15, step=0.2,
+                 what="the new resolver asked")
+    finally:
+        one.stop()
+        two.stop()
 
 
 # ---- the local zone

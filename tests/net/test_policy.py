@@ -7,6 +7,7 @@ import pytest
 from harness.clients import (FAMILIES, FAR, PUBLIC, PUBLIC_B, SOON, WORLD, connect_error,
                              error_of_recv, pair, ready_for)
 from harness.gateway import StartError
+from harness.netns import wait_for
 from harness.world import DNS4, FAR4, HOST4, PUBLIC4, PUBLIC4_B, PUBLIC6, WORLD4
 from test_dns import addresses, ask
 
@@ -64,6 +65,32 @@ def test_the_default_profile_reaches_public_addresses_only(gateway, server):
     assert refused(net, "169.254.169.254"), "metadata"
     assert refused(net, "10.1.2.3")
     assert refused(net, "100.100.100.200")
+    assert refused(net, "168.63.129.16"), "Azure's metadata has a public address"
+
+
+def test_a_public_address_of_the_hosts_own_is_not_public(gateway, world, server):
+    """microsandbox 4.2 (9): the host's address and on-link prefix, however public they look."""
+    world.host.ip("addr add 5.5.7.1/24 dev far")
+    world.world.ip("addr add 5.5.7.2/24 dev near")
+    try:
+        net = gateway(profile=None)
+        with world.host.listen("5.5.7.1", 80):
+            assert refused(net, "5.5.7.1")
+        assert refused(net, "5.5.7.2")
+        assert reached(net, PUBLIC4)
+    finally:
+        world.host.ip("addr del 5.5.7.1/24 dev far")
+        world.world.ip("addr del 5.5.7.2/24 dev near")
+
+
+def test_an_address_that_the_host_gets_later_is_not_public_either(gateway, world, server):
+    net = gateway(profile=None)
+    world.host.ip("addr add 5.5.8.1/24 dev far")
+    try:
+        with world.host.listen("5.5.8.1", 80):
+            wait_for(lambda: refused(net, "5.5.8.1"), what="the new address refused", step=0.1)
+    finally:
+        world.host.ip("addr del 5.5.8.1/24 dev far")
 
 
 def test_ipv6_forms_of_a_denied_ipv4_address_are_denied_with_it(gateway, server):

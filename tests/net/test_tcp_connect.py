@@ -129,6 +129,21 @@ def test_abandoned_connects_into_a_black_hole_are_forgotten(gateway, world):
     wait_for(lambda: net.fd_count() <= fds + 2, what="file descriptors given back")
 
 
+def test_a_server_that_becomes_reachable_while_the_guest_waits_is_reached(net, world):
+    """arcbox 2.2: the handshake's time-out was shorter than the host's connect."""
+    address = BLACKHOLE[4].format(200)
+    (waiting,) = nonblocking_connects(net.guest, address, [8085])
+    with waiting:
+        assert not select.select([], [waiting], [], 1.5)[1]     # two SYNs of the host are lost
+        world.world.ip(f"addr add {address}/32 dev lo")
+        try:
+            with world.world.listen(address, 8085):
+                assert select.select([], [waiting], [], 10)[1], "never connected"
+                assert waiting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        finally:
+            world.world.ip(f"addr del {address}/32 dev lo")
+
+
 def test_a_server_that_starts_to_listen_is_reached_by_the_next_attempt(net, world):
     with world.world.listen(WORLD[4]) as server:
         port = server.getsockname()[1]

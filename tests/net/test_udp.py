@@ -6,9 +6,10 @@ import socket
 import pytest
 
 from harness.clients import (FAMILIES, FAR, NO_HOST, UNREACHABLE, WORLD, error_of_recv, ready_for)
-from harness.gateway import GATEWAY4, GUEST4
-from harness.link import ICMP, IP, UDP, Link
+from harness.gateway import GATEWAY4, GUEST4, GUEST_MAC
+from harness.link import Ether, ICMP, IP, IPv6, UDP, Link
 from harness.netns import wait_for
+from test_ipv6 import advertisement, gateway_of
 
 RECEIVE_ERROR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}    # IP(V6)_RECVERR
 
@@ -296,15 +297,39 @@ def test_a_wrong_udp_header_is_dropped(link, world, bad):
 
 
 @pytest.mark.hostd
+def test_a_udp_checksum_of_zero_is_right_for_ipv4_and_wrong_for_ipv6(link, world):
+    """RFC 768 and RFC 8200 8.1."""
+    with world.world.udp(WORLD[4], timeout=1) as server:
+        link.send(link.ip(dst=WORLD[4]) / UDP(sport=1, dport=server.getsockname()[1], chksum=0) /
+                  b"four")
+        assert server.recv(10) == b"four"
+    ra = advertisement(link)
+    with world.world.udp(WORLD[6], timeout=0.3) as server:
+        packet = bytearray(bytes(IPv6(src=gateway_of(ra)[1], dst=WORLD[6]) /
+                                 UDP(sport=1, dport=server.getsockname()[1]) / b"six"))
+        packet[46:48] = b"\0\0"
+        link.send(bytes(Ether(src=GUEST_MAC, dst=ra[Ether].src, type=0x86dd)) + bytes(packet))
+        with pytest.raises(TimeoutError):
+            server.recv(10)
+
+
+@pytest.mark.hostd
+@pytest.mark.parametrize("port", [67, 68, 123, 137, 546, 547, 853, 5353, 5355])
+def test_noise_to_the_gateways_own_ports_is_survived(link, port):
+    for body in (b"", b"x", b"\xff" * 600):
+        link.send(link.ip(dst=GATEWAY4) / UDP(sport=port, dport=port) / body)
+    assert link.works()
+
+
+@pytest.mark.hostd
 def test_forged_icmp_errors_of_the_guest_do_not_end_a_flow(net, world):
     with world.world.udp(WORLD[4]) as server, guest_socket(net, 4) as client:
         where = server.getsockname()
         client.sendto(b"1", where)
         _, peer = server.recvfrom(10)
         raw = net.guest.packets("tap0")
-        from harness.link import Ether
         with raw:
-            raw.send(bytes(Ether(src="5a:94:ef:e4:0c:ee", dst="ff:ff:ff:ff:ff:ff") /
+            raw.send(bytes(Ether(src=GUEST_MAC, dst="ff:ff:ff:ff:ff:ff") /
                            IP(src=GUEST4, dst=WORLD[4]) / ICMP(type=3, code=3) /
                            IP(src=WORLD[4], dst=GUEST4) /
                            UDP(sport=where[1], dport=client.getsockname()[1])))
