@@ -1,69 +1,54 @@
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
+#include "base/bytes.h"
 #include "link/guest_port.h"
-#include "wire/checksum.h"
 
 namespace sluice::link {
 
-/// One frame for the wire: finished headers, and the part of the payload that follows them.
-struct Segment {
-  std::array<std::uint8_t, kMaxHead> head_bytes;
-  std::size_t head_size = 0;
-  std::size_t payload_offset = 0;
-  std::size_t payload_size = 0;
-
-  ConstBytes head() const { return ConstBytes(head_bytes).first(head_size); }
-};
-
-/// Does for an attachment without offload what a NIC does with it: fills in the TCP checksum, and
-/// cuts a payload longer than the frame's segment_size into segments (what Linux calls GSO).
-/// Headers are copied and corrected; the payload is only read, once, for its checksum. Other frames
-/// pass as they are.
+/// Cuts a frame with Offload::tcp into complete frames, as a NIC with TCP segmentation would: each
+/// gets a copy of the headers with its own lengths, IP id, sequence number and checksums, and a
+/// slice of the payload, which is not copied. FIN and PSH stay on the last frame, CWR on the first
+/// (RFC 3168 section 6.1.2). Where nothing is to be cut, the one frame only gets its checksums.
 ///
-/// `frame` and its payload stay valid while the segmenter is used. Requires a well-formed head:
-/// ours.
+///     auto segmenter = Segmenter::make(frame);
+///     while (auto cut = segmenter->next(head, pieces)) ...
 class Segmenter {
  public:
-  explicit Segmenter(const RxFrame& frame);
+  /// What `frame` points to must stay as long as this is used. `least_segment` bytes are put in a
+  /// frame even if the guest asked for smaller ones; 1: never.
+  /// Nothing where `frame` is not Ethernet, IPv4 or IPv6 and TCP up to the end of its head.
+  static std::optional<Segmenter> make(const RxFrame& frame, std::size_t least_segment = 1);
 
-  /// How many segments there are in all; at least one.
-  std::size_t count() const;
-  /// Writes the next one. False after the last.
-  bool next(Segment& segment);
+  /// Frames that next() gives in all; at least 1.
+  std::size_t count() const { return count_; }
+  /// The size of each frame but the last, which may be shorter, bytes.
+  std::size_t full_frame() const;
+
+  struct Cut {
+    std::size_t head_size = 0;
+    std::size_t payload_size = 0;
+  };
+  /// Writes the next frame's headers to the start of `head`, of kMaxHead bytes, and appends the
+  /// pieces of its payload to `pieces`. Nothing after the last frame.
+  std::optional<Cut> next(Bytes head, std::vector<iovec>& pieces);
 
  private:
-  wire::Checksum pseudo(std::size_t transport_size) const;
-  void add_payload(wire::Checksum& checksum, std::size_t size);
+  explicit Segmenter(const RxFrame& frame) : frame_(frame) {}
+  void take_payload(std::size_t size, std::vector<iovec>& pieces);
+  void write_ip(Bytes head, std::size_t payload_size) const;
+  void write_tcp(Bytes head, std::span<const iovec> payload, std::size_t payload_size) const;
 
-  const RxFrame& frame_;
-  std::size_t step_;  // payload bytes of every segment but the last
-  std::size_t offset_ = 0;
-  std::size_t piece_ = 0;  // where in frame_.payload offset_ lies
-  std::size_t in_piece_ = 0;
+  RxFrame frame_;
+  std::size_t step_ = 0;
+  std::size_t count_ = 1;
   std::size_t index_ = 0;
-  bool is_v6_ = false;
-  bool done_ = false;
+  std::size_t offset_ = 0;        ///< Payload bytes given so far.
+  std::size_t piece_ = 0;         ///< Where in the payload that is: the piece,
+  std::size_t piece_offset_ = 0;  ///< and the place in it.
 };
-
-/// Describes `size` bytes of the frame's payload from `offset` on. Calls `add(iovec)` for each
-/// piece.
-template <typename Add>
-void each_piece(const RxFrame& frame, std::size_t offset, std::size_t size, Add&& add) {
-  for (const iovec& piece : frame.payload) {
-    if (size == 0) return;
-    if (offset >= piece.iov_len) {
-      offset -= piece.iov_len;
-      continue;
-    }
-    std::size_t here = piece.iov_len - offset < size ? piece.iov_len - offset : size;
-    add(iovec{static_cast<std::uint8_t*>(piece.iov_base) + offset, here});
-    size -= here;
-    offset = 0;
-  }
-}
 
 }  // namespace sluice::link

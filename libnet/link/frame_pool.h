@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include <net/status.h>
+
+#include "base/bytes.h"
+#include "link/spsc_ring.h"
+
+namespace sluice::link {
+
+/// A frame up to this size takes a small buffer: every frame at MTU 1500 does.
+inline constexpr std::size_t kSmallBuffer = 2048;
+/// Holds kMaxFrame; whole pages, so that buffers share none.
+inline constexpr std::size_t kLargeBuffer = 68 * 1024;
+
+/// Frame buffers of one direction. The producing thread takes them, the consuming thread gives them
+/// back in any order, lock-free through a ring of each size.
+///
+/// The memory is one reservation, and a buffer's pages are first touched when a frame is copied
+/// into it. What came back is taken before what was never used, so that light traffic goes round in
+/// few, warm buffers.
+class FramePool {
+ public:
+  using Index = std::uint32_t;
+  enum class Size : std::uint8_t { small, large };
+
+  FramePool(std::size_t small, std::size_t large);
+  ~FramePool();
+  FramePool(const FramePool&) = delete;
+  FramePool& operator=(const FramePool&) = delete;
+
+  /// exhausted: the address space could not be had. To be checked once, before use.
+  Status status() const;
+
+  static Size size_for(std::size_t bytes) {
+    return bytes <= kSmallBuffer ? Size::small : Size::large;
+  }
+  /// Producer: whether `count` buffers can be taken.
+  bool has(Size size, std::size_t count);
+  /// Producer.
+  std::optional<Index> take(Size size);
+  /// Consumer.
+  void give_back(Index index);
+
+  /// Whoever holds the buffer.
+  std::uint8_t* data(Index index) const;
+  std::size_t count() const { return small_.total + large_.total; }
+
+ private:
+  struct Class {
+    explicit Class(std::size_t count) : total(count), returned(count) {}
+    std::size_t total;
+    std::size_t used = 0;  ///< The producer's: how many have ever been taken.
+    SpscRing<Index> returned;
+  };
+  Class& of(Size size) { return size == Size::small ? small_ : large_; }
+  std::size_t bytes() const;
+
+  Class small_;
+  Class large_;
+  void* memory_ = nullptr;
+};
+
+}  // namespace sluice::link

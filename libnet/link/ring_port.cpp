@@ -1,0 +1,253 @@
+#include "link/ring_port.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "link/ring_shared.h"
+#include "link/ring_tx_buffers.h"
+
+namespace sluice::link {
+
+namespace {
+
+/// Frames handed up in one turn; then others of the loop have theirs.
+constexpr std::size_t kBatch = 64;
+/// One place in this many is kept for control frames.
+constexpr std::size_t kReserveShare = 16;
+constexpr std::size_t kMinRing = 16, kMaxRing = 65536;
+constexpr std::size_t kMaxIpPacket = 65535;
+
+bool in_range(std::size_t frames) {
+  return frames >= kMinRing && frames <= kMaxRing;
+}
+
+std::size_t large_buffers(const RingOptions& options, std::size_t frames) {
+  std::size_t large = options.large_frames == 0 ? frames / 4 : options.large_frames;
+  return std::min(large, std::bit_ceil(frames));
+}
+
+}  // namespace
+
+RingShared::RingShared(const RingOptions& options, std::size_t tx_large, std::size_t rx_large)
+    : tx(options.tx_frames, 2 * std::bit_ceil(options.tx_frames), tx_large),
+      rx(options.rx_frames, std::bit_ceil(options.rx_frames), rx_large) {}
+
+Result<RingPort::Pair> RingPort::make(Loop& loop, const RingOptions& options) {
+  if (!in_range(options.tx_frames) || !in_range(options.rx_frames)) {
+    return Status(StatusCode::invalid_argument, "a ring holds 16 to 65536 frames");
+  }
+  auto shared = std::make_shared<RingShared>(options, large_buffers(options, options.tx_frames),
+                                             large_buffers(options, options.rx_frames));
+  for (const FramePool* pool : {&shared->tx.pool, &shared->rx.pool}) {
+    if (Status status = pool->status(); !status) return status;
+  }
+  for (Doorbell* bell : {&shared->loop_bell, &shared->frames_bell, &shared->space_bell}) {
+    auto made = Doorbell::create(options.wake);
+    if (!made) return made.status();
+    *bell = std::move(*made);
+  }
+  auto port = std::make_unique<RingPort>(loop, shared);
+  if (!port->watch_) return Status(StatusCode::internal, "the loop can't watch a wake descriptor");
+  return Pair{std::move(port), std::make_unique<RingLink>(std::move(shared))};
+}
+
+RingPort::RingPort(Loop& loop, std::shared_ptr<RingShared> shared)
+    : loop_(loop),
+      shared_(std::move(shared)),
+      tx_buffers_(std::make_unique<RingTxBuffers>(shared_, *this)),
+      alive_(std::make_shared<bool>(true)),
+      least_segment_(kMaxIpPacket / (shared_->rx.frames.capacity() / 8) + 1),
+      watch_(
+          loop.watch(shared_->loop_bell.fd(), {.readable = true}, [this](FdReady) { on_bell(); })) {
+  turn_later();
+}
+
+RingPort::~RingPort() {
+  *alive_ = false;
+  watch_.reset();
+  RingTxBuffers::let_go(std::move(tx_buffers_));
+  shared_->port_gone.store(true, std::memory_order_release);
+  shared_->frames_bell.ring();
+  shared_->space_bell.ring();
+}
+
+std::size_t RingPort::held_buffers() const {
+  return tx_buffers_->held();
+}
+
+std::size_t RingPort::max_mtu() const {
+  return kMaxIpPacket;
+}
+
+void RingPort::set_handler(PortHandler* handler) {
+  handler_ = handler;
+  link_told_ = false;
+  turn_later();
+}
+
+// To the guest.
+
+bool RingPort::reserve(std::size_t frames, std::size_t frame_size, FrameClass frame_class) {
+  RingLane& lane = shared_->rx;
+  auto size_class = FramePool::size_for(frame_size);
+  bool may_use_all = frame_class == FrameClass::control;
+  std::size_t places = may_use_all ? 0 : lane.frames.capacity() / kReserveShare;
+  std::size_t buffers =
+      size_class == FramePool::Size::large && !may_use_all ? lane.large_reserve : 0;
+  return lane.frames.has_room(frames + places) && lane.pool.has(size_class, frames + buffers);
+}
+
+SendResult RingPort::send(const RxFrame& frame, FrameClass frame_class) {
+  RingLane& lane = shared_->rx;
+  std::optional<Segmenter> segmenter;
+  if (frame.offload == Offload::tcp) segmenter = Segmenter::make(frame, least_segment_);
+  std::size_t frames = segmenter ? segmenter->count() : 1;
+  std::size_t size = segmenter ? segmenter->full_frame() : frame.head.size() + frame.payload_size;
+  bool unusable = size > kMaxFrame || (frame.offload == Offload::tcp && !segmenter);
+
+  if (guest_lost_ || unusable) {
+    counters_.rx_lost += frames;
+  } else {
+    if (!reserve(frames, size, frame_class)) {
+      lane.wants_room.arm();
+      if (!reserve(frames, size, frame_class)) {
+        ++counters_.rx_refused;
+        refused_ = true;
+        return SendResult::full;
+      }
+      lane.wants_room.disarm();
+      // Whoever was refused before has to hear of the room all the same.
+      if (refused_) turn_later();
+    }
+    if (segmenter) {
+      std::array<std::uint8_t, kMaxHead> head;
+      pieces_.clear();
+      while (auto cut = segmenter->next(head, pieces_)) {
+        put(ConstBytes(head).first(cut->head_size), pieces_, cut->payload_size);
+        pieces_.clear();
+      }
+    } else {
+      put(frame.head, frame.payload, frame.payload_size);
+    }
+  }
+  if (frame.release) frame.release(frame.owner);
+  return SendResult::sent;
+}
+
+void RingPort::put(ConstBytes head, std::span<const iovec> payload, std::size_t payload_size) {
+  RingLane& lane = shared_->rx;
+  std::size_t size = head.size() + payload_size;
+  auto size_class = FramePool::size_for(size);
+  auto buffer = lane.pool.take(size_class);
+  if (!buffer) {
+    ++counters_.rx_lost;
+    return;
+  }
+  std::uint8_t* out = lane.pool.data(*buffer);
+  std::memcpy(out, head.data(), head.size());
+  out += head.size();
+  for (const iovec& piece : payload) {
+    std::size_t n = std::min(piece.iov_len, payload_size);
+    if (n > 0) std::memcpy(out, piece.iov_base, n);
+    out += n;
+    payload_size -= n;
+  }
+  lane.frames.push({*buffer, static_cast<std::uint32_t>(size - payload_size)});
+  ++counters_.rx_frames;
+  counters_.rx_bytes += size;
+}
+
+void RingPort::flush() {
+  if (!shared_->rx.wants_frames.take()) return;
+  ++counters_.wakes;
+  shared_->frames_bell.ring();
+}
+
+// From the guest.
+
+void RingPort::on_bell() {
+  shared_->loop_bell.clear();
+  shared_->tx.wants_frames.disarm();
+  turn();
+}
+
+void RingPort::turn_later() {
+  if (turn_due_) return;
+  turn_due_ = true;
+  loop_.defer([this, alive = alive_] {
+    if (!*alive) return;
+    turn_due_ = false;
+    turn();
+  });
+}
+
+void RingPort::turn() {
+  auto alive = alive_;
+  if (handler_ && !link_told_ && !guest_lost_) {
+    link_told_ = true;
+    handler_->on_port_link(true);
+    if (!*alive) return;
+  }
+  bool more = deliver_frames();
+  if (!*alive) return;
+  tell_of_room();
+  report_room();
+  if (!*alive) return;
+  if (more) {
+    // Looked at again before the loop sleeps: a VMM that goes on sending needs no wake.
+    turn_later();
+    return;
+  }
+  // Read before the last look at the ring: what the VMM sent before it went is not lost.
+  bool gone = shared_->vmm_gone.load(std::memory_order_acquire);
+  shared_->tx.wants_frames.arm();
+  if (handler_ && shared_->tx.frames.available() > 0) {
+    shared_->tx.wants_frames.disarm();
+    turn_later();
+  } else if (gone && !guest_lost_ && handler_) {
+    lose_guest();
+  }
+}
+
+bool RingPort::deliver_frames() {
+  RingLane& lane = shared_->tx;
+  if (!handler_) return false;
+  std::array<TxFrame, kBatch> frames;
+  std::size_t count = std::min(lane.frames.available(kBatch), kBatch);
+  if (count == 0) return false;
+  for (std::size_t i = 0; i < count; ++i) {
+    const RingSlot& slot = lane.frames.peek(i);
+    frames[i].bytes = {lane.pool.data(slot.buffer), slot.size};
+    frames[i].buffer = tx_buffers_->hold(slot.buffer);
+    counters_.tx_bytes += slot.size;
+  }
+  counters_.tx_frames += count;
+  lane.frames.pop(count);
+  handler_->on_frames(std::span(frames).first(count));
+  return true;
+}
+
+void RingPort::tell_of_room() {
+  if (!shared_->tx.wants_room.take()) return;
+  ++counters_.wakes;
+  shared_->space_bell.ring();
+}
+
+void RingPort::report_room() {
+  if (!refused_ || !handler_ || shared_->rx.wants_room.is_armed()) return;
+  refused_ = false;
+  handler_->on_port_space();
+}
+
+void RingPort::lose_guest() {
+  auto alive = alive_;
+  guest_lost_ = true;
+  counters_.rx_lost += counters_.rx_frames - shared_->rx.frames.popped();
+  shared_->rx.wants_room.disarm();
+  handler_->on_port_link(false);
+  // Frames are taken again from here on, and lost.
+  if (*alive) report_room();
+}
+
+}  // namespace sluice::link
