@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "link/ring_shared.h"
@@ -22,23 +23,22 @@ bool in_range(std::size_t frames) {
   return frames >= kMinRing && frames <= kMaxRing;
 }
 
-std::size_t large_buffers(const RingOptions& options, std::size_t frames) {
-  std::size_t large = options.large_frames == 0 ? frames / 4 : options.large_frames;
-  return std::min(large, std::bit_ceil(frames));
+/// A cut frame takes at most an eighth of the places, so this many hold it beside the reserve.
+std::size_t large_buffers(std::size_t frames) {
+  return std::bit_ceil(frames) / 4;
 }
 
 }  // namespace
 
-RingShared::RingShared(const RingOptions& options, std::size_t tx_large, std::size_t rx_large)
-    : tx(options.tx_frames, 2 * std::bit_ceil(options.tx_frames), tx_large),
-      rx(options.rx_frames, std::bit_ceil(options.rx_frames), rx_large) {}
+RingShared::RingShared(std::size_t tx_frames, std::size_t rx_frames)
+    : tx(tx_frames, 2 * std::bit_ceil(tx_frames), large_buffers(tx_frames)),
+      rx(rx_frames, std::bit_ceil(rx_frames), large_buffers(rx_frames)) {}
 
 Result<RingPort::Pair> RingPort::make(Loop& loop, const RingOptions& options) {
   if (!in_range(options.tx_frames) || !in_range(options.rx_frames)) {
     return Status(StatusCode::invalid_argument, "a ring holds 16 to 65536 frames");
   }
-  auto shared = std::make_shared<RingShared>(options, large_buffers(options, options.tx_frames),
-                                             large_buffers(options, options.rx_frames));
+  auto shared = std::make_shared<RingShared>(options.tx_frames, options.rx_frames);
   for (const FramePool* pool : {&shared->tx.pool, &shared->rx.pool}) {
     if (Status status = pool->status(); !status) return status;
   }
@@ -213,9 +213,9 @@ void RingPort::turn() {
 bool RingPort::deliver_frames() {
   RingLane& lane = shared_->tx;
   if (!handler_) return false;
-  std::array<TxFrame, kBatch> frames;
   std::size_t count = std::min(lane.frames.available(kBatch), kBatch);
   if (count == 0) return false;
+  std::array<TxFrame, kBatch> frames;
   for (std::size_t i = 0; i < count; ++i) {
     const RingSlot& slot = lane.frames.peek(i);
     frames[i].bytes = {lane.pool.data(slot.buffer), slot.size};

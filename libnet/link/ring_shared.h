@@ -36,7 +36,7 @@ struct RingLane {
 /// What RingPort and RingLink have in common; lives until both are gone and every frame that the
 /// loop still refers to.
 struct RingShared {
-  RingShared(const RingOptions& options, std::size_t tx_large, std::size_t rx_large);
+  RingShared(std::size_t tx_frames, std::size_t rx_frames);
 
   /// The loop keeps references to frames after it has taken them from the ring, so tx has twice the
   /// small buffers that its ring has places.

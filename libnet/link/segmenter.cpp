@@ -25,7 +25,8 @@ bool is_v4(ConstBytes head) {
 std::optional<Segmenter> Segmenter::make(const RxFrame& frame, std::size_t least_segment) {
   ConstBytes head = frame.head;
   std::size_t l4 = frame.l4_offset;
-  if (head.size() > kMaxHead || head.size() < kEthernet + kIpv4 + kTcp) return std::nullopt;
+  if (frame.payload_size > kMaxFrame || head.size() > kMaxHead) return std::nullopt;
+  if (head.size() < kEthernet + kIpv4 + kTcp) return std::nullopt;
   std::uint16_t type = load_be16(&head[12]);
   bool v4 = type == 0x0800 && (head[kEthernet] >> 4) == 4;
   bool v6 = type == 0x86dd && (head[kEthernet] >> 4) == 6;

@@ -20,7 +20,8 @@ class Segmenter {
  public:
   /// What `frame` points to must stay as long as this is used. `least_segment` bytes are put in a
   /// frame even if the guest asked for smaller ones; 1: never.
-  /// Nothing where `frame` is not Ethernet, IPv4 or IPv6 and TCP up to the end of its head.
+  /// Nothing where `frame` is not Ethernet, IPv4 or IPv6 and TCP up to the end of its head, or over
+  /// 64 KiB.
   static std::optional<Segmenter> make(const RxFrame& frame, std::size_t least_segment = 1);
 
   /// Frames that next() gives in all; at least 1.

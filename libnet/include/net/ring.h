@@ -20,12 +20,11 @@ struct RingShared;
 enum class WakeKind : std::uint8_t { eventfd, pipe };
 
 /// Sizes of the two rings of a guest. Frame memory is reserved, and taken only once frames come
-/// that use it: a frame of up to 2 KiB takes a small buffer, a larger one a large one.
+/// that use it: a frame of up to 2 KiB takes a small buffer, a larger one
+/// one of 68 KiB, of which there are a quarter as many as frames.
 struct RingOptions {
   std::size_t tx_frames = 1024;  ///< 16 to 65536, rounded up to a power of two.
   std::size_t rx_frames = 1024;  ///< Likewise.
-  /// Large buffers of each direction, 68 KiB of address space each; 0: a quarter of the frames.
-  std::size_t large_frames = 0;
   WakeKind wake = WakeKind::eventfd;
 };
 
@@ -54,6 +53,7 @@ struct RingCounters {
 ///         give_to_guest(f);                        ring.clear_space_wake();
 ///         ring.pop();                            }
 ///       }                                        if (no more from the guest) ring.flush();
+///       if (ring.closed()) return;
 ///       if (!ring.arm_receive()) continue;
 ///       wait_readable(ring.frames_fd());
 ///       ring.clear_frames_wake();
@@ -108,7 +108,7 @@ class RingLink {
 
   /// Whether the Network, or its end of this, is gone.
   bool closed() const;
-  /// Exact when neither thread is inside a call.
+  /// Not while another thread is inside a call.
   RingCounters counters() const;
 
  private:
