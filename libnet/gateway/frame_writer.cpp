@@ -1,6 +1,7 @@
 #include "gateway/frame_writer.h"
 
 #include "wire/ethernet.h"
+#include "wire/fragment.h"
 #include "wire/udp.h"
 
 namespace sluice::gateway {
@@ -22,13 +23,18 @@ void FrameWriter::udp(const MacAddress& to, const Endpoint& source, const Endpoi
   if (size > 0) emit_(ConstBytes(frame_).first(wire::kEthernetHeaderSize + size));
 }
 
-Bytes FrameWriter::begin(const MacAddress& to, const wire::IpHeader& header) {
+void FrameWriter::send_packet(const MacAddress& to, const wire::IpHeader& header) {
   auto type = header.source.is_v4() ? wire::EtherType::ipv4 : wire::EtherType::ipv6;
-  frame_.resize(wire::kEthernetHeaderSize + header.size() + header.payload_size);
-  wire::EthernetHeader{to, own_mac_, type}.emit(frame_);
-  std::size_t size = header.emit(Bytes(frame_).subspan(wire::kEthernetHeaderSize));
-  if (size == 0) return {};
-  return Bytes(frame_).subspan(wire::kEthernetHeaderSize + size);
+  auto fragments = wire::Fragmenter::make(header, mtu_, next_fragment_id_++);
+  if (!fragments) return;
+  while (auto slice = fragments->next()) {
+    frame_.resize(wire::kEthernetHeaderSize);
+    wire::EthernetHeader{to, own_mac_, type}.emit(frame_);
+    frame_.insert(frame_.end(), slice->header().begin(), slice->header().end());
+    ConstBytes piece = ConstBytes(payload_).subspan(slice->payload_offset, slice->payload_size);
+    frame_.insert(frame_.end(), piece.begin(), piece.end());
+    emit_(frame_);
+  }
 }
 
 }  // namespace sluice::gateway

@@ -19,7 +19,9 @@ using Emit = std::function<void(ConstBytes frame)>;
 /// only where an IP packet can't hold the payload, which no caller's limits allow.
 class FrameWriter {
  public:
-  FrameWriter(const MacAddress& own_mac, Emit emit) : own_mac_(own_mac), emit_(std::move(emit)) {}
+  /// `mtu`: largest IP packet, bytes; longer ones go out in fragments.
+  FrameWriter(const MacAddress& own_mac, std::size_t mtu, Emit emit)
+      : own_mac_(own_mac), mtu_(mtu), emit_(std::move(emit)) {}
 
   const MacAddress& own_mac() const { return own_mac_; }
 
@@ -41,19 +43,20 @@ class FrameWriter {
   template <typename Message>
   void icmp(const MacAddress& to, wire::IpHeader header, const Message& message) {
     header.payload_size = message.size();
-    Bytes out = begin(to, header);
-    if (out.size() == message.size() &&
-        message.emit(out, header.source, header.destination) == message.size()) {
-      emit_(frame_);
+    payload_.resize(message.size());
+    if (message.emit(payload_, header.source, header.destination) == message.size()) {
+      send_packet(to, header);
     }
   }
 
  private:
-  /// The payload's place in a frame with its Ethernet and IP header; empty where impossible.
-  Bytes begin(const MacAddress& to, const wire::IpHeader& header);
+  void send_packet(const MacAddress& to, const wire::IpHeader& header);
 
   MacAddress own_mac_;
+  std::size_t mtu_;
   Emit emit_;
+  std::uint32_t next_fragment_id_ = 1;
+  std::vector<std::uint8_t> payload_;
   std::vector<std::uint8_t> frame_;
 };
 

@@ -16,7 +16,7 @@ using wire::IpProtocol;
 Gateway::Gateway(const Config& config, const HashKey& key, Emit emit, LeaseStore* store,
                  TimePoint now)
     : config_(config),
-      writer_(config_.mac, std::move(emit)),
+      writer_(config_.mac, config_.mtu, std::move(emit)),
       book_(config_, counters_),
       resolver_(config_, book_, writer_, counters_),
       advertiser_(config_, writer_, key),

@@ -23,6 +23,19 @@ TEST_CASE("the gateway and the host alias answer echo with the same data") {
   CHECK(kit.ping(ip("fe80::1234"), ip("fe80::53:4cff:fe55:4943"), 8).has_value());
 }
 
+TEST_CASE("an echo longer than the MTU, as it comes out of reassembly, is answered in fragments") {
+  GuestKit kit;
+  kit.send_echo(ip("192.168.127.2"), ip("192.168.127.1"), 8000);
+  kit.send_echo(ip("fd53:4c55:4943::2"), ip("fd53:4c55:4943::1"), 8000);
+  auto frames = kit.take();
+  CHECK(frames.size() == 12);
+  for (const SentFrame& frame : frames) {
+    auto packet = frame.packet();
+    CHECK(packet.total_size() <= kit.config.mtu);
+    CHECK(packet.is_fragment());
+  }
+}
+
 TEST_CASE("an echo request from a spoofed address is not answered") {
   GuestKit kit;
   CHECK_FALSE(kit.ping(ip("192.168.127.9"), ip("192.168.127.1"), 8).has_value());

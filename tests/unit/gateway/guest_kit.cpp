@@ -103,9 +103,8 @@ bool GuestKit::icmpv6(const IpAddress& source, const IpAddress& destination, Con
   return frame(bytes);
 }
 
-std::optional<std::vector<std::uint8_t>> GuestKit::ping(const IpAddress& source,
-                                                        const IpAddress& destination,
-                                                        std::size_t size, const MacAddress& from) {
+void GuestKit::send_echo(const IpAddress& source, const IpAddress& destination, std::size_t size,
+                         const MacAddress& from) {
   std::vector<std::uint8_t> data(size);
   for (std::size_t i = 0; i < size; ++i) data[i] = static_cast<std::uint8_t>(i * 7);
   wire::IcmpEcho echo{wire::EchoKind::request, 77, 3, data};
@@ -121,8 +120,14 @@ std::optional<std::vector<std::uint8_t>> GuestKit::ping(const IpAddress& source,
   std::size_t at = wire::kEthernetHeaderSize;
   at += header.emit(Bytes(bytes).subspan(at));
   REQUIRE(echo.emit(Bytes(bytes).subspan(at), source, destination) == echo.size());
-  sent.clear();
   frame(bytes);
+}
+
+std::optional<std::vector<std::uint8_t>> GuestKit::ping(const IpAddress& source,
+                                                        const IpAddress& destination,
+                                                        std::size_t size, const MacAddress& from) {
+  sent.clear();
+  send_echo(source, destination, size, from);
   auto frames = take();
   if (frames.empty()) return std::nullopt;
   auto packet = frames.front().packet();

@@ -70,6 +70,8 @@ class GuestKit {
     message.emit(bytes, source, destination);
     return icmpv6(source, destination, bytes, hop_limit, from);
   }
+  void send_echo(const IpAddress& source, const IpAddress& destination, std::size_t size,
+                 const MacAddress& from = kGuestMac);
   /// Sends an echo request with `size` bytes of data; the reply's data if there is one.
   std::optional<std::vector<std::uint8_t>> ping(const IpAddress& source,
                                                 const IpAddress& destination, std::size_t size,
