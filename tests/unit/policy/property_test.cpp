@@ -110,7 +110,7 @@ class World {
 };
 
 TEST_CASE("the compiled policy and a slow walk down the rules agree on everything") {
-  for (std::uint32_t seed = 0; seed < 2000; ++seed) {
+  for (std::uint32_t seed = 0; seed < 5000; ++seed) {
     World world(seed);
     auto rules = world.rules();
     CompileOptions options;
