@@ -16,8 +16,9 @@ std::uint64_t add_carry(std::uint64_t a, std::uint64_t b) {
   return sum + (sum < a ? 1 : 0);
 }
 
-std::uint64_t load64(const std::uint8_t* p) {
-  std::uint64_t value;
+template <typename Word>
+Word load(const std::uint8_t* p) {
+  Word value;
   std::memcpy(&value, p, sizeof value);
   return value;
 }
@@ -63,19 +64,28 @@ std::uint64_t checksum_add_portable(ConstBytes data, std::uint64_t sum) {
   // Two chains, so that one addition need not wait for the other's carry.
   std::uint64_t other = 0;
   for (; n >= 16; n -= 16, p += 16) {
-    sum = add_carry(sum, load64(p));
-    other = add_carry(other, load64(p + 8));
+    sum = add_carry(sum, load<std::uint64_t>(p));
+    other = add_carry(other, load<std::uint64_t>(p + 8));
   }
   sum = add_carry(sum, other);
   if (n >= 8) {
-    sum = add_carry(sum, load64(p));
+    sum = add_carry(sum, load<std::uint64_t>(p));
     n -= 8;
     p += 8;
   }
+  if (n >= 4) {
+    sum = add_carry(sum, load<std::uint32_t>(p));
+    n -= 4;
+    p += 4;
+  }
+  if (n >= 2) {
+    sum = add_carry(sum, load<std::uint16_t>(p));
+    n -= 2;
+    p += 2;
+  }
   if (n > 0) {
-    std::uint64_t tail = 0;
-    std::memcpy(&tail, p, n);
-    sum = add_carry(sum, tail);
+    const std::uint8_t padded[2] = {*p, 0};
+    sum = add_carry(sum, load<std::uint16_t>(padded));
   }
   return sum;
 }

@@ -47,8 +47,7 @@ TEST_CASE("fragments cover the packet in order, each within the MTU") {
         REQUIRE(cutter);
         std::size_t covered = 0, count = 0;
         while (auto slice = cutter->next()) {
-          Frame packet(slice->header().begin(), slice->header().end());
-          packet.resize(packet.size() + slice->payload_size);
+          Frame packet = testing::concat({slice->header(), Frame(slice->payload_size)});
           REQUIRE(packet.size() <= mtu);
           auto parsed = Packet::parse(packet);
           REQUIRE(parsed);

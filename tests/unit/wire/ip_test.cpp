@@ -21,10 +21,10 @@ Frame ipv6_chain(IpProtocol first, ConstBytes chain) {
 }
 
 Frame extension(IpProtocol next, std::initializer_list<std::uint8_t> body) {
-  Frame bytes{static_cast<std::uint8_t>(next), 0};
-  bytes.insert(bytes.end(), body);
-  bytes.resize((bytes.size() + 7) / 8 * 8, 0);
+  Frame bytes((2 + body.size() + 7) / 8 * 8);
+  bytes[0] = static_cast<std::uint8_t>(next);
   bytes[1] = static_cast<std::uint8_t>(bytes.size() / 8 - 1);
+  std::ranges::copy(body, bytes.begin() + 2);
   return bytes;
 }
 
