@@ -101,9 +101,9 @@ std::optional<QuotedPacket> parse_quoted(Family family, ConstBytes quoted);
 /// to know.
 bool may_answer_with_error(const Packet& original);
 
-/// A whole IP packet with an ICMP error from `from` to the source of `original`, of which it quotes
-/// as much as kMaxIcmpv4Error or kMaxIcmpv6Error allow. `original` is the packet at fault from its
-/// IP header on; it may be cut, but not inside its IP header. `value`: see IcmpError.
+/// A whole IP packet with an ICMP error from `from` to `to`, the sender of `original`, which it
+/// quotes as far as kMaxIcmpv4Error or kMaxIcmpv6Error allow. `original` is the packet at fault
+/// from its IP header on; it may be cut, but not inside its IP header. `value`: see IcmpError.
 /// Bytes written; 0, and nothing is written, where `out` is too short or the families differ.
 /// Callers limit the rate (RFC 1812 section 4.3.2.8).
 std::size_t emit_icmp_error(Bytes out, const IpAddress& from, const IpAddress& to,
