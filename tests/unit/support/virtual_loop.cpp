@@ -1,5 +1,7 @@
 #include "support/virtual_loop.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 
@@ -135,6 +137,24 @@ void VirtualLoop::make_ready(int fd, FdReady ready) {
     if (ready.readable || ready.writable) body->on_ready(ready);
   }
   run_ready();
+}
+
+std::size_t VirtualLoop::poll_watches() {
+  std::vector<pollfd> items;
+  for (const auto& [fd, body] : state_->watches) {
+    int events = (body->interest.readable ? POLLIN : 0) | (body->interest.writable ? POLLOUT : 0);
+    if (events != 0) items.push_back({.fd = fd, .events = static_cast<short>(events)});
+  }
+  if (::poll(items.data(), items.size(), 0) <= 0) return 0;
+  std::size_t ready = 0;
+  for (const pollfd& item : items) {
+    if (item.revents == 0) continue;
+    ++ready;
+    bool failed = (item.revents & (POLLERR | POLLHUP)) != 0;
+    make_ready(item.fd, {.readable = failed || (item.revents & POLLIN) != 0,
+                         .writable = failed || (item.revents & POLLOUT) != 0});
+  }
+  return ready;
 }
 
 std::size_t VirtualLoop::active_timers() const {

@@ -37,6 +37,10 @@ class VirtualLoop final : public Loop {
   /// Calls the watch on `fd` with what it is interested in of `ready`, then run_ready().
   void make_ready(int fd, FdReady ready);
 
+  /// Asks the kernel which watched descriptors are ready now and calls their watches, then
+  /// run_ready(); returns how many were. For code that has descriptors of its own, such as wakes.
+  std::size_t poll_watches();
+
   std::size_t active_timers() const;
   std::size_t deferred_tasks() const;
 
