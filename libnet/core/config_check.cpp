@@ -20,9 +20,10 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   gateway::Config out;
   const IpPrefix& subnet = config.subnet4;
   if (subnet.family() != Family::v4 || subnet.length() > kLongestSubnet || subnet.length() < 8) {
-    return bad(fmt::format("subnet {}: an IPv4 block from /8 to /{} is needed, such as "
-                           "192.168.127.0/24",
-                           subnet.to_string(), kLongestSubnet));
+    return bad(
+        fmt::format("subnet {}: an IPv4 block from /8 to /{} is needed, such as "
+                    "192.168.127.0/24",
+                    subnet.to_string(), kLongestSubnet));
   }
   if (config.prefix6.family() != Family::v6 || config.prefix6.length() != 64) {
     return bad(fmt::format("prefix {}: an IPv6 /64 is needed, such as fd00:1::/64",
@@ -39,17 +40,16 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   IpAddress broadcast = subnet.last();
   out.host_alias4 = config.host_alias4.value_or(IpAddress::v4(broadcast.v4_value() - 1));
   // A subnet may be so small, or the addresses chosen so, that the default is taken.
-  if (!config.host_alias4 && (out.host_alias4 == out.gateway4 ||
-                              out.host_alias4 == out.first_guest4)) {
+  if (!config.host_alias4 &&
+      (out.host_alias4 == out.gateway4 || out.host_alias4 == out.first_guest4)) {
     out.host_alias4 = IpAddress::v4(broadcast.v4_value() - 2);
   }
   struct Named {
     const char* setting;
     IpAddress address;
   };
-  const Named named[] = {{"gateway", out.gateway4},
-                         {"guest", out.first_guest4},
-                         {"host alias", out.host_alias4}};
+  const Named named[] = {
+      {"gateway", out.gateway4}, {"guest", out.first_guest4}, {"host alias", out.host_alias4}};
   for (const Named& one : named) {
     if (!subnet.contains(one.address) || one.address == subnet.address() ||
         one.address == broadcast) {
@@ -84,8 +84,8 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   }
   for (const IpPrefix& prefix : config.routed_prefixes) {
     if (prefix.overlaps(subnet) || prefix.overlaps(out.prefix6)) {
-      return bad(fmt::format("routed prefix {}: overlaps the guest's own subnet",
-                             prefix.to_string()));
+      return bad(
+          fmt::format("routed prefix {}: overlaps the guest's own subnet", prefix.to_string()));
     }
   }
   out.routed = config.routed_prefixes;

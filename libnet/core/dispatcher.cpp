@@ -110,7 +110,7 @@ void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet,
       on_tcp(packet, bytes, buffer, trusted);
       return;
     case wire::IpProtocol::udp:
-      on_udp(packet, trusted);
+      on_udp(packet, buffer, trusted);
       return;
     case wire::IpProtocol::icmp:
     case wire::IpProtocol::icmpv6: {
@@ -155,7 +155,7 @@ void Dispatcher::on_tcp(const wire::Packet& packet, Bytes bytes, const BufferRef
                     .buffer = buffer});
 }
 
-void Dispatcher::on_udp(const wire::Packet& packet, bool trusted) {
+void Dispatcher::on_udp(const wire::Packet& packet, const BufferRef& buffer, bool trusted) {
   auto datagram = wire::UdpView::parse(packet.payload());
   if (!datagram || datagram->destination_port() == Port(0)) {
     ++counters_.malformed;
@@ -170,7 +170,8 @@ void Dispatcher::on_udp(const wire::Packet& packet, bool trusted) {
            datagram->payload());
     return;
   }
-  parts_.udp.on_datagram(packet, *datagram);
+  if (parts_.published(packet, *datagram)) return;
+  parts_.udp.on_datagram(packet, *datagram, buffer);
 }
 
 void Dispatcher::on_dns(const Endpoint& guest, const Endpoint& server, ConstBytes query) {

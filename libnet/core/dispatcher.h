@@ -39,6 +39,8 @@ class Dispatcher final : public link::PortHandler {
     flow::UdpRelay& udp;
     flow::IcmpRelay& icmp;
     dns::Service& dns;
+    /// Whether a datagram answers a client of a published port, and was taken.
+    std::function<bool(const wire::Packet&, const wire::UdpView&)> published;
     /// After a batch: what relays have to send goes out.
     std::function<void()> end_batch;
     std::function<void()> on_space;
@@ -60,7 +62,7 @@ class Dispatcher final : public link::PortHandler {
   void on_packet(const MacAddress& source, const wire::Packet& packet, Bytes bytes,
                  const BufferRef& buffer, bool checksum_trusted);
   void on_tcp(const wire::Packet& packet, Bytes bytes, const BufferRef& buffer, bool trusted);
-  void on_udp(const wire::Packet& packet, bool trusted);
+  void on_udp(const wire::Packet& packet, const BufferRef& buffer, bool trusted);
   void on_dns(const Endpoint& guest, const Endpoint& server, ConstBytes query);
 
   Parts parts_;

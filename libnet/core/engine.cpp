@@ -21,7 +21,9 @@ std::vector<policy::RuleSource> sources_of(const std::vector<RuleText>& rules, R
   return sources;
 }
 
-DomainName in_zone(const std::string& label) { return *DomainName::parse(label + ".vm.internal"); }
+DomainName in_zone(const std::string& label) {
+  return *DomainName::parse(label + ".vm.internal");
+}
 
 link::PortCounters operator+(link::PortCounters a, const link::PortCounters& b) {
   a.tx_frames += b.tx_frames;
@@ -66,7 +68,10 @@ Engine::~Engine() {
 }
 
 Status Engine::start() {
-  host_routes_ = std::make_unique<HostRoutes>(loop_, [this] { follow_host_routes(); });
+  auto routes =
+      HostRoutes::open(loop_, [this](const HostRoutesSnapshot&) { follow_host_routes(); });
+  if (!routes) return routes.status();
+  host_routes_ = std::move(*routes);
   auto policy = compile(config_.rules, config_.profile);
   if (!policy) return policy.status();
   gatekeeper_.set_policy(*policy);
@@ -75,7 +80,8 @@ Status Engine::start() {
   }
 
   if (!config_.lease_file.empty()) {
-    lease_store_ = std::make_unique<gateway::FileLeaseStore>(config_.lease_file);
+    lease_store_ = std::make_unique<gateway::FileLeaseStore>(
+        config_.lease_file, [this] { return loop_.wall_time_ns() / 1'000'000'000; });
   }
   gateway_ = std::make_unique<gateway::Gateway>(
       gateway_config_, HashKey::random(), [this](ConstBytes frame) { sender_.send_frame(frame); },
@@ -92,8 +98,9 @@ Status Engine::start() {
 
   dns_ = std::make_unique<dns::Service>(
       loop_, host_, dns::Options{},
-      dns::Hooks{[this](const dns::Lookup& lookup) { return gatekeeper_.may_query(lookup); },
-                 [this](const dns::AnswerNotice& notice) { return gatekeeper_.on_answer(notice); }});
+      dns::Hooks{
+          [this](const dns::Lookup& lookup) { return gatekeeper_.may_query(lookup); },
+          [this](const dns::AnswerNotice& notice) { return gatekeeper_.on_answer(notice); }});
   gatekeeper_.set_dns(dns_.get());
   set_local_names();
   if (config_.dns_upstreams.empty()) {
@@ -108,11 +115,10 @@ Status Engine::start() {
       {.mtu = gateway_config_.mtu, .memory_budget = config_.memory_bytes}, sender_);
   if (!engine) return engine.status();
   tcp_engine_ = std::move(*engine);
-  tcp_ = std::make_unique<flow::TcpRelay>(
-      loop_, host_, *tcp_engine_, gatekeeper_, sender_,
-      flow::TcpLimits{.flows = config_.max_flows,
-                      .held_syns = config_.max_held_syns,
-                      .idle = config_.tcp_idle});
+  tcp_ = std::make_unique<flow::TcpRelay>(loop_, host_, *tcp_engine_, gatekeeper_, sender_,
+                                          flow::TcpLimits{.flows = config_.max_flows,
+                                                          .held_syns = config_.max_held_syns,
+                                                          .idle = config_.tcp_idle});
   tcp_->set_on_work([this] { schedule(); });
   udp_ = std::make_unique<flow::UdpRelay>(loop_, host_, gatekeeper_, sender_, flow::UdpLimits{});
   udp_->set_on_work([this] { schedule(); });
@@ -128,6 +134,10 @@ Status Engine::start() {
                         .udp = *udp_,
                         .icmp = *icmp_,
                         .dns = *dns_,
+                        .published =
+                            [this](const wire::Packet& packet, const wire::UdpView& datagram) {
+                              return publisher_->on_guest_datagram(packet, datagram);
+                            },
                         .end_batch = [this] { run_batch(); },
                         .on_space =
                             [this] {
@@ -167,7 +177,7 @@ Result<std::shared_ptr<const policy::Policy>> Engine::compile(
                             .options = {}};
   auto assembled = policy::assemble_rules(inputs);
   if (!assembled) return assembled.status();
-  HostView snapshot = host_routes_->snapshot();
+  const HostRoutesSnapshot& snapshot = host_routes_->snapshot();
   policy::HostView view;
   view.addresses = snapshot.addresses;
   view.on_link = snapshot.on_link;
@@ -208,7 +218,7 @@ void Engine::set_local_names() {
 
 void Engine::follow_host_routes() {
   if (!gateway_) return;
-  bool has_route = host_routes_->snapshot().default_route6;
+  bool has_route = host_routes_->snapshot().ipv6_default;
   gateway_->set_ipv6_default_route(
       has_route ? gateway::DefaultRoute::present : gateway::DefaultRoute::absent, loop_.now());
   if (auto policy = compile(config_.rules, config_.profile)) gatekeeper_.set_policy(*policy);
@@ -290,7 +300,8 @@ void Engine::forget(const DomainName& name) {
 
 IpAddress Engine::guest_address(Family family) const {
   for (const gateway::Lease& lease : gateway_->leases()) {
-    if (lease.address.family() == family && lease.is_bound()) return lease.address;
+    if (lease.address.family() == family && lease.state == gateway::Lease::State::bound)
+      return lease.address;
   }
   return family == Family::v4 ? gateway_config_.first_guest4 : gateway_config_.first_guest6;
 }

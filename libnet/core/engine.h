@@ -55,8 +55,8 @@ class Engine {
   NetworkCounters counters() const;
 
  private:
-  /// How long the guest's end may be away before its flows are reset: a VMM that reconnects, such as
-  /// QEMU's `reconnect`, keeps them.
+  /// How long the guest's end may be away before its flows are reset: a VMM that reconnects, such
+  /// as QEMU's `reconnect`, keeps them.
   static constexpr Duration kLinkGrace = std::chrono::seconds(10);
 
   Engine(Loop& loop, HostNet& host, NetworkConfig config, const gateway::Config& gateway_config);

@@ -1,12 +1,12 @@
 #include <net/network.h>
 
 #include <future>
+#include <type_traits>
 #include <thread>
 
 #include "base/posix_net.h"
 #include "base/uv_loop.h"
 #include "core/engine.h"
-#include "link/ring_port.h"
 
 namespace sluice {
 
@@ -88,9 +88,8 @@ void Network::detach() {
 }
 
 std::vector<std::string> Network::names_of(const IpAddress& address) {
-  return thread_->on_loop([&](core::Engine& engine) {
-    return engine.names().names_of(address, engine.loop().now());
-  });
+  return thread_->on_loop(
+      [&](core::Engine& engine) { return engine.names().names_of(address, engine.loop().now()); });
 }
 
 bool Network::any_name_of(const IpAddress& address,
