@@ -145,8 +145,6 @@ def test_a_syn_flood_ends_no_live_connection(gateway, world, server):
     net = gateway()
     guest, peer = pair(net.guest, world.world, WORLD[4])
     with guest, peer, net.guest.packets("tap0") as raw:
-        mac = net.guest.run("cat", "/sys/class/net/tap0/address").stdout.strip()
-        assert mac == GUEST_MAC
         neighbours = net.guest.run("ip", "neigh", "show", GATEWAY4).stdout.split()
         gateway_mac = neighbours[neighbours.index("lladdr") + 1]
         before = net.rss_bytes()
@@ -308,7 +306,7 @@ def test_a_wrong_ipv4_header_is_survived(link, change):
 
 @pytest.mark.parametrize("size", range(0, 62, 7))
 def test_a_frame_cut_off_at_any_place_is_survived(link, size):
-    whole = bytes(link.ip(dst=WORLD[4]) / TCP(dport=80, flags="S") / b"x" * 8)
+    whole = bytes(link.ip(dst=WORLD[4]) / TCP(dport=80, flags="S") / (b"x" * 8))
     link.send(whole[:size])
     assert link.works()
 
@@ -334,7 +332,7 @@ def storm(link, count):
     rng = random.Random(seed)
     bases = [bytes(link.ip(dst=WORLD[4]) / TCP(dport=80, flags="S", options=[("MSS", 1460)])),
              bytes(link.ip(dst=WORLD[4]) / UDP(dport=53) / (b"\x12\x34\1\0\0\1" + b"\0" * 30)),
-             bytes(link.ip(dst=GATEWAY4) / ICMP() / b"x" * 40),
+             bytes(link.ip(dst=GATEWAY4) / ICMP() / (b"x" * 40)),
              bytes(Ether(src=GUEST_MAC, dst=BROADCAST) / IP(src="0.0.0.0", dst="255.255.255.255") /
                    UDP(sport=68, dport=67) / (b"\1\1\6\0" + b"\0" * 232 + b"c\x82Sc5\1\1\xff"))]
     link.sock.settimeout(0.001)
