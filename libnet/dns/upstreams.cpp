@@ -1,6 +1,7 @@
 #include "dns/upstreams.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sluice::dns {
 
@@ -26,12 +27,14 @@ std::vector<Endpoint> Upstreams::endpoints() const {
 }
 
 std::vector<Endpoint> Upstreams::order(TimePoint now) const {
-  std::vector<State> sorted = states_;
-  std::stable_sort(sorted.begin(), sorted.end(), [&](const State& a, const State& b) {
-    return std::max(a.avoid_until, now) < std::max(b.avoid_until, now);
-  });
+  // The index keeps the owner's order among equals.
+  std::vector<std::pair<TimePoint, std::size_t>> keys;
+  for (std::size_t i = 0; i < states_.size(); ++i) {
+    keys.emplace_back(std::max(states_[i].avoid_until, now), i);
+  }
+  std::sort(keys.begin(), keys.end());
   std::vector<Endpoint> order;
-  for (const auto& state : sorted) order.push_back(state.endpoint);
+  for (const auto& [avoid_until, index] : keys) order.push_back(states_[index].endpoint);
   return order;
 }
 
