@@ -1,12 +1,13 @@
 #include <net/network.h>
 
 #include <future>
-#include <type_traits>
 #include <thread>
+#include <type_traits>
 
 #include "base/posix_net.h"
 #include "base/uv_loop.h"
 #include "core/engine.h"
+#include "link/ring_port.h"
 
 namespace sluice {
 
@@ -73,6 +74,16 @@ Result<std::unique_ptr<Network>> Network::create(NetworkConfig config) {
   auto thread = Thread::start(std::move(config));
   if (!thread) return thread.status();
   return std::unique_ptr<Network>(new Network(std::move(*thread)));  // NOLINT: private constructor
+}
+
+Result<std::unique_ptr<RingLink>> Network::attach_ring(const RingOptions& options) {
+  using Link = Result<std::unique_ptr<RingLink>>;
+  return thread_->on_loop([&](core::Engine& engine) -> Link {
+    auto pair = link::RingPort::make(engine.loop(), options);
+    if (!pair) return pair.status();
+    if (Status status = engine.attach(std::move(pair->port)); !status) return status;
+    return std::move(pair->link);
+  });
 }
 
 Status Network::attach(PortFactory factory) {

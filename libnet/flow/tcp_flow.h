@@ -45,10 +45,11 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner {
 
   /// What is only needed until the host has connected.
   struct Held {
-    std::vector<std::uint8_t> packet;     ///< The SYN from its IP header on, without payload.
-    std::size_t tcp_at = 0;               ///< Where its TCP header starts.
-    std::vector<Endpoint> addresses;      ///< Still to be tried after the present one, in order.
-    Endpoint destination;                 ///< Being dialled.
+    std::vector<std::uint8_t> packet;  ///< The SYN from its IP header on, without payload.
+    std::size_t tcp_at = 0;            ///< Where its TCP header starts.
+    std::vector<Endpoint> addresses;   ///< Still to be tried after the present one, in order.
+    Endpoint destination;              ///< Being dialled.
+    TimePoint last_syn;
     std::list<TcpFlow*>::iterator place;  ///< In the relay's list, oldest first.
     bool counted = false;                 ///< In the relay's count per destination.
   };

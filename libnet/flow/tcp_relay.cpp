@@ -16,6 +16,8 @@ namespace {
 
 /// Joined segments stay below what a pbuf can describe.
 constexpr std::size_t kMaxJoined = 60000;
+/// A held SYN that is not repeated for this long, or longer where its repeats come slower.
+constexpr auto kAbandonedSyn = std::chrono::seconds(7);
 /// Pieces of guest data per send() call.
 constexpr std::size_t kMaxPieces = 64;
 
@@ -106,6 +108,7 @@ void TcpRelay::input(TcpInput input) {
       kill(*flow);
     } else if (flags.is_open()) {
       // The guest's latest attempt is the one to answer.
+      await_syn(*flow);
       flow->held_->packet.assign(
           input.packet.begin(),
           input.packet.begin() + static_cast<std::ptrdiff_t>(input.tcp_at + input.header_size));
@@ -212,7 +215,9 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   flow.held_->tcp_at = input.tcp_at;
   flow.held_->addresses = std::move(route.addresses);
   flow.held_->place = held_.insert(held_.end(), &flow);
+  flow.held_->last_syn = loop_.now();
   flows_.emplace(input.key, std::move(owned));
+  await_syn(flow);
 
   if (route.kind == TcpRoute::Kind::session) {
     flow.host_ = std::move(route.session);
@@ -318,6 +323,8 @@ void TcpRelay::answer_with_icmp(const Endpoint& guest, ConstBytes syn, wire::Icm
 
 void TcpRelay::release_held(TcpFlow& flow) {
   if (!flow.held_) return;
+  if (flow.timed_) timed_.erase(&flow);
+  flow.timed_ = false;
   if (flow.held_->counted) {
     auto it = held_to_.find(flow.held_->destination);
     if (it != held_to_.end() && --it->second == 0) held_to_.erase(it);
@@ -367,6 +374,14 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoi
   ++counters_.opened;
   mark(flow);
   return Status::ok();
+}
+
+void TcpRelay::await_syn(TcpFlow& flow) {
+  // A guest that still wants the connection repeats its SYN after 1 s or so, then twice as late
+  // each time (RFC 6298 section 5.5). One that does not has given up, without a word.
+  Duration gap = loop_.now() - flow.held_->last_syn;
+  flow.held_->last_syn = loop_.now();
+  set_deadline(flow, std::max<Duration>(kAbandonedSyn, gap * 5 / 2));
 }
 
 void TcpRelay::set_deadline(TcpFlow& flow, Duration delay) {

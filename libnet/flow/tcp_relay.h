@@ -125,6 +125,7 @@ class TcpRelay {
   void deliver(TcpFlow& flow, const TcpInput& input);
   void flush_joined();
   void mark(TcpFlow& flow);
+  void await_syn(TcpFlow& flow);
   void set_deadline(TcpFlow& flow, Duration delay);
   void service(TcpFlow& flow);
   bool guest_to_host(TcpFlow& flow);

@@ -11,6 +11,7 @@
 #include <net/address.h>
 #include <net/name.h>
 #include <net/publish.h>
+#include <net/ring.h>
 #include <net/status.h>
 #include <net/verdict.h>
 
@@ -109,6 +110,9 @@ class Network {
   ~Network();
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
+
+  /// Attaches the guest by rings in shared memory; see net/ring.h. One guest at a time.
+  Result<std::unique_ptr<RingLink>> attach_ring(const RingOptions& options = {});
 
   /// Attaches the guest by a port of the caller's, made on the Network's thread (link/guest_port.h;
   /// inside the source tree only).
