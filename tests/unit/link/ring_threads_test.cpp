@@ -139,7 +139,7 @@ TEST_CASE("full rings both ways, on three threads, lose and reorder nothing") {
   // Small rings are full most of the time, large ones empty.
   auto options = GENERATE(RingOptions{.tx_frames = 16, .rx_frames = 16}, RingOptions{},
                           RingOptions{.tx_frames = 16, .rx_frames = 16, .wake = WakeKind::pipe});
-  constexpr std::uint32_t kFrames = 60'000;
+  constexpr std::uint32_t kFrames = 20'000;
   Gateway gateway(options, kFrames);
   std::atomic<bool> sent{false};
   std::thread tx([&] { sent = send_all(*gateway.vmm, kFrames); });
@@ -182,7 +182,7 @@ TEST_CASE("a paused guest makes nobody spin, and goes on where it stopped") {
 }
 
 TEST_CASE("frames in bursts cost far fewer wakes than frames") {
-  constexpr std::uint32_t kFrames = 100'000;
+  constexpr std::uint32_t kFrames = 30'000;
   Gateway gateway({}, kFrames);
   std::atomic<bool> sent{false};
   std::thread tx([&] { sent = send_all(*gateway.vmm, kFrames); });

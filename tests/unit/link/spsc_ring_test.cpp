@@ -41,7 +41,7 @@ TEST_CASE("items cross between two threads whole and in order") {
   struct Item {
     std::uint64_t number, check;
   };
-  constexpr std::uint64_t kItems = 300'000;
+  constexpr std::uint64_t kItems = 100'000;
   SpscRing<Item> ring(GENERATE(1, 2, 64));
   std::thread producer([&] {
     for (std::uint64_t i = 0; i < kItems;) {
