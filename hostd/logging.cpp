@@ -8,7 +8,7 @@
 namespace sluice::hostd {
 
 void set_up_logging(int verbosity) {
-  LogLevel detail = verbosity == 0   ? LogLevel::warn
+  LogLevel detail = verbosity == 0   ? LogLevel::notice
                     : verbosity == 1 ? LogLevel::info
                                      : LogLevel::debug;
   set_log_sink(

@@ -103,7 +103,7 @@ void print_status(Network& network) {
       {"denials", counters.denials},
       {"dns_queries", counters.dns_queries},
       {"drops", drops}};
-  log_line(LogLevel::error, "status " + out.dump());
+  log_line(LogLevel::notice, "status " + out.dump());
 }
 
 /// SIGTERM and SIGINT end, SIGUSR1 prints the status; `ended` becomes readable when the guest goes.
@@ -169,9 +169,9 @@ int run(RunOptions options) {
 
   auto ports = (*network)->published();
   for (const PublishedPort& port : ports) {
-    log(LogLevel::info, "published {}", describe(port).dump());
+    log(LogLevel::notice, "published {}", describe(port).dump());
   }
-  log(LogLevel::info, "ready: {}; policy: {}", options.name, (*network)->policy_summary());
+  log(LogLevel::notice, "ready: {}; policy: {}", options.name, (*network)->policy_summary());
   if (options.ready_fd >= 0) tell_ready(options.ready_fd, options.name, ports);
 
   wait_for_end(signals.get(), ended.get(), **network);

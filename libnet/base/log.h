@@ -9,7 +9,13 @@
 
 namespace sluice {
 
-enum class LogLevel : std::uint8_t { error, warn, info, debug };
+enum class LogLevel : std::uint8_t {
+  error,
+  warn,
+  notice,  ///< What every operator wants to see once: ready, with which ports and which policy.
+  info,
+  debug,
+};
 
 /// Where log lines go. Set once before any thread starts; the default drops everything. The sink is
 /// called from the loop's thread and from whoever starts and stops a Network.

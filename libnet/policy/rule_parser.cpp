@@ -95,10 +95,11 @@ class ItemParser {
  private:
   Status bad(std::string_view part, std::string_view why) const {
     auto column = static_cast<std::size_t>(part.data() - whole_.data()) + 1;
-    return Status(
-        StatusCode::invalid_argument,
-        fmt::format("{}, column {}: {} {}", Origin{source_.origin, source_.line}.to_string(),
-                    column, quoted(part), why));
+    std::string where = Origin{source_.origin, source_.line}.to_string();
+    // On a command line there is no line to look at.
+    if (source_.line == 0) where += " " + quoted(whole_);
+    return Status(StatusCode::invalid_argument,
+                  fmt::format("{}, column {}: {} {}", where, column, quoted(part), why));
   }
 
   Status missing_at(std::string_view item) const {

@@ -45,7 +45,9 @@ constexpr u8_t kSilentRetransmissions = 6;
 }  // namespace
 
 err_t TcpEngine::Callbacks::connected(void* argument, tcp_pcb*, err_t) {
-  static_cast<TcpEndpoint*>(argument)->on_established();
+  auto* endpoint = static_cast<TcpEndpoint*>(argument);
+  endpoint->on_established();
+  endpoint->narrow_window();
   return ERR_OK;
 }
 
@@ -98,6 +100,11 @@ void TcpEndpoint::adopt_pcb() {
   tcp_sent(pcb_, TcpEngine::Callbacks::sent);
   tcp_err(pcb_, TcpEngine::Callbacks::gone);
   tcp_nagle_disable(pcb_);
+  // While we connect, lwIP insists on its own first window until the guest has agreed to scaling.
+  if (pcb_->state != SYN_SENT) narrow_window();
+}
+
+void TcpEndpoint::narrow_window() {
   // lwIP gave the PCB its whole window. The SYN that went out could say 65535 at most.
   pcb_->rcv_wnd = pcb_->rcv_ann_wnd = static_cast<tcpwnd_size_t>(window_);
   pcb_->rcv_ann_right_edge = pcb_->rcv_nxt + static_cast<u32_t>(window_);
@@ -141,7 +148,9 @@ void TcpEndpoint::input(const InSegment& segment) {
   std::uint8_t flags = header[13];
   iovec head{header.data(), header.size()};
   BufferRef head_buffer = segment.buffers.empty() ? BufferRef() : segment.buffers[0];
-  if ((flags & TCP_SYN) == 0) {
+  // Options count in the one SYN that lwIP has not answered yet. In a repeated SYN a window scale that
+  // the first one did not have would reach an assert.
+  if ((flags & TCP_SYN) == 0 || pcb_->state != SYN_SENT) {
     header[12] = 5 << 4;
     head.iov_len = TCP_HLEN;
   }
@@ -168,7 +177,6 @@ void TcpEndpoint::input(const InSegment& segment) {
   }
   // Without memory the segment is as if lost; the guest sends it again.
   if (packet) engine_.input(*this, packet);
-  if (pcb_ && established_ && guest_mss_ == 0) guest_mss_ = pcb_->mss;
   if (pcb_ && established_ && pcb_->snd_lbb == pcb_->lastack && pcb_->mss == guest_mss_) {
     // Before the first write: segments as large as a multiple of the guest's, cut at the edge, and a
     // congestion window that never binds on a link without loss.

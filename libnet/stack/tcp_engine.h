@@ -228,6 +228,7 @@ class TcpEndpoint {
 
   TcpEndpoint(TcpEngine& engine, EndpointOwner& owner);
   void adopt_pcb();
+  void narrow_window();
   void on_established();
   void on_gone(CloseReason reason);
   void on_received(pbuf* chain);
