@@ -91,7 +91,7 @@ def refused_name(lab, hostd, vm):
          "does not exist, and nobody outside was ever asked for it. hostd's log says why.")
     mark = hostd.mark()
     expect("bad address" in in_guest(vm, f"wget -q -O - http://{BLOCKED_NAME}/"), "bad address")
-    shell("hostd:", hostd.refusal_of(BLOCKED_NAME, mark))
+    show(hostd.refusal_of(BLOCKED_NAME, mark), "red")
     expect(BLOCKED_NAME not in lab.world.queries(), "no query for it outside")
 
 
@@ -101,7 +101,7 @@ def refused_address(hostd, vm):
          "guest is told at once, with a RST, and not left waiting.")
     mark = hostd.mark()
     expect("refused" in in_guest(vm, f"wget -q -O - http://{OTHER4}/"), "connection refused")
-    shell("hostd:", hostd.refusal_of(OTHER4, mark))
+    show(hostd.refusal_of(OTHER4, mark), "red")
 
 
 def published_port(lab):
@@ -122,10 +122,13 @@ def demo():
     start = time.monotonic()
     with Lab() as lab:
         hostd, vm = boot(lab)
-        allowed_name(vm)
-        refused_name(lab, hostd, vm)
-        refused_address(hostd, vm)
-        published_port(lab)
+        try:
+            allowed_name(vm)
+            refused_name(lab, hostd, vm)
+            refused_address(hostd, vm)
+            published_port(lab)
+        except LabError as error:
+            raise LabError(f"{error}\n{hostd.process.tail()}") from None
     print(f"\n{paint('green', 'Done')} in {time.monotonic() - start:.0f} s. All that it made is "
           "gone again. Your own VM: see README.md.")
 

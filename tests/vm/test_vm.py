@@ -83,11 +83,18 @@ def datagrams(lab, name):
 
 @pytest.fixture(scope="module", params=[hostd_listens, qemu_listens, datagrams],
                 ids=lambda connect: connect.__name__)
-def guest(request, lab):
+def connected(request, lab):
     made = request.param(lab, request.param.__name__)
     with contextlib.closing(made.hostd), contextlib.closing(made.vm):
         made.vm.wait_online()
         yield made
+
+
+@pytest.fixture
+def guest(connected):
+    connected.hostd.check_alive()
+    yield connected
+    connected.hostd.check_alive()
 
 
 def sha256_of_content(size):

@@ -49,6 +49,11 @@ class Hostd:
                            f"{self.process.tail()}")
         return json.loads(line)
 
+    def check_alive(self):
+        """LabError, with the end of the log, when hostd has ended: it never may by itself."""
+        if self.process.exit_code() is not None:
+            raise LabError(f"hostd ended with {self.process.exit_code()}\n{self.process.tail()}")
+
     def mark(self):
         """Where the log ends now; see refusal_of."""
         return len(self.process.log())
