@@ -41,7 +41,8 @@ Status clear_way(const std::string& path, const sockaddr_un& address, int type) 
   auto probe = make_socket(type);
   if (!probe) return probe.status();
   const auto* raw = reinterpret_cast<const sockaddr*>(&address);
-  if (::connect(probe->get(), raw, sizeof address) == 0 || errno == EAGAIN) {
+  // EPERM is of a datagram socket that is connected to somebody else.
+  if (::connect(probe->get(), raw, sizeof address) == 0 || errno == EAGAIN || errno == EPERM) {
     return Status(StatusCode::already_exists,
                   fmt::format("another process serves {}: stop it, or choose another path", path));
   }

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "base/buffer.h"
+
+namespace sluice::hostd {
+
+/// Memory that several frames from the guest are read into; each is handed on where it lies, with a
+/// reference to all of it.
+struct Slab : Buffer {
+  /// A new one of `size` bytes, not cleared. Loop's thread.
+  static BufferRef make(std::size_t size) {
+    return BufferRef(std::make_unique<Slab>(size).release());
+  }
+  static std::uint8_t* memory(const BufferRef& slab) {
+    return static_cast<Slab*>(slab.get())->bytes.get();
+  }
+  /// Whether no frame in it is referred to any more, so that it can be read into from the start.
+  static bool is_free(const BufferRef& slab) { return slab && slab.get()->references == 1; }
+
+  explicit Slab(std::size_t size)
+      : Buffer([](Buffer* buffer) { delete static_cast<Slab*>(buffer); }),
+        bytes(std::make_unique_for_overwrite<std::uint8_t[]>(size)) {}
+  std::unique_ptr<std::uint8_t[]> bytes;
+};
+
+}  // namespace sluice::hostd
