@@ -24,7 +24,7 @@ Status drop_privileges(const std::string& user, const std::vector<std::string>& 
   std::array<char, 4096> buffer;
   int error = ::getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found);
   if (!found) {
-    return Status(StatusCode::not_found,
+    return Status(StatusCode::invalid_argument,
                   fmt::format("--runas {}: no such user{}", name,
                               error == 0 ? "" : fmt::format(" ({})", std::strerror(error))));
   }

@@ -5,6 +5,7 @@
 #include <net/network.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -33,6 +34,35 @@ constexpr int kExitOk = 0, kExitFailed = 1, kExitUsage = 2;
 int fail(const Status& status) {
   log_line(LogLevel::error, status.message());
   return status.code() == StatusCode::invalid_argument ? kExitUsage : kExitFailed;
+}
+
+/// Settings of libnet are flags here.
+Status as_flag(const Status& status) {
+  bool is_setting =
+      status.code() == StatusCode::invalid_argument && !status.message().starts_with("--");
+  return is_setting ? Status(status.code(), "--" + status.message()) : status;
+}
+
+/// Removes the socket that the guest's NIC connects to, however run() ends.
+class SocketFile {
+ public:
+  explicit SocketFile(std::string path) : path_(std::move(path)) {}
+  SocketFile(const SocketFile&) = delete;
+  SocketFile& operator=(const SocketFile&) = delete;
+  ~SocketFile() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+
+ private:
+  std::string path_;
+};
+
+/// A flow is a descriptor, and 1024 of them are soon gone.
+void allow_many_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /// Where leases outlive this process; empty where no directory can be had.
@@ -152,6 +182,8 @@ int run(RunOptions options) {
   };
   auto attachment = prepare_attachment(options.attachment, options.network.mtu, on_gone);
   if (!attachment) return fail(attachment.status());
+  SocketFile socket_file(attachment->socket_path);
+  allow_many_descriptors();
 
   std::string state = state_directory(options.name);
   if (!state.empty()) options.network.lease_file = state + "/leases";
@@ -159,7 +191,7 @@ int run(RunOptions options) {
     log_line(LogLevel::warn, event.to_string());
   };
   auto network = Network::create(options.network);
-  if (!network) return fail(network.status());
+  if (!network) return fail(as_flag(network.status()));
   if (Status status = drop_privileges(options.run_as, {state, attachment->socket_path}); !status) {
     return fail(status);
   }
@@ -176,7 +208,6 @@ int run(RunOptions options) {
 
   wait_for_end(signals.get(), ended.get(), **network);
   network->reset();
-  if (!attachment->socket_path.empty()) ::unlink(attachment->socket_path.c_str());
   return kExitOk;
 }
 

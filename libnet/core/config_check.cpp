@@ -26,7 +26,7 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
                     subnet.to_string(), kLongestSubnet));
   }
   if (config.prefix6.family() != Family::v6 || config.prefix6.length() != 64) {
-    return bad(fmt::format("prefix {}: an IPv6 /64 is needed, such as fd00:1::/64",
+    return bad(fmt::format("prefix6 {}: an IPv6 /64 is needed, such as fd00:1::/64",
                            config.prefix6.to_string()));
   }
   if (config.mtu < kLeastMtu || config.mtu > kMostMtu) {
@@ -49,17 +49,17 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
     IpAddress address;
   };
   const Named named[] = {
-      {"gateway", out.gateway4}, {"guest", out.first_guest4}, {"host alias", out.host_alias4}};
+      {"gateway", out.gateway4}, {"guest", out.first_guest4}, {"host-alias", out.host_alias4}};
   for (const Named& one : named) {
     if (!subnet.contains(one.address) || one.address == subnet.address() ||
         one.address == broadcast) {
       return bad(fmt::format("{} {}: not a host address of the subnet {}", one.setting,
                              one.address.to_string(), subnet.to_string()));
     }
-    for (const Named& other : named) {
-      if (&one != &other && one.address == other.address) {
-        return bad(fmt::format("{} and {} are both {}: choose different ones", one.setting,
-                               other.setting, one.address.to_string()));
+    for (const Named* before = named; before != &one; ++before) {
+      if (one.address == before->address) {
+        return bad(fmt::format("{} {}: that is the {}'s address; choose another", one.setting,
+                               one.address.to_string(), before->setting));
       }
     }
   }
@@ -69,7 +69,7 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   out.mtu = config.mtu;
   auto guest_name = DomainName::parse(config.guest_name);
   if (!guest_name || guest_name->labels() != 1) {
-    return bad(fmt::format("guest name '{}': one label of letters, digits and '-' is needed",
+    return bad(fmt::format("guest-name '{}': one label of letters, digits and '-' is needed",
                            config.guest_name));
   }
   out.guest_name = guest_name->text();
@@ -84,8 +84,7 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   }
   for (const IpPrefix& prefix : config.routed_prefixes) {
     if (prefix.overlaps(subnet) || prefix.overlaps(out.prefix6)) {
-      return bad(
-          fmt::format("routed prefix {}: overlaps the guest's own subnet", prefix.to_string()));
+      return bad(fmt::format("route {}: overlaps the guest's own subnet", prefix.to_string()));
     }
   }
   out.routed = config.routed_prefixes;
