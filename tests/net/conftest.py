@@ -118,7 +118,8 @@ def gateway(world, request, _running):
 def _show_log(request, gateway, start=0):
     report = getattr(request.node, "report", None)
     if report is not None and report.failed:
-        print(f"---- {gateway.process.name} ----\n{gateway.log()[start:][-6000:]}")
+        lines = [line for line in gateway.log()[start:].splitlines() if " status {" not in line]
+        print(f"---- {gateway.process.name} ----", *lines[-40:], sep="\n")
 
 
 @pytest.hookimpl(hookwrapper=True)

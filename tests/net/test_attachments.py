@@ -161,7 +161,7 @@ def test_a_frame_too_short_to_be_one_is_dropped_and_the_link_goes_on(gateway, le
         assert link.works()
 
 
-@pytest.mark.parametrize("length", [65551, 0x10000, 0x7fffffff, 0xffffffff])
+@pytest.mark.parametrize("length", [65551, 0x20000, 0x7fffffff, 0xffffffff])
 def test_a_length_that_no_frame_has_ends_the_connection_and_the_next_one_works(gateway, length):
     net = gateway(attach="raw")
     with Link(net) as link:

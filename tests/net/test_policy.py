@@ -283,18 +283,22 @@ def test_the_denied_line_says_protocol_destination_name_and_rule(gateway, server
 
 def test_the_effective_policy_is_said_in_one_line_at_the_start(gateway):
     net = gateway("--rule", f"deny@{FAR4}", profile="public")
-    assert any(f"deny@{FAR4}" in line and "public" in line for line in net.log().splitlines())
+    said = net.log().splitlines() + [net.ready_line]
+    assert any(f"deny@{FAR4}" in line and "public" in line for line in said), said
 
 
-@pytest.mark.parametrize("rule", ["alow@good.test", "allow@", "allow", "allow@300.1.1.1",
-                                  "allow@good.test:tpc", "allow@good.test:tcp:99999",
-                                  "deny:sideways@any", "allow@@set", "allow@10.0.0.0/33",
-                                  "allow@*", "allow@foo..bar"])
-def test_a_bad_rule_stops_the_start_and_is_shown_with_the_fault(gateway, rule):
+@pytest.mark.parametrize("rule, part, column", [
+    ("alow@good.test", "alow", 1), ("allow@", "", 7), ("allow@300.1.1.1", "300.1.1.1", 7),
+    ("allow@good.test:tpc", "tpc", 17), ("allow@good.test:tcp:99999", "99999", 21),
+    ("deny:sideways@any", "sideways", 6), ("allow@@set", "@set", 7),
+    ("allow@10.0.0.0/33", "10.0.0.0/33", 7), ("allow@*", "*", 7), ("allow@foo..bar", "foo..bar", 7),
+    ("allow@any,deny@", "", 16)])
+def test_a_bad_rule_stops_the_start_and_its_fault_is_shown(gateway, rule, part, column):
     with pytest.raises(StartError) as failed:
         gateway("--rule", rule, guest=False)
     assert failed.value.status == 2
-    assert rule in failed.value.log and "--rule" in failed.value.log
+    for text in ("--rule", f"'{part}'", f"column {column}:"):
+        assert text in failed.value.log
 
 
 def test_a_thousand_denied_attempts_cost_a_good_connection_nothing(gateway, server):

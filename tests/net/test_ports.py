@@ -3,6 +3,7 @@ import errno
 import os
 import re
 import socket
+import tempfile
 
 import pytest
 
@@ -26,6 +27,14 @@ def ends(gateway, world):
     yield client, server
     client.close()
     server.close()
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that hostd can still reach once it is no longer root (tmp_path is root's)."""
+    with tempfile.TemporaryDirectory(prefix="sluice-net-") as folder:
+        os.chmod(folder, 0o777)
+        yield folder
 
 
 def test_a_client_of_the_host_reaches_the_guest(ends):
@@ -105,9 +114,8 @@ def test_a_range_of_ports_maps_one_to_one(gateway, world):
                 listener.accept()[0].close()
 
 
-def test_a_unix_socket_reaches_the_guest(gateway, world, tmp_path):
-    path = str(tmp_path / "web.sock")
-    tmp_path.chmod(0o777)
+def test_a_unix_socket_reaches_the_guest(gateway, world, open_folder):
+    path = os.path.join(open_folder, "web.sock")
     net = gateway(publish=[f"unix:{path}:80"])
     with net.guest.listen("0.0.0.0", 80) as listener:
         with socket.socket(socket.AF_UNIX) as client:
@@ -128,9 +136,8 @@ def test_a_file_that_is_in_the_way_of_a_unix_socket_is_never_removed(gateway, tm
     assert path.read_text() == "mine"
 
 
-def test_a_reverse_port_takes_the_guest_to_a_unix_socket_of_the_host(gateway, tmp_path):
-    path = str(tmp_path / "host.sock")
-    tmp_path.chmod(0o777)
+def test_a_reverse_port_takes_the_guest_to_a_unix_socket_of_the_host(gateway, open_folder):
+    path = os.path.join(open_folder, "host.sock")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         os.chmod(path, 0o777)

@@ -292,6 +292,8 @@ class Guest:
                      what="tap0 in the guest")
             self.ns.ip("link set tap0 up")
             return
+        if not select.select([self.bridge.stdout], [], [], 10)[0]:
+            raise TimeoutError(f"no NIC within 10 s; gateway: {self.gateway.log()[-1000:]}")
         line = self.bridge.stdout.readline()
         assert "ready" in line, \
             f"no NIC: {self.bridge.stderr.read()}; gateway: {self.gateway.log()[-1000:]}"
