@@ -1,0 +1,67 @@
+#include "hostd/port_kit.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <cstdlib>
+#include <filesystem>
+
+namespace sluice::test {
+
+void Recorder::on_frames(std::span<link::TxFrame> batch) {
+  for (link::TxFrame& frame : batch) {
+    frames.emplace_back(frame.bytes.begin(), frame.bytes.end());
+    if (hold) held.push_back(frame.buffer);
+  }
+}
+
+void Recorder::on_port_space() {
+  ++spaces;
+  if (on_space) on_space();
+}
+
+CountedFrame::CountedFrame(std::size_t payload_size, char fill) : payload(payload_size, fill) {}
+
+link::RxFrame CountedFrame::view() {
+  piece = {payload.data(), payload.size()};
+  return {.head = {reinterpret_cast<const std::uint8_t*>(head.data()), head.size()},
+          .payload = {&piece, 1},
+          .payload_size = payload.size(),
+          .release = [](void* owner) { ++static_cast<CountedFrame*>(owner)->releases; },
+          .owner = this};
+}
+
+link::RxFrame plain_frame(const std::string& bytes) {
+  return {.head = {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}};
+}
+
+bool run_until(VirtualLoop& loop, const std::function<bool()>& done) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!done()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    loop.poll_watches();
+    loop.advance(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+std::pair<UniqueFd, UniqueFd> socket_pair(int type) {
+  std::array<int, 2> fds{};
+  REQUIRE(::socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds.data()) == 0);
+  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+TempDirectory::TempDirectory() {
+  std::string name = std::filesystem::temp_directory_path() / "sluice-test-XXXXXX";
+  REQUIRE(::mkdtemp(name.data()) != nullptr);
+  path_ = name;
+}
+
+TempDirectory::~TempDirectory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace sluice::test

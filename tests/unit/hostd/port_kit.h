@@ -1,0 +1,62 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "link/guest_port.h"
+#include "support/virtual_loop.h"
+
+namespace sluice::test {
+
+/// What a port tells its handler. May send when told of room.
+struct Recorder final : link::PortHandler {
+  void on_frames(std::span<link::TxFrame> batch) override;
+  void on_port_space() override;
+  void on_port_link(bool up) override { links.push_back(up); }
+
+  std::vector<std::string> frames;
+  std::vector<BufferRef> held;  ///< Buffers, if `hold`.
+  std::vector<bool> links;
+  int spaces = 0;
+  bool hold = false;
+  std::function<void()> on_space;
+};
+
+/// A frame for the guest whose payload counts its releases.
+struct CountedFrame {
+  explicit CountedFrame(std::size_t payload_size, char fill = 'p');
+  link::RxFrame view();
+  /// What the guest should get.
+  std::string bytes() const { return head + payload; }
+
+  std::string head = "destinsource\x88\xb5";
+  std::string payload;
+  iovec piece{};
+  int releases = 0;
+};
+
+link::RxFrame plain_frame(const std::string& bytes);
+
+/// Polls the loop's descriptors, letting 1 ms of its time pass each turn, until `done` or 10 s are
+/// over.
+bool run_until(VirtualLoop& loop, const std::function<bool()>& done);
+
+/// Two connected Unix sockets that don't block.
+std::pair<UniqueFd, UniqueFd> socket_pair(int type);
+
+/// A directory that goes with it.
+class TempDirectory {
+ public:
+  TempDirectory();
+  ~TempDirectory();
+  std::string path(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace sluice::test
