@@ -37,6 +37,14 @@ std::uint8_t ttl_of(msghdr& header) {
   return InDatagram().ttl;
 }
 
+/// A burst has to fit while this process waits for its turn; the kernel takes the memory only when
+/// datagrams are there, and silently bounds it by net.core.[rw]mem_max.
+void enlarge_buffers(int fd) {
+  constexpr int kBytes = 2 << 20;
+  set_option(fd, SOL_SOCKET, SO_RCVBUF, kBytes);
+  set_option(fd, SOL_SOCKET, SO_SNDBUF, kBytes);
+}
+
 void ask_for_details(int fd, Family family) {
   if (family == Family::v4) {
     set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
@@ -110,6 +118,7 @@ std::span<const InDatagram> DatagramBatch::datagrams(int count) {
 
 Result<std::unique_ptr<DatagramSocket>> PosixDatagram::start(
     std::unique_ptr<PosixDatagram> socket) {
+  enlarge_buffers(socket->source_.fd());
   ask_for_details(socket->source_.fd(), socket->family_);
   if (Status status = socket->source_.start(EPOLLIN | EPOLLOUT); !status) return status;
   return std::unique_ptr<DatagramSocket>(std::move(socket));
