@@ -63,5 +63,6 @@ def test_iperf3_reaches_a_server_in_the_guest_through_a_published_port(gateway, 
 @pytest.mark.timing
 def test_udp_at_a_moderate_rate_loses_nothing_worth_naming(net, world):
     for direction in ([], ["-R"]):
-        end = iperf(world.world, net.guest, WORLD[4], "-u", "-b", "100M", "-l", 1400, *direction)
+        end = iperf(world.world, net.guest, WORLD[4], "-u", "-b", "100M", "-l", 1400, "-w", "2M",
+                    *direction)
         assert end["sum"]["lost_percent"] < 1
