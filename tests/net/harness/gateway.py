@@ -117,7 +117,8 @@ class Gateway:
                 before_ready(self)
             self._wait_ready(read_end)
             if attach == "tap":
-                self.guest.ready()
+                if self.guest:
+                    self.guest.ready()
             elif guest and attach != "raw" and not self.guest:
                 self.guest = Guest(self, inherited=ours)
             elif self.guest:
