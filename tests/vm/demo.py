@@ -140,6 +140,7 @@ def give_up(number, _):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, give_up)  # even where a shell started us with it ignored
     signal.signal(signal.SIGTERM, give_up)
     signal.signal(signal.SIGHUP, give_up)
     signal.signal(signal.SIGALRM, give_up)

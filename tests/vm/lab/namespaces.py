@@ -2,7 +2,7 @@
 
 import subprocess
 
-from .process import LabError, Process, die_with_parent
+from .process import LabError, Process
 
 COMMAND_SECONDS = 60
 
@@ -15,8 +15,7 @@ class Namespace:
         # The shell ends when its standard input closes, and the namespace with it.
         self._holder = subprocess.Popen(
             ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && read -r _"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=die_with_parent)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self._holder.stdout.readline() != "up\n":
             reason = self._holder.communicate()[1].strip()
             raise LabError(f"cannot make a network namespace (root is needed): {reason}")
@@ -30,7 +29,7 @@ class Namespace:
         """Runs a command to its end and returns subprocess's result, output as text."""
         try:
             done = subprocess.run(self.command(*command), text=True, capture_output=True,
-                                  timeout=seconds, preexec_fn=die_with_parent)
+                                  timeout=seconds)
         except subprocess.TimeoutExpired:
             raise LabError(f"`{' '.join(map(str, command))}` took over {seconds} s") from None
         if check and done.returncode != 0:

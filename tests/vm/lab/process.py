@@ -1,13 +1,11 @@
 """Child processes with a log, a deadline and a certain end."""
 
-import ctypes
+import os
 import signal
 import subprocess
 import time
 
 POLL_SECONDS = 0.02
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LabError(Exception):
@@ -26,9 +24,41 @@ def wait_until(condition, seconds, what):
         time.sleep(POLL_SECONDS)
 
 
-def die_with_parent():
-    """To be run in a child before exec: the kernel kills it when this process is gone."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+class Guard:
+    """Kills a process when ours is gone, however it went (ctest ends a late test with SIGKILL).
+
+    The kernel's own means, PR_SET_PDEATHSIG, is lost when a program changes its user, as hostd does.
+    """
+
+    def __init__(self, pid):
+        target = os.pidfd_open(pid)
+        reader, self._writer = os.pipe()
+        self._guard = os.fork()
+        if self._guard == 0:
+            self._watch(reader, target)
+        os.close(reader)
+        os.close(target)
+
+    @staticmethod
+    def _watch(reader, target):
+        """The guard's life: it has nothing but the two descriptors, and never returns."""
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            os.dup2(reader, 0)
+            os.dup2(target, 1)
+            os.closerange(2, os.sysconf("SC_OPEN_MAX"))
+            os.read(0, 1)  # returns when the last writer, our process, has gone
+            signal.pidfd_send_signal(1, signal.SIGKILL)
+        finally:
+            os._exit(0)
+
+    def release(self):
+        """To be called when the process has ended."""
+        if self._writer is not None:
+            os.close(self._writer)
+            self._writer = None
+            os.waitpid(self._guard, 0)
 
 
 class Process:
@@ -39,7 +69,8 @@ class Process:
         self.log_path = log_path
         with open(log_path, "ab") as log:
             self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
-                                           stderr=log, preexec_fn=die_with_parent, **options)
+                                           stderr=log, **options)
+        self._guard = Guard(self._child.pid)
 
     @property
     def pid(self):
@@ -96,9 +127,11 @@ class Process:
                 self._child.wait(seconds)
             except subprocess.TimeoutExpired:
                 self.kill()
+        self._guard.release()
         return self._child.returncode
 
     def kill(self):
         """SIGKILL, and waits until the process is gone."""
         self._child.kill()
         self._child.wait()
+        self._guard.release()
