@@ -175,7 +175,7 @@ bool DgramPort::is_from_client(const sockaddr_un& sender, socklen_t size) {
   }
   client_ = sender;
   client_size_ = size;
-  stranger_reported_ = false;
+  stranger_reported_ = denial_reported_ = false;
   log(LogLevel::info, "guest's end is {}", to_text(client_, client_size_));
   check_timer_->start(kCheckEvery);
   link_up();
@@ -233,11 +233,16 @@ void DgramPort::write_queue() {
         queue_.pop(1);
         break;
       case EACCES:
-        log(LogLevel::warn,
-            "not allowed to write to {}: let its owner allow it, or run hostd as the client's user "
-            "(--runas)",
-            to_text(client_, client_size_));
-        return lose_client("no permission");
+        // It may yet be allowed: a VMM binds its socket before it changes the mode.
+        if (!std::exchange(denial_reported_, true)) {
+          log(LogLevel::warn,
+              "not allowed to write to {}: let its owner allow it, or run hostd as the client's "
+              "user (--runas)",
+              to_text(client_, client_size_));
+        }
+        ++counters_.rx_lost;
+        queue_.pop(1);
+        break;
       default:
         return lose_client(std::strerror(errno));
     }

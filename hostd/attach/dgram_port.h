@@ -54,6 +54,7 @@ class DgramPort final : public FdPort {
   socklen_t client_size_ = 0;  ///< 0: none is known.
   std::unique_ptr<Timer> check_timer_;
   bool stranger_reported_ = false;
+  bool denial_reported_ = false;
   bool stranger_probed_ = false;  ///< In this batch.
 
   UniqueFd waiter_;  ///< Connected to the client, for poll() only.

@@ -1,5 +1,6 @@
 #include "hostd/attach/stream_port.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -30,6 +31,11 @@ void StreamPort::open(UniqueFd socket) {
   ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &kSocketBuffer, sizeof kSocketBuffer);
   begin(std::move(socket));
   link_up();
+}
+
+bool StreamPort::peer_is_gone() const {
+  pollfd end{fd_.get(), POLLRDHUP, 0};
+  return ::poll(&end, 1, 0) == 1 && (end.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 void StreamPort::use_slab(std::size_t at_least) {

@@ -21,6 +21,8 @@ class StreamPort final : public FdPort {
 
   /// Begins with a connected, non-blocking socket; an earlier one is dropped.
   void open(UniqueFd socket);
+  /// Whether the peer has closed its end, though what it sent before may still be unread.
+  bool peer_is_gone() const;
 
  private:
   bool read_frames() override;

@@ -48,7 +48,10 @@ class ListeningPort final : public SourcedPort {
   }
 
  private:
-  void closed() override { accept(); }
+  void closed() override {
+    if (next_) open(std::move(next_));
+    accept();
+  }
 
   void accept() {
     while (true) {
@@ -57,16 +60,26 @@ class ListeningPort final : public SourcedPort {
         if (errno == EINTR || errno == ECONNABORTED) continue;
         return;
       }
+      if (port_.is_open() && !next_ && port_.peer_is_gone()) {
+        // A VMM that came back so soon that what it sent before is not read yet.
+        next_ = std::move(socket);
+        continue;
+      }
       if (port_.is_open()) {
         log(LogLevel::warn, "a second guest connected and was closed: this hostd serves one");
         continue;
       }
-      log(LogLevel::info, "guest's end connected");
-      port_.open(std::move(socket));
+      open(std::move(socket));
     }
   }
 
+  void open(UniqueFd socket) {
+    log(LogLevel::info, "guest's end connected");
+    port_.open(std::move(socket));
+  }
+
   UniqueFd listener_;
+  UniqueFd next_;  ///< Waits for the end of the connection before it.
   std::unique_ptr<FdWatch> watch_;
 };
 

@@ -76,16 +76,17 @@ struct DatagramWorld {
       frames.push_back(frame.substr(0, static_cast<std::size_t>(n)));
     }
   }
-  void fill(std::deque<CountedFrame>& frames, std::size_t size = 30000) {
+  void fill() {
     while (true) {
-      frames.emplace_back(size);
-      if (port->send(frames.back().view(), FrameClass::data) == SendResult::full) break;
-      REQUIRE(frames.size() < 10'000);
+      filled.emplace_back(30000);
+      if (port->send(filled.back().view(), FrameClass::data) == SendResult::full) break;
+      REQUIRE(filled.size() < 10'000);
     }
-    frames.pop_back();
+    filled.pop_back();
     port->flush();
   }
 
+  std::deque<CountedFrame> filled;  ///< Outlives the port.
   TempDirectory directory;
   VirtualLoop loop;
   Recorder guest;
@@ -140,8 +141,8 @@ TEST_CASE("frames for a datagram guest go to the address it bound, one each") {
 TEST_CASE("a full datagram client gets everything that was taken, in order, once it reads") {
   DatagramWorld world;
   UniqueFd client = world.join("client", GENERATE(Style::connects, Style::names));
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
+  auto& frames = world.filled;
   CHECK(world.port->send(plain_frame("control"), FrameClass::control) == SendResult::sent);
   int later = 0;
   world.guest.on_space = [&] {
@@ -167,8 +168,8 @@ TEST_CASE("a full datagram client gets everything that was taken, in order, once
 TEST_CASE("a datagram client that reads is sent the next frames without time passing") {
   DatagramWorld world;
   UniqueFd client = world.join("client", GENERATE(Style::connects, Style::names));
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
+  auto& frames = world.filled;
   std::size_t got = 0;
   for (int turn = 0; turn < 1000 && got < frames.size(); ++turn) {
     got += DatagramWorld::hear(client).size();
@@ -180,8 +181,7 @@ TEST_CASE("a datagram client that reads is sent the next frames without time pas
 TEST_CASE("a datagram client that stops reading wakes nobody but to look whether it lives") {
   DatagramWorld world;
   UniqueFd client = world.join("client", GENERATE(Style::connects, Style::names));
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
   world.loop.poll_watches();
   for (int i = 0; i < 5; ++i) CHECK(world.loop.poll_watches() == 0);
   CHECK(world.loop.active_timers() == 1);
@@ -190,8 +190,8 @@ TEST_CASE("a datagram client that stops reading wakes nobody but to look whether
 TEST_CASE("what waits for a datagram client is released once when it goes") {
   DatagramWorld world;
   UniqueFd client = world.join("client", GENERATE(Style::connects, Style::names));
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
+  auto& frames = world.filled;
   client.reset();
   REQUIRE(run_until(world.loop, [&] { return world.closes == 1; }));
   for (const CountedFrame& frame : frames) REQUIRE(frame.releases == 1);
@@ -201,8 +201,8 @@ TEST_CASE("what waits for a datagram client is released once when it goes") {
 TEST_CASE("what waits for a datagram client is released once when the port is destroyed") {
   DatagramWorld world;
   UniqueFd client = world.join("client", Style::names);
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
+  auto& frames = world.filled;
   world.port.reset();
   for (const CountedFrame& frame : frames) REQUIRE(frame.releases == 1);
 }

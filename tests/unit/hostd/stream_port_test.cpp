@@ -6,6 +6,8 @@
 #include <deque>
 
 #include "base/bytes.h"
+#include "hostd/attach/stream_source.h"
+#include "hostd/attach/unix_socket.h"
 #include "hostd/port_kit.h"
 
 namespace sluice::test {
@@ -66,15 +68,16 @@ struct StreamWorld {
     received.erase(0, at);
     return frames;
   }
-  void fill(std::deque<CountedFrame>& frames) {
+  void fill() {
     while (true) {
-      frames.emplace_back(60000);
-      if (port->send(frames.back().view(), FrameClass::data) == SendResult::full) break;
+      filled.emplace_back(60000);
+      if (port->send(filled.back().view(), FrameClass::data) == SendResult::full) break;
     }
-    frames.pop_back();
+    filled.pop_back();
     port->flush();
   }
 
+  std::deque<CountedFrame> filled;  ///< Outlives the port.
   VirtualLoop loop;
   std::unique_ptr<StreamPort> port = std::make_unique<StreamPort>(loop);
   UniqueFd peer;
@@ -162,8 +165,8 @@ TEST_CASE("frames for a stream's guest arrive in order with their length") {
 
 TEST_CASE("a full stream refuses data, takes control, and loses nothing of what it took") {
   StreamWorld world;
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
+  auto& frames = world.filled;
   CHECK(world.port->send(plain_frame("control"), FrameClass::control) == SendResult::sent);
   int later = 0;
   world.guest.on_space = [&] {
@@ -188,8 +191,7 @@ TEST_CASE("a full stream refuses data, takes control, and loses nothing of what 
 
 TEST_CASE("a stream's queue is bounded for control frames too") {
   StreamWorld world;
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
   std::string frame(100, 'c');
   std::size_t taken = 0;
   while (world.port->send(plain_frame(frame), FrameClass::control) == SendResult::sent) {
@@ -200,8 +202,7 @@ TEST_CASE("a stream's queue is bounded for control frames too") {
 
 TEST_CASE("a peer that stops reading a stream wakes nobody") {
   StreamWorld world;
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
   world.loop.poll_watches();
   for (int i = 0; i < 5; ++i) CHECK(world.loop.poll_watches() == 0);
   CHECK(world.loop.active_timers() == 0);
@@ -209,8 +210,8 @@ TEST_CASE("a peer that stops reading a stream wakes nobody") {
 
 TEST_CASE("what waits for a stream is released once when the peer goes") {
   StreamWorld world;
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
+  auto& frames = world.filled;
   world.peer.reset();
   REQUIRE(run_until(world.loop, [&] { return world.closes == 1; }));
   for (const CountedFrame& frame : frames) REQUIRE(frame.releases == 1);
@@ -218,8 +219,8 @@ TEST_CASE("what waits for a stream is released once when the peer goes") {
 
 TEST_CASE("what waits for a stream is released once when the port is destroyed") {
   StreamWorld world;
-  std::deque<CountedFrame> frames;
-  world.fill(frames);
+  world.fill();
+  auto& frames = world.filled;
   world.port.reset();
   for (const CountedFrame& frame : frames) REQUIRE(frame.releases == 1);
 }
@@ -263,6 +264,38 @@ TEST_CASE("frames that came before a handler was set are delivered to it") {
   port.set_handler(&guest);
   loop.poll_watches();
   CHECK(guest.frames == std::vector<std::string>{"early"});
+}
+
+TEST_CASE("a VMM that comes back before its old connection was read to the end is served next") {
+  TempDirectory directory;
+  auto listener = hostd::listen_unix_stream(directory.path("nic"));
+  REQUIRE(listener);
+  int fd = listener->get();
+  VirtualLoop loop;
+  Recorder guest;
+  auto port = hostd::make_listening_port(loop, std::move(*listener), {});
+  port->set_handler(&guest);
+  auto connect_and_say = [&](const std::string& frame) {
+    auto socket = hostd::connect_unix_stream(directory.path("nic"));
+    REQUIRE(socket);
+    std::string bytes = framed(frame);
+    REQUIRE(::send(socket->get(), bytes.data(), bytes.size(), 0) > 0);
+    return std::move(*socket);
+  };
+  UniqueFd first = connect_and_say("one");
+  REQUIRE(run_until(loop, [&] { return guest.frames.size() == 1; }));
+  std::string more = framed("two");
+  REQUIRE(::send(first.get(), more.data(), more.size(), 0) > 0);
+  first.reset();
+  UniqueFd second = connect_and_say("three");
+  loop.make_ready(fd, {.readable = true});  // The listener's turn comes first.
+  REQUIRE(run_until(loop, [&] { return guest.frames.size() == 3; }));
+  CHECK(guest.frames == std::vector<std::string>{"one", "two", "three"});
+  CHECK(guest.links == std::vector<bool>{true, false, true});
+  UniqueFd intruder = connect_and_say("four");
+  loop.poll_watches();
+  loop.poll_watches();
+  CHECK(guest.frames.size() == 3);
 }
 
 }  // namespace sluice::test
