@@ -105,7 +105,9 @@ void TcpRelay::input(TcpInput input) {
   }
   if (flow->held_) {
     if (flags.rst()) {
+      // At once: the next packet of this batch may be a SYN with the same addresses.
       kill(*flow);
+      sweep();
     } else if (flags.is_open()) {
       // The guest's latest attempt is the one to answer.
       await_syn(*flow);
