@@ -20,6 +20,8 @@ constexpr int kBatchesPerTurn = 4;
 constexpr std::size_t kSendBatch = 64;
 constexpr Duration kExpireInterval = std::chrono::seconds(5);
 constexpr std::uint8_t kUsualTtl = 64;
+/// Of the queue's limit, for each datagram besides its bytes: even empty ones cost memory.
+constexpr std::size_t kQueuedOverhead = 128;
 
 std::optional<wire::IcmpError> icmp_for(int error) {
   switch (error) {
@@ -67,7 +69,7 @@ struct UdpRelay::Mapping final : SocketHandler {
   std::unordered_map<Endpoint, Peer> peers;      ///< By the address that the guest uses.
   std::unordered_map<Endpoint, Endpoint> named;  ///< Host address to the guest's name for it.
   std::vector<Queued> queue;
-  std::size_t queued_bytes = 0;  ///< Of copies.
+  std::size_t queued_bytes = 0;  ///< Of copies, with kQueuedOverhead each.
   std::list<Mapping*>::iterator age;
   std::uint8_t ttl = kUsualTtl;
   bool readable = false;
@@ -127,6 +129,12 @@ UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endp
   return &mapping;
 }
 
+void UdpRelay::forget_name(Mapping& mapping, const Peer& peer) {
+  // Two addresses of the gateway's may lead to the same one of the host's.
+  auto it = mapping.named.find(peer.route.address);
+  if (it != mapping.named.end() && it->second == peer.remote) mapping.named.erase(it);
+}
+
 UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
   auto it = mapping.peers.find(remote);
   if (it == mapping.peers.end()) {
@@ -134,7 +142,7 @@ UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
       auto oldest = std::min_element(
           mapping.peers.begin(), mapping.peers.end(),
           [](const auto& a, const auto& b) { return a.second.last < b.second.last; });
-      mapping.named.erase(oldest->second.route.address);
+      forget_name(mapping, oldest->second);
       mapping.peers.erase(oldest);
     }
     it = mapping.peers.emplace(remote, Peer{}).first;
@@ -143,6 +151,7 @@ UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
   }
   Peer& peer = it->second;
   if (peer.generation != gate_.generation()) {
+    forget_name(mapping, peer);
     peer.generation = gate_.generation();
     peer.route = gate_.route_udp(mapping.guest, remote);
     if (peer.route.kind == UdpRoute::Kind::send) mapping.named[peer.route.address] = remote;
@@ -226,14 +235,16 @@ void UdpRelay::send(Mapping& mapping) {
     }
   }
   for (std::size_t i = 0; i < done; ++i) {
-    if (mapping.queue[i].copy) mapping.queued_bytes -= mapping.queue[i].data.iov_len;
+    if (!mapping.queue[i].copy) continue;
+    mapping.queued_bytes -= mapping.queue[i].data.iov_len + kQueuedOverhead;
   }
   mapping.queue.erase(mapping.queue.begin(),
                       mapping.queue.begin() + static_cast<std::ptrdiff_t>(done));
   // What has to wait must not hold on to the attachment's buffers.
   std::erase_if(mapping.queue, [&](Queued& queued) {
     if (queued.copy) return false;
-    if (mapping.queued_bytes + queued.data.iov_len > limits_.queued_bytes) {
+    std::size_t cost = queued.data.iov_len + kQueuedOverhead;
+    if (mapping.queued_bytes + cost > limits_.queued_bytes) {
       ++counters_.overflow;
       return true;
     }
@@ -241,7 +252,7 @@ void UdpRelay::send(Mapping& mapping) {
     std::memcpy(queued.copy.get(), queued.data.iov_base, queued.data.iov_len);
     queued.data.iov_base = queued.copy.get();
     queued.buffer = BufferRef();
-    mapping.queued_bytes += queued.data.iov_len;
+    mapping.queued_bytes += cost;
     return false;
   });
 }
@@ -261,7 +272,13 @@ bool UdpRelay::receive(Mapping& mapping) {
       Endpoint remote = datagram.peer;
       auto named = mapping.named.find(datagram.peer);
       if (named != mapping.named.end()) {
-        Peer& peer = mapping.peers.at(named->second);
+        // By value: the policy may have changed, and then the name goes.
+        Endpoint name = named->second;
+        Peer& peer = peer_of(mapping, name);
+        if (peer.route.kind != UdpRoute::Kind::send || peer.route.address != datagram.peer) {
+          ++counters_.refused_by_policy;
+          continue;
+        }
         peer.last = now;
         peer.replied = true;
         remote = peer.remote;
@@ -322,7 +339,7 @@ void UdpRelay::expire() {
     std::erase_if(mapping->peers, [&](const auto& entry) {
       const Peer& peer = entry.second;
       bool over = now - peer.last >= (peer.replied ? limits_.replied : limits_.unreplied);
-      if (over) mapping->named.erase(peer.route.address);
+      if (over) forget_name(*mapping, peer);
       return over;
     });
     if (mapping->peers.empty()) close(*mapping);

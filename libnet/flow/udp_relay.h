@@ -31,7 +31,8 @@ struct UdpLimits {
   std::size_t sockets = 1024;
   /// Destinations remembered for one mapping. Past it the one that was idle longest goes.
   std::size_t destinations = 512;
-  /// What waits for a host socket that is full, per mapping. Past it datagrams are dropped.
+  /// What waits for a host socket that is full, per mapping, with what keeping each of them costs.
+  /// Past it datagrams are dropped.
   std::size_t queued_bytes = 1 << 20;
   Duration unreplied = std::chrono::seconds(30);
   Duration replied = std::chrono::seconds(180);
@@ -96,6 +97,7 @@ class UdpRelay {
 
   Mapping* find_or_open(const wire::Packet& packet, const Endpoint& guest);
   Peer& peer_of(Mapping& mapping, const Endpoint& remote);
+  static void forget_name(Mapping& mapping, const Peer& peer);
   void mark(Mapping& mapping);
   void send(Mapping& mapping);
   bool receive(Mapping& mapping);
