@@ -6,6 +6,7 @@
 `dns`, `http`, `load`  servers in world"""
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -14,7 +15,12 @@ from harness import netns, servers
 from harness.world import World
 
 
+def _ended(*_):
+    raise KeyboardInterrupt("SIGTERM")
+
+
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, _ended)       # so that the fixtures clean up
     for line in ("long: the full-size form of a test that by default runs scaled down",
                  "hostd: about something that only hostd has",
                  "timing: asserts CPU time, memory or rates; left out under sanitizers"):

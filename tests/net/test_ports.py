@@ -154,7 +154,10 @@ def test_a_reverse_port_takes_the_guest_to_a_unix_socket_of_the_host(gateway, op
 def test_a_closed_guest_port_resets_the_client(gateway, world):
     """Never a clean end of stream, which looks like an empty answer."""
     net = gateway(publish=[f"{LOCAL}:0:80"])
-    client = world.host.connect(LOCAL, net.port(80))
+    try:
+        client = world.host.connect(LOCAL, net.port(80))
+    except ConnectionResetError:
+        return                                  # so fast that connect() itself saw it
     with client:
         assert error_of_recv(client) == errno.ECONNRESET
 
@@ -237,7 +240,7 @@ def test_many_flows_into_the_guest_carry_every_byte(gateway, world):
     server = LoadServer(net.guest.ns, port=7777)
     try:
         for options in (dict(flows=32, at=32, up=1 << 20, down=1 << 20),
-                        dict(flows=1000, at=32, up=100, down=100)):
+                        dict(flows=5000, at=32, up=1, down=1)):
             result = server.run(world.host, LOCAL, net.port(7777), **options)
             assert result["ok"] == result["flows"], result
     finally:
