@@ -183,6 +183,8 @@ int run(RunOptions options) {
   auto attachment = prepare_attachment(options.attachment, options.network.mtu, on_gone);
   if (!attachment) return fail(attachment.status());
   SocketFile socket_file(attachment->socket_path);
+  // Passed datagrams are told from a stream only now; see parse_command_line() for --vfkit.
+  if (attachment->is_datagrams && !options.mtu_given) options.network.mtu = 1500;
   allow_many_descriptors();
 
   std::string state = state_directory(options.name);
