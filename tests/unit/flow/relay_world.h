@@ -1,0 +1,101 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "flow/scripted_guest.h"
+#include "flow/tcp_relay.h"
+#include "support/scripted_net.h"
+#include "support/virtual_loop.h"
+
+namespace sluice::test {
+
+/// Lets everything through to where the guest wants it, unless told otherwise.
+class ScriptedGate final : public flow::Gate {
+ public:
+  std::function<flow::TcpRoute(const Endpoint&)> tcp = [](const Endpoint& remote) {
+    flow::TcpRoute route;
+    route.kind = flow::TcpRoute::Kind::dial;
+    route.addresses = {remote};
+    return route;
+  };
+  std::function<flow::UdpRoute(const Endpoint&)> udp = [](const Endpoint& remote) {
+    return flow::UdpRoute{flow::UdpRoute::Kind::send, remote};
+  };
+  bool echo = true;
+  bool ingress = true;
+  std::uint64_t version = 1;
+
+  flow::TcpRoute route_tcp(const Endpoint&, const Endpoint& remote) override { return tcp(remote); }
+  flow::UdpRoute route_udp(const Endpoint&, const Endpoint& remote) override { return udp(remote); }
+  bool allow_echo(const IpAddress&, const IpAddress&) override { return echo; }
+  bool allow_ingress(Protocol, const Endpoint&, const Endpoint&) override { return ingress; }
+  std::uint64_t generation() const override { return version; }
+};
+
+/// Whole packets for the guest.
+class PacketLog final : public flow::GuestOutput {
+ public:
+  std::vector<std::vector<std::uint8_t>> packets;
+
+  void send_packet(ConstBytes packet) override {
+    packets.emplace_back(packet.begin(), packet.end());
+  }
+  IpAddress gateway_address(Family family) const override {
+    return family == Family::v4 ? IpAddress::v4(192, 168, 127, 1) : IpAddress::any(Family::v6);
+  }
+};
+
+/// A TCP relay between a scripted guest and scripted host sockets, in virtual time.
+class RelayWorld {
+ public:
+  explicit RelayWorld(const flow::TcpLimits& limits = {})
+      : engine(std::move(*stack::TcpEngine::create({}, port))),
+        relay(std::make_unique<flow::TcpRelay>(loop, net, *engine, gate, output, limits)) {}
+  ~RelayWorld() {
+    relay.reset();
+    port.release_frames();
+  }
+
+  /// Gives the relay a segment, without run().
+  void input(const Endpoint& guest, const Endpoint& remote, const GuestSegment& segment) {
+    BuiltPacket built = build_packet(guest, remote, segment, &live_buffers);
+    relay->input({.key = {guest, remote},
+                  .packet = built.packet,
+                  .tcp_at = built.tcp_at,
+                  .header_size = built.header_size,
+                  .buffer = built.buffer});
+  }
+  /// Everything that is due now.
+  void settle() {
+    for (int i = 0; i < 64; ++i) {
+      loop.run_ready();
+      if (!port.full) engine->retry_blocked();
+      if (!relay->has_work()) break;
+      relay->run();
+    }
+    loop.run_ready();
+  }
+  void pass(Duration time) {
+    constexpr auto kTick = std::chrono::milliseconds(stack::TcpEngine::kTickMs);
+    for (; time > Duration::zero(); time -= kTick) {
+      loop.advance(kTick);
+      engine->tick(false);
+      relay->tick();
+      settle();
+    }
+  }
+
+  VirtualLoop loop;
+  ScriptedNet net{loop};
+  ScriptedGate gate;
+  PacketLog output;
+  ScriptedPort port;
+  std::size_t live_buffers = 0;
+  std::unique_ptr<stack::TcpEngine> engine;
+  std::unique_ptr<flow::TcpRelay> relay;
+};
+
+}  // namespace sluice::test
