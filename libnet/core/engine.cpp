@@ -157,7 +157,7 @@ Status Engine::start() {
   publisher_ = std::make_unique<flow::Publisher>(
       loop_, host_, *tcp_, gatekeeper_, sender_,
       flow::PublisherOptions{
-          .guest_address = [this](Family family) { return guest_address(family); },
+          .guest_address = [this](Family family) { return gateway_->guest_address(family); },
           .guest_prefixes = {gateway_config_.subnet4, gateway_config_.prefix6},
           .routed_prefixes = gateway_config_.routed});
   publisher_->set_on_work([this] { schedule(); });
@@ -298,14 +298,6 @@ void Engine::forget(const DomainName& name) {
   tcp_->judge_again();
 }
 
-IpAddress Engine::guest_address(Family family) const {
-  for (const gateway::Lease& lease : gateway_->leases()) {
-    if (lease.address.family() == family && lease.state == gateway::Lease::State::bound)
-      return lease.address;
-  }
-  return family == Family::v4 ? gateway_config_.first_guest4 : gateway_config_.first_guest6;
-}
-
 NetworkCounters Engine::counters() const {
   NetworkCounters out;
   link::PortCounters port = past_ports_;
@@ -347,6 +339,7 @@ NetworkCounters Engine::counters() const {
   drop("limit_flows", tcp.limit_flows);
   drop("limit_held_syns", tcp.limit_held);
   drop("limit_held_per_destination", tcp.limit_destination);
+  drop("limit_memory", tcp.limit_memory);
   drop("udp_filtered", udp.filtered);
   drop("udp_overflow", udp.overflow);
   drop("udp_send_failed", udp.send_failed);

@@ -51,7 +51,7 @@ class Engine {
   std::string policy_summary() const { return gatekeeper_.policy().summary(); }
 
   flow::Publisher& publisher() { return *publisher_; }
-  IpAddress guest_address(Family family) const;
+  IpAddress guest_address(Family family) const { return gateway_->guest_address(family); }
   NetworkCounters counters() const;
 
  private:

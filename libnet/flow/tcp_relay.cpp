@@ -196,11 +196,13 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   }
   if (flows_.size() >= limits_.flows) {
     ++counters_.limit_flows;
+    report_limit("the most flows");
     refuse();
     return;
   }
   if (held_.size() >= limits_.held_syns) {
     ++counters_.limit_held;
+    report_limit("the most connections whose host has not answered");
     TcpFlow& oldest = *held_.front();
     refuse_syn(oldest);
     kill(oldest);
@@ -248,6 +250,7 @@ void TcpRelay::dial_next(TcpFlow& flow) {
   std::size_t& half_open = held_to_[held.destination];
   if (half_open >= limits_.held_per_destination) {
     ++counters_.limit_destination;
+    report_limit("the most unanswered connections to one destination");
     refuse_syn(flow);
     kill(flow);
     return;
@@ -292,7 +295,8 @@ void TcpRelay::on_connected(TcpFlow& flow) {
   ConstBytes syn = ConstBytes(flow.held_->packet).subspan(flow.held_->tcp_at);
   flow.endpoint_ = engine_.accept(flow.key_.guest, flow.key_.remote, syn, flow);
   if (!flow.endpoint_) {
-    ++counters_.dial_failed;
+    ++counters_.limit_memory;
+    report_limit("the memory budget");
     refuse_syn(flow);
     flow.host_->reset_on_close();
     kill(flow);
@@ -357,12 +361,17 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoi
   }
   if (flows_.size() >= limits_.flows) {
     ++counters_.limit_flows;
+    report_limit("the most flows");
     return fail(StatusCode::exhausted, "too many flows");
   }
   auto owned = std::make_unique<TcpFlow>(*this, key);
   TcpFlow& flow = *owned;
   flow.endpoint_ = engine_.connect(guest, source, flow);
-  if (!flow.endpoint_) return fail(StatusCode::exhausted, "no memory for the connection");
+  if (!flow.endpoint_) {
+    ++counters_.limit_memory;
+    report_limit("the memory budget");
+    return fail(StatusCode::exhausted, "no memory for the connection");
+  }
   flow.inbound_ = true;
   flow.hold_ = std::move(hold);
   flow.last_activity_ = loop_.now();
@@ -384,6 +393,14 @@ void TcpRelay::await_syn(TcpFlow& flow) {
   Duration gap = loop_.now() - flow.held_->last_syn;
   flow.held_->last_syn = loop_.now();
   set_deadline(flow, std::max<Duration>(kAbandonedSyn, gap * 5 / 2));
+}
+
+void TcpRelay::report_limit(std::string_view limit) {
+  constexpr auto kInterval = std::chrono::minutes(1);
+  if (limit_reported_ != TimePoint() && loop_.now() - limit_reported_ < kInterval) return;
+  limit_reported_ = loop_.now();
+  log(LogLevel::warn, "tcp: {} is reached ({} flows); connections are refused", limit,
+      flows_.size());
 }
 
 void TcpRelay::set_deadline(TcpFlow& flow, Duration delay) {

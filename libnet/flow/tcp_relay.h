@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -47,6 +48,7 @@ struct TcpCounters {
   std::uint64_t limit_flows = 0;
   std::uint64_t limit_held = 0;
   std::uint64_t limit_destination = 0;
+  std::uint64_t limit_memory = 0;
   std::uint64_t bytes_to_host = 0;
   std::uint64_t bytes_to_guest = 0;
 };
@@ -126,6 +128,7 @@ class TcpRelay {
   void flush_joined();
   void mark(TcpFlow& flow);
   void await_syn(TcpFlow& flow);
+  void report_limit(std::string_view limit);
   void set_deadline(TcpFlow& flow, Duration delay);
   void service(TcpFlow& flow);
   bool guest_to_host(TcpFlow& flow);
@@ -150,6 +153,7 @@ class TcpRelay {
   Joined joined_;
   std::function<void()> on_work_;
   TcpCounters counters_;
+  TimePoint limit_reported_{};
   std::uint32_t ticks_ = 0;
   bool running_ = false;
 };

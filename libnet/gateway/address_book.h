@@ -50,6 +50,10 @@ class AddressBook {
   /// Where a packet to `address` goes on the link: multicast and broadcast by rule, a guest's
   /// address by what is known of it, a routed prefix to the first guest. Nothing where unknown.
   std::optional<MacAddress> mac_of(const IpAddress& address) const;
+  /// The address of the block that a guest was seen to use last.
+  std::optional<IpAddress> latest_in(const IpPrefix& block) const {
+    return neighbours_.latest_in(block);
+  }
   /// Whether a guest might have `address`, so that asking for it makes sense.
   bool on_link(const IpAddress& address) const;
   bool is_routed(const IpAddress& address) const;

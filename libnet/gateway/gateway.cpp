@@ -271,6 +271,17 @@ TimePoint Gateway::next_due() const {
   return due;
 }
 
+IpAddress Gateway::guest_address(Family family) const {
+  for (const Lease& lease : leases()) {
+    if (lease.address.family() == family && lease.state == Lease::State::bound) {
+      return lease.address;
+    }
+  }
+  bool v4 = family == Family::v4;
+  std::optional<IpAddress> seen = book_.latest_in(v4 ? config_.subnet4 : config_.prefix6);
+  return seen.value_or(v4 ? config_.first_guest4 : config_.first_guest6);
+}
+
 std::vector<Lease> Gateway::leases() const {
   std::vector<Lease> all = book_.leases4().leases();
   std::ranges::move(book_.leases6().leases(), std::back_inserter(all));

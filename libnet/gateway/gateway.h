@@ -65,6 +65,10 @@ class Gateway {
   bool resolve(const IpAddress& address, TimePoint now) { return resolver_.resolve(address, now); }
   /// How a resolve() that returned true ends.
   void set_resolved_handler(Resolved handler) { resolver_.set_handler(std::move(handler)); }
+  /// Where published ports lead: the guest's lease; without one the address of the family's subnet
+  /// that it was seen to use last (SLAAC, configured by hand); before that the first one of the
+  /// pool.
+  IpAddress guest_address(Family family) const;
   /// Whether the address is the gateway's, the host alias's or the router's link-local one.
   bool is_own(const IpAddress& address) const { return book_.is_own(address); }
 

@@ -34,6 +34,17 @@ std::optional<MacAddress> Neighbours::find(const IpAddress& address) const {
   return known->second.mac;
 }
 
+std::optional<IpAddress> Neighbours::latest_in(const IpPrefix& block) const {
+  std::optional<IpAddress> latest;
+  TimePoint seen{};
+  for (const auto& [address, entry] : entries_) {
+    if (!block.contains(address) || (latest && entry.seen <= seen)) continue;
+    latest = address;
+    seen = entry.seen;
+  }
+  return latest;
+}
+
 std::optional<TimePoint> Neighbours::last_seen(const IpAddress& address) const {
   auto known = entries_.find(address);
   if (known == entries_.end()) return std::nullopt;

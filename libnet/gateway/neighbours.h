@@ -25,6 +25,8 @@ class Neighbours {
   std::optional<MacAddress> find(const IpAddress& address) const;
   /// When the address was last used, by whoever has it.
   std::optional<TimePoint> last_seen(const IpAddress& address) const;
+  /// The address of `block` that was used last, other than link-local ones.
+  std::optional<IpAddress> latest_in(const IpPrefix& block) const;
   void forget(const IpAddress& address) { entries_.erase(address); }
   void clear() { entries_.clear(); }
   std::size_t size() const { return entries_.size(); }

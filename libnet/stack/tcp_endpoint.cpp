@@ -17,7 +17,9 @@ struct GuestPbuf {
   BufferRef buffer;
 };
 
-void free_guest_pbuf(pbuf* p) { delete reinterpret_cast<GuestPbuf*>(p); }
+void free_guest_pbuf(pbuf* p) {
+  delete reinterpret_cast<GuestPbuf*>(p);
+}
 
 pbuf* make_guest_pbuf(const iovec& piece, const BufferRef& buffer) {
   auto* owned = new (std::nothrow) GuestPbuf{{}, buffer};  // NOLINT: lwIP frees it
@@ -41,6 +43,9 @@ constexpr std::uint16_t kLingerTicks = 120;
 /// Retransmissions that a silent guest may cost: a paused VM must find its connections again, so
 /// lwIP's limit (12) is never reached while nothing at all comes from it.
 constexpr u8_t kSilentRetransmissions = 6;
+/// Ticks for which a guest that says nothing at all is taken to be busy or paused, so that nothing
+/// is sent again: 2 s. lwIP's own time-out is down to 1.5 s on a fast link.
+constexpr std::uint32_t kPatienceTicks = 8;
 
 }  // namespace
 
@@ -148,8 +153,8 @@ void TcpEndpoint::input(const InSegment& segment) {
   std::uint8_t flags = header[13];
   iovec head{header.data(), header.size()};
   BufferRef head_buffer = segment.buffers.empty() ? BufferRef() : segment.buffers[0];
-  // Options count in the one SYN that lwIP has not answered yet. In a repeated SYN a window scale that
-  // the first one did not have would reach an assert.
+  // Options count in the one SYN that lwIP has not answered yet. In a repeated SYN a window scale
+  // that the first one did not have would reach an assert.
   if ((flags & TCP_SYN) == 0 || pcb_->state != SYN_SENT) {
     header[12] = 5 << 4;
     head.iov_len = TCP_HLEN;
@@ -178,8 +183,8 @@ void TcpEndpoint::input(const InSegment& segment) {
   // Without memory the segment is as if lost; the guest sends it again.
   if (packet) engine_.input(*this, packet);
   if (pcb_ && established_ && pcb_->snd_lbb == pcb_->lastack && pcb_->mss == guest_mss_) {
-    // Before the first write: segments as large as a multiple of the guest's, cut at the edge, and a
-    // congestion window that never binds on a link without loss.
+    // Before the first write: segments as large as a multiple of the guest's, cut at the edge, and
+    // a congestion window that never binds on a link without loss.
     std::uint32_t unit = std::max<std::uint32_t>(guest_mss_, 216);
     pcb_->mss = static_cast<u16_t>(std::max<std::uint32_t>(65400 / unit, 1) * unit);
     pcb_->cwnd = TCP_SND_BUF;
@@ -203,8 +208,8 @@ void TcpEndpoint::output() {
   // for its persist timer (1.5 s).
   tcp_seg* next = pcb_->unsent;
   if (next && !pcb_->unacked && !is_blocked_ && pcb_->snd_wnd > 0 && next->len > pcb_->snd_wnd &&
-      tcp_split_unsent_seg(pcb_, static_cast<u16_t>(std::min<tcpwnd_size_t>(pcb_->snd_wnd, 65535))) ==
-          ERR_OK) {
+      tcp_split_unsent_seg(
+          pcb_, static_cast<u16_t>(std::min<tcpwnd_size_t>(pcb_->snd_wnd, 65535))) == ERR_OK) {
     tcp_output(pcb_);
   }
 }
@@ -288,8 +293,9 @@ std::size_t TcpEndpoint::send_space() const {
   if (shared_->pieces() > kMaxQueuedPbufs) return 0;
   if (engine_.memory_used_ < engine_.config_.memory_budget) return pcb_->snd_buf;
   // Over budget every connection keeps a small queue, so that none starves.
-  return send_queued_ < kFirstWindow ? std::min<std::size_t>(kFirstWindow - send_queued_, pcb_->snd_buf)
-                                     : 0;
+  return send_queued_ < kFirstWindow
+             ? std::min<std::size_t>(kFirstWindow - send_queued_, pcb_->snd_buf)
+             : 0;
 }
 
 std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
@@ -341,11 +347,14 @@ bool TcpEndpoint::needs_timer() const {
 void TcpEndpoint::before_tick(bool guest_silent) {
   retransmissions_ = pcb_->nrtx;
   if (guest_silent) {
+    if (engine_.silent_ticks_ < kPatienceTicks && pcb_->rtime > 0) {
+      pcb_->rtime = std::min<s16_t>(pcb_->rtime, std::max<s16_t>(pcb_->rto - 2, 0));
+    }
     pcb_->nrtx = std::min(pcb_->nrtx, kSilentRetransmissions);
     pcb_->persist_probe = std::min(pcb_->persist_probe, kSilentRetransmissions);
   }
-  // lwIP drops a connection in LAST_ACK after 2 MSL, delivered or not. The limit is ours: as long as
-  // the guest acknowledges something, it has time.
+  // lwIP drops a connection in LAST_ACK after 2 MSL, delivered or not. The limit is ours: as long
+  // as the guest acknowledges something, it has time.
   if (pcb_->state == LAST_ACK || pcb_->state == FIN_WAIT_1 || pcb_->state == CLOSING) {
     if (guest_silent || ++quiet_ticks_ < kLingerTicks) pcb_->tmr = tcp_ticks;
   }
@@ -362,6 +371,13 @@ void TcpEndpoint::after_tick() {
     engine_.counters_.retransmissions += pcb_->nrtx - retransmissions_;
   }
   if (established_ && pcb_->cwnd < TCP_SND_BUF) pcb_->cwnd = TCP_SND_BUF;
+}
+
+void TcpEndpoint::release_window() {
+  // After the guest's FIN nothing more can come.
+  if (!fin_received_ || received_ > 0 || window_ == 0) return;
+  unreserve(window_);
+  window_ = 0;
 }
 
 void TcpEndpoint::reserve(std::size_t bytes) {

@@ -145,13 +145,16 @@ TcpEngine::~TcpEngine() {
 
 std::unique_ptr<TcpEndpoint> TcpEngine::make_endpoint(EndpointOwner& owner) {
   std::unique_ptr<TcpEndpoint> endpoint(new TcpEndpoint(*this, owner));  // NOLINT: private
-  // What is advertised is always backed: no connection without room for a small window at least.
-  for (std::size_t window : {TcpEndpoint::kFirstWindow, TcpEndpoint::kLeastWindow}) {
-    if (memory_used_ + window <= config_.memory_budget) {
-      endpoint->window_ = window;
-      endpoint->reserve(window);
-      return endpoint;
-    }
+  // What is advertised is always backed, so the first window shrinks as the budget fills: at 512
+  // MiB there is room for 4096 connections of 64 KiB, 12288 of 16 KiB and 16384 of 4 KiB.
+  std::size_t budget = config_.memory_budget;
+  std::size_t window = memory_used_ < budget / 2       ? TcpEndpoint::kFirstWindow
+                       : memory_used_ < budget / 8 * 7 ? TcpEndpoint::kFirstWindow / 4
+                                                       : TcpEndpoint::kFirstWindow / 16;
+  if (memory_used_ + window <= budget) {
+    endpoint->window_ = window;
+    endpoint->reserve(window);
+    return endpoint;
   }
   return nullptr;
 }
@@ -159,7 +162,8 @@ std::unique_ptr<TcpEndpoint> TcpEngine::make_endpoint(EndpointOwner& owner) {
 std::unique_ptr<TcpEndpoint> TcpEngine::accept(const Endpoint& guest, const Endpoint& remote,
                                                ConstBytes syn, EndpointOwner& owner) {
   auto endpoint = make_endpoint(owner);
-  pbuf* packet = endpoint ? pbuf_alloc(PBUF_RAW, static_cast<u16_t>(syn.size()), PBUF_RAM) : nullptr;
+  pbuf* packet =
+      endpoint ? pbuf_alloc(PBUF_RAW, static_cast<u16_t>(syn.size()), PBUF_RAM) : nullptr;
   if (!packet) return nullptr;
   std::memcpy(packet->payload, syn.data(), syn.size());
 
@@ -298,15 +302,19 @@ void TcpEngine::after_call(TcpEndpoint& endpoint) {
     endpoint.in_time_wait_ = true;
     endpoint.mark_changed();
   }
+  endpoint.release_window();
   if (!endpoint.in_timer_set_ && endpoint.needs_timer()) {
     endpoint.in_timer_set_ = true;
     timer_set_.push_back(&endpoint);
   }
 }
 
-bool TcpEngine::needs_tick() const { return !timer_set_.empty(); }
+bool TcpEngine::needs_tick() const {
+  return !timer_set_.empty();
+}
 
 void TcpEngine::tick(bool guest_silent) {
+  silent_ticks_ = guest_silent ? silent_ticks_ + 1 : 0;
   if (timer_set_.empty()) return;
   for (TcpEndpoint* endpoint : timer_set_) endpoint->before_tick(guest_silent);
 
@@ -325,7 +333,7 @@ void TcpEngine::tick(bool guest_silent) {
   tcp_fasttmr();
   slow_tick_ = !slow_tick_;
   if (slow_tick_) tcp_slowtmr();
-  auto split = [](tcp_pcb*& list, tcp_pcb* TcpEndpoint::*head) {
+  auto split = [](tcp_pcb*& list, tcp_pcb* TcpEndpoint::* head) {
     for (tcp_pcb* pcb = std::exchange(list, nullptr); pcb != nullptr;) {
       tcp_pcb* next = std::exchange(pcb->next, nullptr);
       static_cast<TcpEndpoint*>(pcb->callback_arg)->*head = pcb;

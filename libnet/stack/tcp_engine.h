@@ -25,7 +25,7 @@ namespace sluice::stack {
 struct OutSegment {
   IpAddress source;
   IpAddress destination;
-  ConstBytes header;              ///< The TCP header with its options; copied by send_segment().
+  ConstBytes header;               ///< The TCP header with its options; copied by send_segment().
   std::span<const iovec> payload;  ///< Valid until `release`, or during the call if that is null.
   std::size_t payload_size = 0;
   /// Cut the payload into segments of at most this many bytes; 0: it fits as it is.
@@ -68,8 +68,8 @@ class EndpointOwner {
 
 /// A segment from the guest.
 struct InSegment {
-  Bytes header;                        ///< TCP header with options, already validated; written to.
-  std::span<const iovec> payload;      ///< In order; more than one piece where segments were joined.
+  Bytes header;                    ///< TCP header with options, already validated; written to.
+  std::span<const iovec> payload;  ///< In order; more than one piece where segments were joined.
   std::span<const BufferRef> buffers;  ///< What holds each piece, index by index.
   std::size_t payload_size = 0;        ///< At most 65000 bytes.
 };
@@ -162,6 +162,7 @@ class TcpEngine {
   std::vector<TcpEndpoint*> blocked_;
   std::size_t memory_used_ = 0;
   std::size_t endpoints_ = 0;
+  std::uint32_t silent_ticks_ = 0;
   bool slow_tick_ = false;
   TcpEngineCounters counters_;
 };
@@ -201,8 +202,9 @@ class TcpEndpoint {
   // Host to guest.
   /// Bytes that write() takes now.
   std::size_t send_space() const;
-  /// Queues `data`, at most send_space() bytes. It lies in `buffer` and stays unchanged until that is
-  /// let go; without a buffer it is copied. Returns how much was queued: less where memory is short.
+  /// Queues `data`, at most send_space() bytes. It lies in `buffer` and stays unchanged until that
+  /// is let go; without a buffer it is copied. Returns how much was queued: less where memory is
+  /// short.
   std::size_t write(const BufferRef& buffer, ConstBytes data);
   /// Everything written was acknowledged by the guest.
   bool all_acknowledged() const;
@@ -220,11 +222,9 @@ class TcpEndpoint {
   friend class TcpEngine;
   friend struct TcpEngine::Callbacks;
 
-  /// A new connection's window, bytes. Grows to lwIP's TCP_WND where the guest fills it and the host
-  /// takes it.
+  /// A new connection's window, bytes. Grows to lwIP's TCP_WND where the guest fills it and the
+  /// host takes it.
   static constexpr std::size_t kFirstWindow = 64 << 10;
-  /// Where the budget has no room for that.
-  static constexpr std::size_t kLeastWindow = 16 << 10;
 
   TcpEndpoint(TcpEngine& engine, EndpointOwner& owner);
   void adopt_pcb();
@@ -238,6 +238,7 @@ class TcpEndpoint {
   bool needs_timer() const;
   void before_tick(bool guest_silent);
   void after_tick();
+  void release_window();
   void reserve(std::size_t bytes);
   void unreserve(std::size_t bytes);
   void mark_changed() {
