@@ -345,6 +345,8 @@ bool TcpEndpoint::needs_timer() const {
 }
 
 void TcpEndpoint::before_tick(bool guest_silent) {
+  // It may have ended since the last tick and still be owned, for what was received.
+  if (!pcb_) return;
   retransmissions_ = pcb_->nrtx;
   if (guest_silent) {
     if (engine_.silent_ticks_ < kPatienceTicks && pcb_->rtime > 0) {
