@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/log.h"
 #include "wire/arp.h"
@@ -279,7 +280,17 @@ IpAddress Gateway::guest_address(Family family) const {
   }
   bool v4 = family == Family::v4;
   std::optional<IpAddress> seen = book_.latest_in(v4 ? config_.subnet4 : config_.prefix6);
-  return seen.value_or(v4 ? config_.first_guest4 : config_.first_guest6);
+  if (seen) return *seen;
+  if (v4) return config_.first_guest4;
+  // A guest that skips duplicate address detection has said nothing from its SLAAC address yet; by
+  // default that ends like its link-local one (RFC 4862 section 5.3 and 5.5.3).
+  static const IpPrefix kLinkLocal(wire::link_local_from(MacAddress()), 64);
+  auto local = book_.latest_in(kLinkLocal);
+  if (!local) return config_.first_guest6;
+  std::array<std::uint8_t, 16> bytes;
+  std::copy_n(config_.prefix6.address().bytes().begin(), 8, bytes.begin());
+  std::copy_n(local->bytes().begin() + 8, 8, bytes.begin() + 8);
+  return IpAddress::v6(bytes);
 }
 
 std::vector<Lease> Gateway::leases() const {
