@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <span>
 
-#include "base/bytes.h"
 #include "base/buffer.h"
+#include "base/bytes.h"
 
 namespace sluice::link {
 
@@ -32,7 +32,7 @@ struct TxFrame {
 enum class Offload : std::uint8_t {
   none,  ///< Complete; send as it is.
   tcp,   ///< `head` ends in a TCP header whose checksum is still to be computed; where the payload
-        ///< is longer than `segment_size`, cut it into segments of that size.
+         ///< is longer than `segment_size`, cut it into segments of that size.
 };
 
 /// A frame for the guest: headers, then payload in pieces.

@@ -77,8 +77,7 @@ TEST_CASE("each part of a rule has its own error") {
     const char* message;
   };
   for (const Case& c : std::initializer_list<Case>{
-           {"allow:out@any",
-            "column 7: 'out' is not a direction; one of egress, ingress, any"},
+           {"allow:out@any", "column 7: 'out' is not a direction; one of egress, ingress, any"},
            {"allow:ingres@any", "column 7: 'ingres' is not a direction; did you mean 'ingress'?"},
            {"allow@pubic", "column 7: 'pubic' is no group; did you mean 'public'?"},
            {"allow@meta", "did you mean 'metadata'?"},
