@@ -32,12 +32,17 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   if (config.mtu < kLeastMtu || config.mtu > kMostMtu) {
     return bad(fmt::format("mtu {}: from {} to {}", config.mtu, kLeastMtu, kMostMtu));
   }
+  if (config.max_flows == 0 || config.max_held_syns == 0) {
+    return bad("max-flows and max-held-syns: at least 1, or no connection is possible");
+  }
   out.subnet4 = subnet;
   out.prefix6 = config.prefix6;
   out.gateway4 = config.gateway4.value_or(subnet.at(1));
   std::uint32_t gateway_index = out.gateway4.v4_value() - subnet.address().v4_value();
-  out.first_guest4 = config.guest4.value_or(subnet.at(gateway_index + 1));
   IpAddress broadcast = subnet.last();
+  IpAddress next = subnet.at(gateway_index + 1);
+  if (next == broadcast && gateway_index > 1) next = subnet.at(gateway_index - 1);
+  out.first_guest4 = config.guest4.value_or(next);
   out.host_alias4 = config.host_alias4.value_or(IpAddress::v4(broadcast.v4_value() - 1));
   // A subnet may be so small, or the addresses chosen so, that the default is taken.
   if (!config.host_alias4 &&
@@ -76,7 +81,9 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   out.domain = *DomainName::parse("vm.internal");
   for (const auto& [mac, address] : config.static_leases) {
     bool in_subnet = subnet.contains(address) || out.prefix6.contains(address);
-    if (!in_subnet || mac.is_multicast() || mac.is_zero()) {
+    bool taken = address == out.gateway4 || address == out.host_alias4 || address == out.gateway6 ||
+                 address == *out.host_alias6 || address == subnet.address() || address == broadcast;
+    if (!in_subnet || taken || mac.is_multicast() || mac.is_zero()) {
       return bad(fmt::format("lease {} = {}: a guest's MAC and an address of the subnet are needed",
                              mac.to_string(), address.to_string()));
     }
