@@ -206,12 +206,20 @@ void TcpEndpoint::output() {
   tcp_output(pcb_);
   // lwIP sends no part of a segment that exceeds the window, and with nothing in flight would wait
   // for its persist timer (1.5 s).
-  tcp_seg* next = pcb_->unsent;
-  if (next && !pcb_->unacked && !is_blocked_ && pcb_->snd_wnd > 0 && next->len > pcb_->snd_wnd &&
-      tcp_split_unsent_seg(
-          pcb_, static_cast<u16_t>(std::min<tcpwnd_size_t>(pcb_->snd_wnd, 65535))) == ERR_OK) {
-    tcp_output(pcb_);
+  if (!is_blocked_ && split_head()) tcp_output(pcb_);
+}
+
+bool TcpEndpoint::split_head() {
+  tcp_seg* head = pcb_->unsent;
+  if (!head || pcb_->unacked || pcb_->snd_wnd == 0 || head->len <= pcb_->snd_wnd) return false;
+  if (tcp_split_unsent_seg(pcb_, static_cast<u16_t>(pcb_->snd_wnd)) != ERR_OK) return false;
+  // 2.2.1 gives the FIN to the second part and leaves it on the first: the guest would take what
+  // follows for data after the end.
+  head = pcb_->unsent;
+  if (head->next && (TCPH_FLAGS(head->next->tcphdr) & TCP_FIN) != 0) {
+    TCPH_FLAGS_SET(head->tcphdr, TCPH_FLAGS(head->tcphdr) & ~TCP_FIN);
   }
+  return true;
 }
 
 std::size_t TcpEndpoint::peek(std::span<iovec> out) const {
@@ -348,6 +356,8 @@ void TcpEndpoint::before_tick(bool guest_silent) {
   // It may have ended since the last tick and still be owned, for what was received.
   if (!pcb_) return;
   retransmissions_ = pcb_->nrtx;
+  // So that lwIP's persist timer finds nothing to split.
+  if (pcb_->persist_backoff > 0) split_head();
   if (guest_silent) {
     if (engine_.silent_ticks_ < kPatienceTicks && pcb_->rtime > 0) {
       pcb_->rtime = std::min<s16_t>(pcb_->rtime, std::max<s16_t>(pcb_->rto - 2, 0));

@@ -235,6 +235,7 @@ class TcpEndpoint {
   void acknowledge(std::size_t bytes);
   void open_window(std::size_t bytes);
   void output();
+  bool split_head();
   bool needs_timer() const;
   void before_tick(bool guest_silent);
   void after_tick();

@@ -291,6 +291,26 @@ TEST_CASE("a guest that shuts its window gets the rest when it opens it") {
   CHECK(it.endpoint->all_acknowledged());
 }
 
+TEST_CASE("a FIN stays behind data that a narrow window cuts") {
+  Connection it;
+  it.establish(8000);
+  it.acknowledge(0, 600);
+  it.write(3000);
+  it.endpoint->shutdown_send();
+  it.endpoint->finish_batch();
+  for (std::uint32_t got = 0; got < 3000;) {
+    got = static_cast<std::uint32_t>(it.port.stream(it.first).size());
+    for (const SeenSegment& segment : it.port.seen) {
+      bool at_the_end = segment.sequence + segment.payload.size() == it.first + 3000;
+      CHECK((segment.flags.fin() ? at_the_end : true));
+    }
+    REQUIRE(got > 0);
+    it.acknowledge(got, 600);
+    it.tick(1);
+  }
+  CHECK(it.port.stream(it.first) == letters(3000));
+}
+
 TEST_CASE("a lost segment is sent again") {
   Connection it;
   it.establish();
