@@ -214,7 +214,7 @@ void add_run_options(CLI::App& app, RunOptions& options) {
   app.add_flag("--one-off", options.one_off, "end when the guest's end goes")->group("Process");
   app.add_flag("-v,--verbose", options.verbosity, "log more; -vv for debugging")->group("Process");
 
-  app.callback([&app, attachments] {
+  app.callback([attachments] {
     for (CLI::Option* one : attachments) {
       if (one->count() > 0) return;
     }

@@ -27,12 +27,12 @@ Status named(const char* flag, const Status& status) {
 
 /// A factory that is called once owns a descriptor; std::function wants what it holds to be copied.
 template <typename Make>
-Network::PortFactory with_fd(UniqueFd fd, Make make) {
+Network::PortFactory with_fd(UniqueFd fd, const Make& make) {
   auto shared = std::make_shared<UniqueFd>(std::move(fd));
   return [shared, make](Loop& loop) -> Port { return make(loop, std::move(*shared)); };
 }
 
-Result<PreparedAttachment> prepare(const ListenStream& at, std::uint16_t, OnGone on_gone) {
+Result<PreparedAttachment> prepare(const ListenStream& at, std::uint16_t, const OnGone& on_gone) {
   auto listener = listen_unix_stream(at.path);
   if (!listener) return named("--qemu", listener.status());
   return PreparedAttachment{with_fd(std::move(*listener),
@@ -42,7 +42,7 @@ Result<PreparedAttachment> prepare(const ListenStream& at, std::uint16_t, OnGone
                             at.path};
 }
 
-Result<PreparedAttachment> prepare(const ConnectStream& at, std::uint16_t, OnGone on_gone) {
+Result<PreparedAttachment> prepare(const ConnectStream& at, std::uint16_t, const OnGone& on_gone) {
   return PreparedAttachment{[path = at.path, on_gone](Loop& loop) -> Port {
                               return make_connecting_port(loop, path, on_gone);
                             },
@@ -71,7 +71,7 @@ bool is_bound(int fd) {
          size > offsetof(sockaddr_un, sun_path);
 }
 
-Network::PortFactory datagrams(UniqueFd socket, DgramPort::Peer peer, OnGone on_gone) {
+Network::PortFactory datagrams(UniqueFd socket, DgramPort::Peer peer, const OnGone& on_gone) {
   size_message_buffers(socket.get());
   return with_fd(std::move(socket), [peer, on_gone](Loop& loop, UniqueFd fd) -> Port {
     auto port = std::make_unique<DgramPort>(loop, std::move(fd), peer);
@@ -80,7 +80,7 @@ Network::PortFactory datagrams(UniqueFd socket, DgramPort::Peer peer, OnGone on_
   });
 }
 
-Network::PortFactory tap(UniqueFd device, OnGone on_gone) {
+Network::PortFactory tap(UniqueFd device, const OnGone& on_gone) {
   return with_fd(std::move(device), [on_gone](Loop& loop, UniqueFd fd) -> Port {
     auto port = std::make_unique<TapPort>(loop, std::move(fd));
     port->set_on_closed(on_gone);
@@ -88,7 +88,7 @@ Network::PortFactory tap(UniqueFd device, OnGone on_gone) {
   });
 }
 
-Network::PortFactory stream(UniqueFd socket, OnGone on_gone) {
+Network::PortFactory stream(UniqueFd socket, const OnGone& on_gone) {
   return with_fd(std::move(socket), [on_gone](Loop& loop, UniqueFd fd) -> Port {
     auto port = std::make_unique<StreamPort>(loop);
     port->set_on_closed(on_gone);
@@ -97,7 +97,7 @@ Network::PortFactory stream(UniqueFd socket, OnGone on_gone) {
   });
 }
 
-Result<PreparedAttachment> prepare(const PassedFd& passed, std::uint16_t, OnGone on_gone) {
+Result<PreparedAttachment> prepare(const PassedFd& passed, std::uint16_t, const OnGone& on_gone) {
   auto bad = [&](const std::string& why) {
     return Status(StatusCode::invalid_argument, fmt::format("--fd {}: {}", passed.fd, why));
   };
@@ -124,14 +124,14 @@ Result<PreparedAttachment> prepare(const PassedFd& passed, std::uint16_t, OnGone
   return PreparedAttachment{datagrams(std::move(fd), peer, on_gone), {}, true};
 }
 
-Result<PreparedAttachment> prepare(const ListenDatagram& at, std::uint16_t, OnGone on_gone) {
+Result<PreparedAttachment> prepare(const ListenDatagram& at, std::uint16_t, const OnGone& on_gone) {
   auto socket = bind_unix_datagram(at.path);
   if (!socket) return named("--vfkit", socket.status());
   return PreparedAttachment{datagrams(std::move(*socket), DgramPort::Peer::learnt, on_gone),
                             at.path, true};
 }
 
-Result<PreparedAttachment> prepare(const Tap& at, std::uint16_t mtu, OnGone on_gone) {
+Result<PreparedAttachment> prepare(const Tap& at, std::uint16_t mtu, const OnGone& on_gone) {
   auto device = open_tap(at.name, at.netns, mtu);
   if (!device) return device.status();
   return PreparedAttachment{tap(std::move(*device), on_gone), {}};

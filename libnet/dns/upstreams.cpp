@@ -13,7 +13,7 @@ constexpr Duration kLongestAvoidance = std::chrono::seconds(30);
 
 }  // namespace
 
-void Upstreams::set(std::vector<Endpoint> endpoints) {
+void Upstreams::set(const std::vector<Endpoint>& endpoints) {
   states_.clear();
   for (const auto& endpoint : endpoints) {
     if (!find(endpoint)) states_.push_back({endpoint});

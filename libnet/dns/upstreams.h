@@ -13,7 +13,7 @@ namespace sluice::dns {
 /// silence.
 class Upstreams {
  public:
-  void set(std::vector<Endpoint> endpoints);
+  void set(const std::vector<Endpoint>& endpoints);
   bool empty() const { return states_.empty(); }
   std::vector<Endpoint> endpoints() const;
 

@@ -23,7 +23,10 @@ int RouterAdvertiser::tick(TimePoint now) {
 }
 
 Duration RouterAdvertiser::next_interval() {
-  if (initial_left_ > 0 && --initial_left_ > 0) return kInitialInterval;
+  if (initial_left_ > 0) {
+    --initial_left_;
+    if (initial_left_ > 0) return kInitialInterval;
+  }
   std::array<std::uint8_t, 8> counter;
   store_be64(counter.data(), sent_);
   Duration spread = kMaxInterval - kMinInterval;
