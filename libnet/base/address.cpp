@@ -82,8 +82,7 @@ Result<IpAddress> IpAddress::parse(std::string_view text) {
   IpAddress address;
   // inet_pton takes no octal, hex or short forms, so one spelling has one meaning.
   if (text.size() < sizeof buffer) {
-    std::memcpy(buffer, text.data(), text.size());
-    buffer[text.size()] = 0;
+    buffer[text.copy(buffer, sizeof buffer)] = 0;
     if (std::strlen(buffer) == text.size()) {
       if (inet_pton(AF_INET, buffer, address.bytes_.data()) == 1) return address;
       address.family_ = Family::v6;

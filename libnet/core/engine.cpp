@@ -106,7 +106,7 @@ Status Engine::start() {
   if (config_.dns_upstreams.empty()) {
     resolvers_ = std::make_unique<dns::HostResolvers>(
         loop_, config_.resolv_conf,
-        [this](std::vector<Endpoint> resolvers) { dns_->set_upstreams(std::move(resolvers)); });
+        [this](const std::vector<Endpoint>& resolvers) { dns_->set_upstreams(resolvers); });
   } else {
     dns_->set_upstreams(config_.dns_upstreams);
   }

@@ -33,7 +33,7 @@ class Forwarder {
   /// All references outlive it.
   Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random);
 
-  void set_upstreams(std::vector<Endpoint> endpoints) { upstreams_.set(std::move(endpoints)); }
+  void set_upstreams(const std::vector<Endpoint>& endpoints) { upstreams_.set(endpoints); }
   std::vector<Endpoint> upstreams() const { return upstreams_.endpoints(); }
 
   void resolve(Exchange::Question question, Done done);

@@ -200,9 +200,9 @@ void Service::send(const Waiter& waiter, const Answer& answer, std::chrono::seco
   waiter.reply(std::move(reply.message));
 }
 
-void Service::set_upstreams(std::vector<Endpoint> endpoints) {
+void Service::set_upstreams(const std::vector<Endpoint>& endpoints) {
   auto before = forwarder_.upstreams();
-  forwarder_.set_upstreams(std::move(endpoints));
+  forwarder_.set_upstreams(endpoints);
   if (forwarder_.upstreams() != before) cache_.clear();
 }
 

@@ -66,7 +66,7 @@ class Service {
   LocalZone& local_zone() { return local_zone_; }
   /// In the order of preference; none: what is not local or cached is SERVFAIL. A change of the
   /// list drops the cache, because another network may have other answers.
-  void set_upstreams(std::vector<Endpoint> endpoints);
+  void set_upstreams(const std::vector<Endpoint>& endpoints);
   void flush_cache() { cache_.clear(); }
 
   const Counters& counters() const { return counters_; }
