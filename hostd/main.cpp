@@ -1,8 +1,8 @@
-#include "hostd/options.h"
+#include "hostd/config/command_line.h"
 #include "hostd/run.h"
 
 int main(int argc, char** argv) {
   sluice::hostd::CommandLine command = sluice::hostd::parse_command_line(argc, argv);
-  if (!command.run) return command.exit_status;
-  return sluice::hostd::run(std::move(*command.run));
+  if (!command.options) return command.exit_status;
+  return sluice::hostd::run(std::move(*command.options));
 }

@@ -36,10 +36,12 @@ int fail(const Status& status) {
   return status.code() == StatusCode::invalid_argument ? kExitUsage : kExitFailed;
 }
 
-/// Settings of libnet are flags here.
-Status as_flag(const Status& status) {
-  bool is_setting =
-      status.code() == StatusCode::invalid_argument && !status.message().starts_with("--");
+/// Settings of libnet are flags here; what a file says is named with its line already.
+Status as_flag(const Status& status, const Options& options) {
+  bool names_its_place =
+      status.message().starts_with("--") ||
+      (!options.config_path.empty() && status.message().starts_with(options.config_path));
+  bool is_setting = status.code() == StatusCode::invalid_argument && !names_its_place;
   return is_setting ? Status(status.code(), "--" + status.message()) : status;
 }
 
@@ -159,7 +161,7 @@ void wait_for_end(int signals, int ended, Network& network) {
 
 }  // namespace
 
-int run(RunOptions options) {
+int run(Options options) {
   set_up_logging(options.verbosity);
   // Before any thread exists, so that all of them inherit it.
   sigset_t set;
@@ -175,12 +177,12 @@ int run(RunOptions options) {
     return fail(Status(StatusCode::invalid_argument,
                        fmt::format("--ready-fd {}: no such open descriptor", options.ready_fd)));
   }
-  bool ends_with_guest = options.one_off || std::holds_alternative<PassedFd>(options.attachment);
+  bool ends_with_guest = options.one_off || std::holds_alternative<PassedFd>(*options.attachment);
   auto on_gone = [fd = ended.get(), ends_with_guest] {
     std::uint64_t one = 1;
     if (ends_with_guest) static_cast<void>(!::write(fd, &one, sizeof one));
   };
-  auto attachment = prepare_attachment(options.attachment, options.network.mtu, on_gone);
+  auto attachment = prepare_attachment(*options.attachment, options.network.mtu, on_gone);
   if (!attachment) return fail(attachment.status());
   SocketFile socket_file(attachment->socket_path);
   // Passed datagrams are told from a stream only now; see parse_command_line() for --vfkit.
@@ -193,7 +195,7 @@ int run(RunOptions options) {
     log_line(LogLevel::warn, event.to_string());
   };
   auto network = Network::create(options.network);
-  if (!network) return fail(as_flag(network.status()));
+  if (!network) return fail(as_flag(network.status(), options));
   if (Status status = drop_privileges(options.run_as, {state, attachment->socket_path}); !status) {
     return fail(status);
   }

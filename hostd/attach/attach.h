@@ -5,7 +5,7 @@
 #include <functional>
 #include <string>
 
-#include "hostd/options.h"
+#include "hostd/config/options.h"
 
 namespace sluice::hostd {
 

@@ -2,11 +2,9 @@
 
 #include <net/network.h>
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
-#include <vector>
 
 namespace sluice::hostd {
 
@@ -29,9 +27,11 @@ struct Tap {
 };
 using Attachment = std::variant<ListenStream, ConnectStream, ListenDatagram, PassedFd, Tap>;
 
-struct RunOptions {
-  std::string name;
-  Attachment attachment;
+/// Everything that `hostd run` can be told, by flags or by a config file.
+struct Options {
+  std::string config_path;  ///< Empty: no file.
+  std::string name;         ///< Never empty once complete() has returned ok.
+  std::optional<Attachment> attachment;
   NetworkConfig network;
   bool mtu_given = false;
   std::string run_as;  ///< Empty: nobody, where we are root.
@@ -39,15 +39,5 @@ struct RunOptions {
   bool one_off = false;  ///< End when the guest's end goes.
   int verbosity = 0;
 };
-
-/// What the command line said: a thing to run, or an exit status after help or an error was
-/// printed.
-struct CommandLine {
-  std::optional<RunOptions> run;
-  int exit_status = 0;
-};
-
-/// Parses the command line. Errors go to standard error: the flag, the value and the fix.
-CommandLine parse_command_line(int argc, char** argv);
 
 }  // namespace sluice::hostd
