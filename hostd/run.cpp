@@ -207,7 +207,7 @@ int run(Options options) {
   for (const PublishedPort& port : ports) {
     log(LogLevel::notice, "published {}", describe(port).dump());
   }
-  log(LogLevel::notice, "ready: {}; policy: {}", options.name, (*network)->policy_summary());
+  log(LogLevel::notice, "ready: {}; policy: {}", options.name, (*network)->policy().summary);
   if (options.ready_fd >= 0) tell_ready(options.ready_fd, options.name, ports);
 
   wait_for_end(signals.get(), ended.get(), **network);

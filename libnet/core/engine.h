@@ -15,6 +15,7 @@
 #include "core/dispatcher.h"
 #include "core/gatekeeper.h"
 #include "core/guest_sender.h"
+#include "core/inspector.h"
 #include "dns/host_resolvers.h"
 #include "dns/service.h"
 #include "flow/icmp_relay.h"
@@ -48,7 +49,8 @@ class Engine {
   policy::NameIndex& names() { return gatekeeper_.names(); }
   void forget(const DomainName& name);
   Status set_policy(std::vector<RuleText> rules, std::optional<std::string> profile);
-  std::string policy_summary() const { return gatekeeper_.policy().summary(); }
+  /// Looks at what is here, for the moment of a call.
+  Inspector inspector() { return Inspector(loop_, gatekeeper_, *dns_); }
 
   flow::Publisher& publisher() { return *publisher_; }
   IpAddress guest_address(Family family) const { return gateway_->guest_address(family); }

@@ -134,8 +134,20 @@ Status Network::set_policy(std::vector<RuleText> rules, std::optional<std::strin
   });
 }
 
-std::string Network::policy_summary() {
-  return thread_->on_loop([](core::Engine& engine) { return engine.policy_summary(); });
+PolicyInfo Network::policy() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.inspector().policy(); });
+}
+
+Result<PolicyAnswer> Network::check_policy(std::string_view question) {
+  return thread_->on_loop([&](core::Engine& engine) { return engine.inspector().check(question); });
+}
+
+std::vector<NameBinding> Network::bindings() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.inspector().bindings(); });
+}
+
+DnsInfo Network::dns() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.inspector().dns(); });
 }
 
 IpAddress Network::gateway_address(Family family) const {

@@ -34,7 +34,7 @@ class Forwarder {
   Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random);
 
   void set_upstreams(const std::vector<Endpoint>& endpoints) { upstreams_.set(endpoints); }
-  std::vector<Endpoint> upstreams() const { return upstreams_.endpoints(); }
+  const Upstreams& upstreams() const { return upstreams_; }
 
   void resolve(Exchange::Question question, Done done);
 

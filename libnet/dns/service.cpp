@@ -201,9 +201,9 @@ void Service::send(const Waiter& waiter, const Answer& answer, std::chrono::seco
 }
 
 void Service::set_upstreams(const std::vector<Endpoint>& endpoints) {
-  auto before = forwarder_.upstreams();
+  auto before = forwarder_.upstreams().endpoints();
   forwarder_.set_upstreams(endpoints);
-  if (forwarder_.upstreams() != before) cache_.clear();
+  if (forwarder_.upstreams().endpoints() != before) cache_.clear();
 }
 
 std::unique_ptr<StreamSocket> Service::open_session(const Client& client) {

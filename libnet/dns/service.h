@@ -68,6 +68,7 @@ class Service {
   /// list drops the cache, because another network may have other answers.
   void set_upstreams(const std::vector<Endpoint>& endpoints);
   void flush_cache() { cache_.clear(); }
+  const Upstreams& upstreams() const { return forwarder_.upstreams(); }
 
   const Counters& counters() const { return counters_; }
   const Cache& cache() const { return cache_; }

@@ -26,6 +26,12 @@ std::vector<Endpoint> Upstreams::endpoints() const {
   return all;
 }
 
+bool Upstreams::is_avoided(const Endpoint& endpoint, TimePoint now) const {
+  return std::any_of(states_.begin(), states_.end(), [&](const State& state) {
+    return state.endpoint == endpoint && now < state.avoid_until;
+  });
+}
+
 std::vector<Endpoint> Upstreams::order(TimePoint now) const {
   // The index keeps the owner's order among equals.
   std::vector<std::pair<TimePoint, std::size_t>> keys;

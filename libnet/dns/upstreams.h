@@ -16,6 +16,8 @@ class Upstreams {
   void set(const std::vector<Endpoint>& endpoints);
   bool empty() const { return states_.empty(); }
   std::vector<Endpoint> endpoints() const;
+  /// Whether it is asked last now, for its silence.
+  bool is_avoided(const Endpoint& endpoint, TimePoint now) const;
 
   /// The order to ask in now: those that do well first, then those that come back soonest.
   std::vector<Endpoint> order(TimePoint now) const;

@@ -74,6 +74,20 @@ class NameIndex {
     }
   }
 
+  /// Calls `visit(std::string_view name, const IpAddress&, TimePoint expires, bool is_pinned)` for
+  /// each binding in force, in no order.
+  template <typename Visit>
+  void each_binding(TimePoint now, Visit&& visit) const {
+    for (const auto& [address, slot] : by_address_) {
+      bool is_pinned = addresses_[slot].pins > 0;
+      for (Slot at = addresses_[slot].bindings; at != kNone; at = bindings_[at].in_address.next) {
+        const Binding& binding = bindings_[at];
+        if (!is_pinned && now >= binding.expires) continue;
+        visit(std::string_view(*names_[binding.name].text), address, binding.expires, is_pinned);
+      }
+    }
+  }
+
   /// For people; these allocate.
   std::vector<std::string> names_of(const IpAddress& address, TimePoint now) const;
   std::vector<IpAddress> addresses_of(const DomainName& name, TimePoint now) const;

@@ -51,11 +51,14 @@ Policy::Policy(std::vector<Rule> rules, const HostView& host, const CompileOptio
   compile_side(Direction::ingress);
   for (std::size_t i = 0; i < rules_.size(); ++i) {
     const Rule& rule = rules_[i];
+    bool is_address = !rule.is_on_name() && !rule.is_on(Group::any) && !rule.is_on(Group::dns);
+    if (is_address && rule.applies_to(Direction::egress)) {
+      first_by_address_rule_ = std::min(first_by_address_rule_, static_cast<int>(i));
+    }
     bool opens = rule.action == Action::allow && rule.applies_to(Direction::egress) &&
                  !rule.is_on(Group::dns);
     if (!opens) continue;
     needs_names_ = true;
-    bool is_address = !rule.is_on_name() && !rule.is_on(Group::any);
     if (is_address && first_allow_by_address_ == kNone)
       first_allow_by_address_ = static_cast<int>(i);
   }
@@ -84,6 +87,7 @@ void Policy::compile_side(Direction direction) {
     side.group_denies[group] = PortMap(rules_, denies[group]);
   }
   side.names = NameMap(rules_, on_names);
+  side.denied_names = NameMap(rules_, name_denies);
   side.name_denies = PortMap(rules_, name_denies);
   compile_blocks(side, on_blocks);
 }
@@ -164,12 +168,18 @@ int Policy::first_by_name(const Side& side, const Query& query) const {
   return best;
 }
 
+std::optional<Verdict> Policy::judge_unbound(const DomainName& name, Protocol protocol,
+                                             Port port) const {
+  const Side& rules = side(Direction::egress);
+  int first = std::min({rules.names.first(name.text(), protocol, port),
+                        rules.group_allows[at(Group::any)].first(protocol, port),
+                        rules.group_denies[at(Group::any)].first(protocol, port)});
+  if (first_by_address_rule_ < first) return std::nullopt;
+  return verdict_of(first, Direction::egress);
+}
+
 Verdict Policy::verdict_of(int rule, Direction direction) const {
-  if (rule == kNone) {
-    bool is_egress = direction == Direction::egress;
-    return {is_egress ? options_.egress_default : options_.ingress_default, -1,
-            Basis::default_action};
-  }
+  if (rule == kNone) return {default_of(direction), -1, Basis::default_action};
   return {rules_[at(rule)].action, rule, basis_of(rules_[at(rule)])};
 }
 
@@ -190,6 +200,17 @@ Decision Policy::judge(const Query& query) const {
         decision.verdict.basis == Basis::name_rule || matching(rules.name_denies) < first;
   }
   return decision;
+}
+
+Decision Policy::judge_named(const Query& query, const DomainName& name) const {
+  const Side& rules = side(query.direction);
+  bool is_bound = query.names && query.names->is_bound(name, query.remote, query.now);
+  const NameMap& by_name = is_bound ? rules.names : rules.denied_names;
+  int first = std::min(
+      first_by_address(rules, query.remote,
+                       [&](const PortMap& map) { return map.first(query.protocol, query.port); }),
+      by_name.first(name.text(), query.protocol, query.port));
+  return {verdict_of(first, query.direction), true};
 }
 
 Verdict Policy::judge_lookup(const DomainName& name) const {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,15 @@ class Policy {
   /// May this flow be?
   Decision judge(const Query& query) const;
 
+  /// May this flow be, now that its first flight says which name it is for? An allow on a name
+  /// counts only where the guest's index binds that very name to the address: what else is bound to
+  /// it (a name on the same CDN) opens nothing. A deny on a name counts whatever is bound.
+  Decision judge_named(const Query& query, const DomainName& name) const;
+
+  /// What the rules say of connections to a name of which no address is known: the verdict of the
+  /// first rule on the name or on `any`, nothing where the address would decide before.
+  std::optional<Verdict> judge_unbound(const DomainName& name, Protocol protocol, Port port) const;
+
   /// May this name be resolved? Rules on names and on `any` decide by the name alone, but a deny
   /// with a protocol or port never does; an allow on addresses lets every name resolve (its answers
   /// are filtered); a deny on addresses decides nothing; nor do rules on `dns`.
@@ -93,6 +103,9 @@ class Policy {
 
   const std::vector<Rule>& rules() const { return rules_; }
   std::uint64_t generation() const { return options_.generation; }
+  Action default_of(Direction direction) const {
+    return direction == Direction::egress ? options_.egress_default : options_.ingress_default;
+  }
   const GroupMap& groups() const { return groups_; }
   const std::vector<Warning>& warnings() const { return warnings_; }
 
@@ -111,7 +124,8 @@ class Policy {
     std::array<PortMap, kGroupCount> group_allows;
     std::array<PortMap, kGroupCount> group_denies;
     NameMap names;
-    PortMap name_denies;
+    NameMap denied_names;  // Of `names`, the denies.
+    PortMap name_denies;   // The same, whatever the name.
   };
 
   Policy(std::vector<Rule> rules, const HostView& host, const CompileOptions& options);
@@ -141,6 +155,7 @@ class Policy {
   std::vector<IpPrefix> closed_blocks_;  // Opened only from within: see the class comment.
   GroupMap groups_;
   std::array<Side, 2> sides_;
+  int first_by_address_rule_ = PortMap::kNone;  // Of egress: the first rule on an address or group.
   int first_allow_by_address_ = PortMap::kNone;  // Of egress, group `any` and `dns` left out.
   bool needs_names_ = false;
   std::vector<Warning> warnings_;

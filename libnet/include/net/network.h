@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <net/address.h>
+#include <net/inspect.h>
 #include <net/name.h>
 #include <net/publish.h>
 #include <net/ring.h>
@@ -127,6 +128,9 @@ class Network {
   /// Whether a name that `predicate` accepts is bound to the address.
   bool any_name_of(const IpAddress& address,
                    const std::function<bool(const std::string&)>& predicate);
+  /// The whole name index, latest bound first within a name.
+  std::vector<NameBinding> bindings();
+  DnsInfo dns();
   /// Drops the bindings of a name and resets the flows that only they allowed.
   void forget(const DomainName& name);
 
@@ -137,8 +141,11 @@ class Network {
 
   /// Replaces the policy, whole or not at all; open flows are judged again.
   Status set_policy(std::vector<RuleText> rules, std::optional<std::string> profile);
-  /// The effective policy in one line.
-  std::string policy_summary();
+  PolicyInfo policy();
+  /// What the policy would say now, and why: "tcp github.com:443", "udp 192.0.2.1:53",
+  /// "icmp 192.0.2.1", "dns example.com", "ingress tcp 192.0.2.1:80" (a client, and the guest's
+  /// port). Nothing is sent or recorded. The error says what can't be understood.
+  Result<PolicyAnswer> check_policy(std::string_view question);
 
   IpAddress gateway_address(Family family) const;
   IpAddress guest_address(Family family) const;

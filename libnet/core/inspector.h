@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include <net/inspect.h>
+#include <net/status.h>
+
+#include "base/loop.h"
+#include "core/gatekeeper.h"
+#include "dns/service.h"
+
+namespace sluice::core {
+
+/// Looks at a running Network for people: what the policy is, what it would say and why, which
+/// names are bound. Changes nothing. On the loop's thread, for the length of a call.
+class Inspector {
+ public:
+  Inspector(Loop& loop, Gatekeeper& gatekeeper, const dns::Service& dns)
+      : loop_(loop), gatekeeper_(gatekeeper), dns_(dns) {}
+
+  PolicyInfo policy() const;
+  std::vector<NameBinding> bindings() const;
+  DnsInfo dns() const;
+  /// See Network::check_policy().
+  Result<PolicyAnswer> check(std::string_view question) const;
+
+ private:
+  RuleInfo rule_info(const policy::Rule& rule) const;
+  Judgement explain(std::string subject, const Verdict& verdict) const;
+  Judgement judge_flow(Direction direction, Protocol protocol, const Endpoint& remote) const;
+  PolicyAnswer check_name(const DomainName& name, Protocol protocol, Port port) const;
+  Judgement judge_lookup(const DomainName& name) const;
+
+  Loop& loop_;
+  Gatekeeper& gatekeeper_;
+  const dns::Service& dns_;
+};
+
+}  // namespace sluice::core

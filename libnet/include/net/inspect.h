@@ -1,0 +1,79 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <net/address.h>
+#include <net/verdict.h>
+
+// What a running Network tells about itself. Plain values: nothing here refers to the Network.
+
+namespace sluice {
+
+/// One pair of the guest's name index.
+struct NameBinding {
+  std::string name;
+  IpAddress address;
+  std::chrono::seconds expires_in{0};  ///< 0 where only `in_use` keeps it.
+  bool in_use = false;                 ///< An open flow holds it.
+};
+
+/// One rule of the policy in force.
+struct RuleInfo {
+  std::string text;    ///< In its shortest spelling.
+  std::string source;  ///< "--rule", a file's name, "profile public".
+  int line = 0;        ///< In the file, from 1; 0: lines make no sense there.
+};
+
+/// The policy in force.
+struct PolicyInfo {
+  std::uint64_t generation = 0;  ///< Grows with each that takes effect.
+  std::vector<RuleInfo> rules;   ///< In order: the first that matches decides.
+  Action egress_default = Action::deny;
+  Action ingress_default = Action::allow;
+  bool names_resolve = false;         ///< Whether the guest may look up any name at all.
+  std::vector<std::string> warnings;  ///< What is most likely not what was meant.
+  std::string summary;                ///< In one line.
+};
+
+/// One decision, explained.
+struct Judgement {
+  std::string subject;  ///< "lookup of example.com", "tcp 192.0.2.1:443".
+  Action action = Action::deny;
+  /// The rule that decided; none: `reason` says what did.
+  std::optional<RuleInfo> rule;
+  std::string reason;              ///< A phrase: "a rule allows it".
+  std::vector<std::string> names;  ///< What the name index binds to the address.
+  /// Name rules have a part in it: the first flight (TLS SNI, HTTP Host) decides as well.
+  bool name_is_decisive = false;
+};
+
+/// What the policy says of a question such as "tcp github.com:443".
+struct PolicyAnswer {
+  std::optional<Judgement> lookup;  ///< Where the question names a name.
+  /// One for each address that counts: the one asked about, or those bound to the name.
+  std::vector<Judgement> flows;
+  std::string note;  ///< What else there is to know, in a sentence; or empty.
+
+  /// Allow where the lookup and at least one flow are; a name of which no address is known yet
+  /// counts by its lookup and by what a rule says of the name itself.
+  Action action = Action::deny;
+};
+
+/// The DNS service.
+struct DnsInfo {
+  struct Resolver {
+    Endpoint endpoint;
+    bool avoided = false;  ///< Silent lately: asked last for a while.
+  };
+  std::vector<Resolver> resolvers;
+  std::size_t cache_entries = 0;
+  std::size_t cache_bytes = 0;
+  std::vector<std::pair<std::string, std::uint64_t>> counters;
+};
+
+}  // namespace sluice
