@@ -19,7 +19,10 @@
 
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "hostd/api/control.h"
+#include "hostd/api/json.h"
 #include "hostd/attach/attach.h"
+#include "hostd/directories.h"
 #include "hostd/logging.h"
 #include "hostd/privileges.h"
 
@@ -67,43 +70,19 @@ void allow_many_descriptors() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/// Where leases outlive this process; empty where no directory can be had.
-std::string state_directory(const std::string& name) {
-  std::string base;
-  if (::geteuid() == 0) {
-    base = "/var/lib/sluice";
-  } else if (const char* xdg = std::getenv("XDG_STATE_HOME"); xdg && *xdg == '/') {
-    base = std::string(xdg) + "/sluice";
-  } else if (const char* home = std::getenv("HOME"); home && *home == '/') {
-    base = std::string(home) + "/.local/state/sluice";
-  } else {
-    return {};
-  }
-  std::string path = base + "/" + name;
+/// A directory made; empty where it can't be.
+std::string make_directory(const std::string& path, std::string_view consequence) {
   std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) {
-    log(LogLevel::warn, "{}: {}; leases will not survive a restart", path, error.message());
-    return {};
-  }
-  return path;
+  if (!path.empty()) std::filesystem::create_directories(path, error);
+  if (!error) return path;
+  log(LogLevel::warn, "{}: {}; {}", path, error.message(), consequence);
+  return {};
 }
 
-json describe(const PublishedPort& port) {
-  json out{{"proto", std::string(to_string(port.spec.protocol))},
-           {"guest_port", port.guest_port.value()}};
-  if (port.host) {
-    out["host"] = port.host->address.to_string();
-    out["host_port"] = port.host->port.value();
-  } else {
-    out["unix"] = port.spec.unix_path;
-  }
-  return out;
-}
-
-void tell_ready(int fd, const std::string& name, const std::vector<PublishedPort>& ports) {
-  json line{{"name", name}, {"socket", nullptr}, {"ports", json::array()}};
-  for (const PublishedPort& port : ports) line["ports"].push_back(describe(port));
+void tell_ready(int fd, const std::string& name, const std::string& socket,
+                const std::vector<PublishedPort>& ports) {
+  json line{{"name", name}, {"socket", nullptr}, {"ports", to_json(ports)}};
+  if (!socket.empty()) line["socket"] = socket;
   std::string text = line.dump() + "\n";
   for (std::string_view rest = text; !rest.empty();) {
     ssize_t n = ::write(fd, rest.data(), rest.size());
@@ -117,25 +96,15 @@ void tell_ready(int fd, const std::string& name, const std::vector<PublishedPort
   ::close(fd);
 }
 
-void print_status(Network& network) {
-  NetworkCounters counters = network.counters();
-  json drops = json::object();
-  for (const auto& [cause, count] : counters.drops) drops[cause] = count;
-  json out{
-      {"flows",
-       {{"tcp", counters.tcp_flows}, {"udp", counters.udp_flows}, {"icmp", counters.icmp_flows}}},
-      {"held_syns", counters.held_syns},
-      {"tcp_opened", counters.tcp_opened},
-      {"tcp_retransmits", counters.tcp_retransmissions},
-      {"memory_bytes", counters.memory_bytes},
-      {"tx_frames", counters.tx_frames},
-      {"tx_bytes", counters.tx_bytes},
-      {"rx_frames", counters.rx_frames},
-      {"rx_bytes", counters.rx_bytes},
-      {"denials", counters.denials},
-      {"dns_queries", counters.dns_queries},
-      {"drops", drops}};
-  log_line(LogLevel::notice, "status " + out.dump());
+/// The control socket; none where `--api none` or no place for it says so.
+Result<std::unique_ptr<Control>> open_control(const Options& options) {
+  std::string path = options.api_path.empty() ? api_socket_path(options.name) : options.api_path;
+  if (path == "none") return std::unique_ptr<Control>();
+  if (path.empty()) {
+    log(LogLevel::notice, "no control socket: XDG_RUNTIME_DIR is not set; --api PATH makes one");
+    return std::unique_ptr<Control>();
+  }
+  return Control::listen(path);
 }
 
 /// SIGTERM and SIGINT end, SIGUSR1 prints the status; `ended` becomes readable when the guest goes.
@@ -151,7 +120,7 @@ void wait_for_end(int signals, int ended, Network& network) {
     signalfd_siginfo info{};
     if (::read(signals, &info, sizeof info) != sizeof info) continue;
     if (info.ssi_signo == SIGUSR1) {
-      print_status(network);
+      log_line(LogLevel::notice, "status " + to_json(network.counters()).dump());
       continue;
     }
     log(LogLevel::info, "signal {}: ending", ::strsignal(static_cast<int>(info.ssi_signo)));
@@ -189,28 +158,44 @@ int run(Options options) {
   if (attachment->is_datagrams && !options.mtu_given) options.network.mtu = 1500;
   allow_many_descriptors();
 
-  std::string state = state_directory(options.name);
+  std::string state =
+      make_directory(state_directory(options.name), "leases will not survive a restart");
   if (!state.empty()) options.network.lease_file = state + "/leases";
-  options.network.on_denied = [](const DenialEvent& event) {
+  auto control = open_control(options);
+  if (!control) return fail(control.status());
+  std::string api_path, api_directory;
+  if (*control) api_path = (*control)->path(), api_directory = (*control)->made_directory();
+  EventLog events;
+  options.network.on_denied = [&events, name = options.name](const DenialEvent& event) {
     log_line(LogLevel::warn, event.to_string());
+    events.append(to_json(event, name).dump());
   };
   auto network = Network::create(options.network);
   if (!network) return fail(as_flag(network.status(), options));
-  if (Status status = drop_privileges(options.run_as, {state, attachment->socket_path}); !status) {
+  if (Status status = drop_privileges(options.run_as,
+                                      {state, attachment->socket_path, api_path, api_directory});
+      !status) {
     return fail(status);
   }
   if (Status status = (*network)->attach(std::move(attachment->make_port)); !status) {
     return fail(status);
   }
 
+  if (*control) {
+    if (Status status = (*control)->serve(options.name, **network, events); !status) {
+      return fail(status);
+    }
+  }
+
   auto ports = (*network)->published();
   for (const PublishedPort& port : ports) {
-    log(LogLevel::notice, "published {}", describe(port).dump());
+    log(LogLevel::notice, "published {}", to_json(port).dump());
   }
   log(LogLevel::notice, "ready: {}; policy: {}", options.name, (*network)->policy().summary);
-  if (options.ready_fd >= 0) tell_ready(options.ready_fd, options.name, ports);
+  if (options.ready_fd >= 0) tell_ready(options.ready_fd, options.name, api_path, ports);
 
   wait_for_end(signals.get(), ended.get(), **network);
+  control->reset();
   network->reset();
   return kExitOk;
 }

@@ -34,7 +34,8 @@ struct Options {
   std::optional<Attachment> attachment;
   NetworkConfig network;
   bool mtu_given = false;
-  std::string run_as;  ///< Empty: nobody, where we are root.
+  std::string api_path;  ///< Of the control socket; empty: the usual place; "none": none.
+  std::string run_as;    ///< Empty: nobody, where we are root.
   int ready_fd = -1;
   bool one_off = false;  ///< End when the guest's end goes.
   int verbosity = 0;

@@ -180,6 +180,13 @@ constexpr auto kSettings = std::to_array<Setting>({
        options.name = given.text;
        return Status::ok();
      }},
+    {"--api", "api", Setting::Kind::value, kProcessGroup, "PATH",
+     "control socket (/run/sluice/NAME.sock), or none",
+     [](Options& options, const Given& given) {
+       if (given.text.empty()) return bad("a path, or 'none', is needed");
+       options.api_path = given.text;
+       return Status::ok();
+     }},
     {"--guest-name", "guest.name", Setting::Kind::value, kProcessGroup, "NAME",
      "of the guest, under vm.internal (guest)",
      [](Options& options, const Given& given) {

@@ -1,0 +1,42 @@
+#include "hostd/api/control.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "hostd/attach/unix_socket.h"
+
+namespace sluice::hostd {
+
+Result<std::unique_ptr<Control>> Control::listen(const std::string& path) {
+  std::error_code error;
+  std::string directory = std::filesystem::path(path).parent_path();
+  bool is_made = !directory.empty() && std::filesystem::create_directories(directory, error);
+  auto listener = listen_unix_stream(path);
+  if (!listener) {
+    return Status(listener.status().code(), "--api " + listener.status().message());
+  }
+  return std::unique_ptr<Control>(new Control(
+      path, is_made ? directory : "", std::move(*listener)));  // NOLINT: private constructor
+}
+
+Control::~Control() {
+  if (events_) events_->set_on_append(nullptr);
+  server_.reset();
+  ::unlink(path_.c_str());
+}
+
+Status Control::serve(const std::string& name, Network& network, EventLog& events) {
+  api_ = std::make_unique<Api>(name, network, events);
+  auto server = HttpServer::start(std::move(listener_), [api = api_.get()](const auto& request) {
+    return api->handle(request);
+  });
+  if (!server) return server.status();
+  server_ = std::move(*server);
+  events_ = &events;
+  events.set_on_append([server = server_.get()] { server->wake(); });
+  return Status::ok();
+}
+
+}  // namespace sluice::hostd

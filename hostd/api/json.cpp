@@ -1,0 +1,122 @@
+#include "hostd/api/json.h"
+
+#include <optional>
+
+namespace sluice::hostd {
+
+namespace {
+
+using nlohmann::json;
+
+std::string text(Action action) {
+  return std::string(to_string(action));
+}
+
+json to_json(const RuleInfo& rule) {
+  json out{{"text", rule.text}, {"source", rule.source}};
+  if (rule.line > 0) out["line"] = rule.line;
+  return out;
+}
+
+json to_json(const std::optional<RuleInfo>& rule) {
+  return rule ? to_json(*rule) : json(nullptr);
+}
+
+json to_json(const Judgement& judgement) {
+  return {{"subject", judgement.subject},    {"verdict", text(judgement.action)},
+          {"rule", to_json(judgement.rule)}, {"reason", judgement.reason},
+          {"names", judgement.names},        {"name_is_decisive", judgement.name_is_decisive}};
+}
+
+json counters_object(const std::vector<std::pair<std::string, std::uint64_t>>& counters) {
+  json out = json::object();
+  for (const auto& [name, count] : counters) out[name] = count;
+  return out;
+}
+
+}  // namespace
+
+json to_json(const PublishedPort& port) {
+  json out{{"proto", std::string(to_string(port.spec.protocol))},
+           {"guest_port", port.guest_port.value()},
+           {"spec", to_string(port.spec)}};
+  if (port.host) {
+    out["host"] = port.host->address.to_string();
+    out["host_port"] = port.host->port.value();
+  } else {
+    out["unix"] = port.spec.unix_path;
+  }
+  return out;
+}
+
+json to_json(const NetworkCounters& counters) {
+  return {
+      {"flows",
+       {{"tcp", counters.tcp_flows}, {"udp", counters.udp_flows}, {"icmp", counters.icmp_flows}}},
+      {"held_syns", counters.held_syns},
+      {"tcp_opened", counters.tcp_opened},
+      {"tcp_retransmits", counters.tcp_retransmissions},
+      {"memory_bytes", counters.memory_bytes},
+      {"tx_frames", counters.tx_frames},
+      {"tx_bytes", counters.tx_bytes},
+      {"rx_frames", counters.rx_frames},
+      {"rx_bytes", counters.rx_bytes},
+      {"denials", counters.denials},
+      {"dns_queries", counters.dns_queries},
+      {"drops", counters_object(counters.drops)}};
+}
+
+json to_json(const PolicyInfo& policy) {
+  json rules = json::array();
+  for (const RuleInfo& rule : policy.rules) rules.push_back(to_json(rule));
+  return {{"generation", policy.generation},
+          {"rules", rules},
+          {"default",
+           {{"egress", text(policy.egress_default)}, {"ingress", text(policy.ingress_default)}}},
+          {"names_resolve", policy.names_resolve},
+          {"warnings", policy.warnings},
+          {"summary", policy.summary}};
+}
+
+json to_json(const PolicyAnswer& answer) {
+  json flows = json::array();
+  for (const Judgement& flow : answer.flows) flows.push_back(to_json(flow));
+  json out{{"verdict", text(answer.action)}, {"flows", flows}};
+  out["lookup"] = answer.lookup ? to_json(*answer.lookup) : json(nullptr);
+  if (!answer.note.empty()) out["note"] = answer.note;
+  return out;
+}
+
+json to_json(const NameBinding& binding) {
+  return {{"name", binding.name},
+          {"address", binding.address.to_string()},
+          {"expires_in_s", binding.expires_in.count()},
+          {"in_use", binding.in_use}};
+}
+
+json to_json(const DnsInfo& dns) {
+  json resolvers = json::array();
+  for (const DnsInfo::Resolver& resolver : dns.resolvers) {
+    resolvers.push_back(
+        {{"endpoint", resolver.endpoint.to_string()}, {"avoided", resolver.avoided}});
+  }
+  return {{"resolvers", resolvers},
+          {"cache", {{"entries", dns.cache_entries}, {"bytes", dns.cache_bytes}}},
+          {"counters", counters_object(dns.counters)}};
+}
+
+json to_json(const DenialEvent& event, const std::string& network) {
+  return {{"time_ns", event.time_ns},
+          {"network", network},
+          {"layer", std::string(to_string(event.layer))},
+          {"proto", std::string(to_string(event.protocol))},
+          {"source", event.source.to_string()},
+          {"destination", event.destination.to_string()},
+          {"names", event.names},
+          {"verdict", "deny"},
+          {"rule", event.rule},
+          {"reason", event.reason},
+          {"suppressed", event.suppressed}};
+}
+
+}  // namespace sluice::hostd

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <net/inspect.h>
+#include <net/network.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+// What the API and the log say, as JSON. The names of the members are part of the API.
+
+namespace sluice::hostd {
+
+nlohmann::json to_json(const PublishedPort& port);
+nlohmann::json to_json(const NetworkCounters& counters);
+nlohmann::json to_json(const PolicyInfo& policy);
+nlohmann::json to_json(const PolicyAnswer& answer);
+nlohmann::json to_json(const NameBinding& binding);
+nlohmann::json to_json(const DnsInfo& dns);
+nlohmann::json to_json(const DenialEvent& event, const std::string& network);
+
+template <typename T>
+nlohmann::json to_json(const std::vector<T>& list) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const T& one : list) out.push_back(to_json(one));
+  return out;
+}
+
+}  // namespace sluice::hostd

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+// Where an instance keeps its files: hostd makes them, hostctl looks for them.
+
+namespace sluice::hostd {
+
+/// Of control sockets: /run/sluice for root, $XDG_RUNTIME_DIR/sluice for others; empty where that
+/// is not set.
+std::string runtime_directory();
+/// `NAME.sock` in there; empty if there is no such directory.
+std::string api_socket_path(const std::string& name);
+
+/// Of what outlives the process: /var/lib/sluice/NAME for root, else $XDG_STATE_HOME/sluice/NAME or
+/// ~/.local/state/sluice/NAME; empty where none can be had.
+std::string state_directory(const std::string& name);
+
+}  // namespace sluice::hostd
