@@ -1,0 +1,245 @@
+#include "hostd/ctl/commands.h"
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+
+#include "hostd/ctl/table.h"
+
+namespace sluice::ctl {
+
+namespace {
+
+using nlohmann::json;
+
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+int fail(const Status& status) {
+  std::fprintf(stderr, "hostctl: %s\n", status.message().c_str());
+  return 1;
+}
+
+std::string text(const json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string bytes(std::uint64_t count) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(count);
+  std::size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) value /= 1024, ++unit;
+  return unit == 0 ? fmt::format("{} B", count) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string place_of(const json& rule) {
+  std::string place = text(rule["source"]);
+  if (rule.contains("line")) place += fmt::format(":{}", rule["line"].get<int>());
+  return place;
+}
+
+std::string joined(const json& list) {
+  std::string out;
+  for (const json& one : list) out += (out.empty() ? "" : ", ") + text(one);
+  return out;
+}
+
+void print_status(const json& status) {
+  print(fmt::format("{}\n", text(status["name"])));
+  print(fmt::format("  policy   {}\n", text(status["policy"])));
+  print(
+      fmt::format("  guest    {}, {}\n", text(status["guest"]["v4"]), text(status["guest"]["v6"])));
+  print(fmt::format("  gateway  {}, {}\n", text(status["gateway"]["v4"]),
+                    text(status["gateway"]["v6"])));
+  print(fmt::format("  flows    {} tcp, {} udp, {} icmp; {} waiting for the host\n",
+                    text(status["flows"]["tcp"]), text(status["flows"]["udp"]),
+                    text(status["flows"]["icmp"]), text(status["held_syns"])));
+  print(fmt::format("  sent     {} in {} frames\n", bytes(status["tx_bytes"].get<std::uint64_t>()),
+                    text(status["tx_frames"])));
+  print(fmt::format("  received {} in {} frames\n", bytes(status["rx_bytes"].get<std::uint64_t>()),
+                    text(status["rx_frames"])));
+  print(fmt::format("  dns      {} queries\n", text(status["dns_queries"])));
+  print(fmt::format("  denied   {} (hostctl events says what)\n", text(status["denials"])));
+  for (const auto& [cause, count] : status["drops"].items()) {
+    print(fmt::format("  dropped  {} {}\n", text(count), cause));
+  }
+}
+
+void print_dns(const json& dns) {
+  Table resolvers({"RESOLVER", "STATE"});
+  for (const json& resolver : dns["resolvers"]) {
+    resolvers.add({text(resolver["endpoint"]),
+                   resolver["avoided"].get<bool>() ? "silent lately, asked last" : "in use"});
+  }
+  print(resolvers.to_string("no resolver: only local names are answered"));
+  print(fmt::format("\ncache: {} answers, {}\n", text(dns["cache"]["entries"]),
+                    bytes(dns["cache"]["bytes"].get<std::uint64_t>())));
+  for (const auto& [name, count] : dns["counters"].items()) {
+    if (count.get<std::uint64_t>() > 0) print(fmt::format("{:<18} {}\n", name, text(count)));
+  }
+}
+
+void print_names(const json& names) {
+  Table table({"NAME", "ADDRESS", "EXPIRES"});
+  for (const json& one : names) {
+    table.add({text(one["name"]), text(one["address"]),
+               one["in_use"].get<bool>() ? "in use" : text(one["expires_in_s"]) + " s"});
+  }
+  print(table.to_string("no names are bound: the guest has looked none up"));
+}
+
+void print_ports(const json& ports) {
+  Table table({"HOST", "GUEST PORT", "PROTO"});
+  for (const json& port : ports) {
+    std::string host = port.contains("unix")
+                           ? text(port["unix"])
+                           : fmt::format("{}:{}", text(port["host"]), text(port["host_port"]));
+    table.add({host, text(port["guest_port"]), text(port["proto"])});
+  }
+  print(table.to_string("no ports are published"));
+}
+
+void print_policy(const json& policy) {
+  Table table({"#", "RULE", "FROM"});
+  int number = 0;
+  for (const json& rule : policy["rules"]) {
+    table.add({std::to_string(++number), text(rule["text"]), place_of(rule)});
+  }
+  print(table.to_string("no rules"));
+  print(fmt::format("else {} egress, {} ingress; names {}\n", text(policy["default"]["egress"]),
+                    text(policy["default"]["ingress"]),
+                    policy["names_resolve"].get<bool>() ? "resolve" : "do not resolve"));
+  for (const json& warning : policy["warnings"]) print(fmt::format("warning: {}\n", text(warning)));
+}
+
+void print_judgement(const json& judgement) {
+  print(fmt::format("  {:<5}  {}", text(judgement["verdict"]), text(judgement["subject"])));
+  if (!judgement["names"].empty()) print(fmt::format(" ({})", joined(judgement["names"])));
+  const json& rule = judgement["rule"];
+  if (rule.is_null()) {
+    print(fmt::format(": {}\n", text(judgement["reason"])));
+  } else {
+    print(fmt::format(": rule {} ({})\n", text(rule["text"]), place_of(rule)));
+  }
+  if (judgement["name_is_decisive"].get<bool>() && judgement["verdict"] == "allow") {
+    print("         the name in the first bytes (TLS SNI, HTTP Host) has to match as well\n");
+  }
+}
+
+void print_check(const json& answer) {
+  print(fmt::format("{}\n", text(answer["verdict"])));
+  if (!answer["lookup"].is_null()) print_judgement(answer["lookup"]);
+  for (const json& flow : answer["flows"]) print_judgement(flow);
+  if (answer.contains("note")) print(fmt::format("  note   {}\n", text(answer["note"])));
+}
+
+void print_event(const json& event) {
+  std::int64_t nanoseconds = event["time_ns"].get<std::int64_t>();
+  std::time_t seconds = nanoseconds / 1'000'000'000;
+  std::tm local{};
+  ::localtime_r(&seconds, &local);
+  char clock[16];
+  std::strftime(clock, sizeof clock, "%H:%M:%S", &local);
+  std::string line =
+      fmt::format("{}.{:03}  {:<5} {:<12} {} {} -> {}", clock, nanoseconds / 1'000'000 % 1000,
+                  text(event["verdict"]), text(event["layer"]), text(event["proto"]),
+                  text(event["source"]), text(event["destination"]));
+  if (!event["names"].empty()) line += fmt::format(" ({})", joined(event["names"]));
+  line += fmt::format("  {}: {}", text(event["rule"]), text(event["reason"]));
+  if (auto more = event["suppressed"].get<std::uint64_t>(); more > 0) {
+    line += fmt::format(" (and {} more like it)", more);
+  }
+  print(line + "\n");
+  std::fflush(stdout);
+}
+
+void print_nothing(const json&) {}
+
+}  // namespace
+
+int Commands::show(const Result<json>& answer, Print print_answer) {
+  if (!answer) return fail(answer.status());
+  if (output_ == Output::json) {
+    print(answer->dump(2) + "\n");
+  } else {
+    print_answer(*answer);
+  }
+  return 0;
+}
+
+int Commands::status() {
+  return show(client_.get("/v1/status"), print_status);
+}
+
+int Commands::dns() {
+  return show(client_.get("/v1/dns"), print_dns);
+}
+
+int Commands::names() {
+  return show(client_.get("/v1/names"), print_names);
+}
+
+int Commands::forget_name(const std::string& name) {
+  return show(client_.remove("/v1/names?name=" + encoded(name)), print_nothing);
+}
+
+int Commands::ports() {
+  return show(client_.get("/v1/ports"), print_ports);
+}
+
+int Commands::add_port(const std::string& spec) {
+  return show(client_.put("/v1/ports", {{"spec", spec}}), print_ports);
+}
+
+int Commands::remove_port(const std::string& spec, bool reset_flows) {
+  std::string path = "/v1/ports?spec=" + encoded(spec);
+  return show(client_.remove(path + (reset_flows ? "&flows=reset" : "")), print_nothing);
+}
+
+int Commands::policy() {
+  return show(client_.get("/v1/policy"), print_policy);
+}
+
+int Commands::set_policy(const std::vector<std::string>& rules, const std::string& profile) {
+  json body{{"rules", rules}};
+  if (!profile.empty()) body["profile"] = profile;
+  return show(client_.put("/v1/policy", body), print_policy);
+}
+
+int Commands::check_policy(const std::string& question) {
+  auto answer = client_.get("/v1/policy/check?q=" + encoded(question));
+  int status = show(answer, print_check);
+  return status == 0 && (*answer)["verdict"] != "allow" ? 1 : status;
+}
+
+int Commands::events(bool follow) {
+  if (!follow) {
+    return show(client_.get("/v1/events"), [](const json& page) {
+      for (const json& event : page["events"]) print_event(event);
+    });
+  }
+  Output output = output_;
+  Status status =
+      client_.follow("/v1/events?follow=1", [output](std::string_view name, std::string_view data) {
+        if (name == "missed") {
+          std::fprintf(stderr, "hostctl: %.*s events are gone: they came too fast\n",
+                       static_cast<int>(data.size()), data.data());
+          return true;
+        }
+        json event = json::parse(data, nullptr, false);
+        if (event.is_discarded()) return true;
+        if (output == Output::json) {
+          print(event.dump() + "\n");
+          std::fflush(stdout);
+        } else {
+          print_event(event);
+        }
+        return true;
+      });
+  return status ? 0 : fail(status);
+}
+
+}  // namespace sluice::ctl

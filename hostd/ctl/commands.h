@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "hostd/ctl/client.h"
+
+namespace sluice::ctl {
+
+/// How an answer is shown.
+enum class Output { people, json };
+
+/// The commands. Each asks the hostd, prints to standard output, and returns the exit status: 0, or
+/// 1 with the reason on standard error; `policy check` returns 1 for a deny.
+class Commands {
+ public:
+  Commands(Client client, Output output) : client_(std::move(client)), output_(output) {}
+
+  int status();
+  int dns();
+  int names();
+  int forget_name(const std::string& name);
+  int ports();
+  int add_port(const std::string& spec);
+  int remove_port(const std::string& spec, bool reset_flows);
+  int policy();
+  int set_policy(const std::vector<std::string>& rules, const std::string& profile);
+  int check_policy(const std::string& question);
+  int events(bool follow);
+
+ private:
+  using Print = void (*)(const nlohmann::json& answer);
+  int show(const Result<nlohmann::json>& answer, Print print);
+
+  Client client_;
+  Output output_;
+};
+
+}  // namespace sluice::ctl

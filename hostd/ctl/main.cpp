@@ -1,0 +1,109 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "hostd/ctl/client.h"
+#include "hostd/ctl/commands.h"
+
+namespace {
+
+constexpr const char* kExamples = R"(
+Examples:
+  What was refused, as it happens:     hostctl events -f
+  May the guest reach it, and why:     hostctl policy check tcp github.com:443
+  Publish a port of a running guest:   hostctl ports add 8080:80
+
+Exit status: 0, 1 failed or (policy check) denied, 2 wrong usage.)";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using sluice::ctl::Commands;
+  CLI::App app("hostctl looks at a running hostd and changes it", "hostctl");
+  app.set_version_flag("--version", std::string("hostctl ") + SLUICE_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.footer(kExamples);
+  app.get_formatter()->column_width(28);
+
+  std::string name;
+  bool as_json = false;
+  app.add_option("-n,--name", name, "instance, or path of a control socket (the only one running)")
+      ->type_name("NAME");
+  app.add_flag("--json", as_json, "print JSON");
+
+  std::function<int(Commands&)> action;
+  auto command = [&](CLI::App& parent, const char* word, const char* meaning,
+                     std::function<int(Commands&)> run) {
+    CLI::App* sub = parent.add_subcommand(word, meaning);
+    sub->callback([&action, run = std::move(run)] { action = run; });
+    return sub;
+  };
+  command(app, "status", "what it does: flows, bytes, denials",
+          [](Commands& commands) { return commands.status(); });
+  command(app, "dns", "resolvers, cache and counters",
+          [](Commands& commands) { return commands.dns(); });
+
+  std::string forgotten;
+  CLI::App* names = command(
+      app, "names", "which names DNS has bound to which addresses", [&](Commands& commands) {
+        return forgotten.empty() ? commands.names() : commands.forget_name(forgotten);
+      });
+  names->add_option("--forget", forgotten, "drop a name and the flows that only it allowed")
+      ->type_name("NAME");
+
+  std::string spec;
+  bool reset = false;
+  CLI::App* ports = app.add_subcommand("ports", "published ports");
+  ports->require_subcommand(1);
+  command(*ports, "ls", "list them", [](Commands& commands) { return commands.ports(); });
+  command(*ports, "add", "publish one more",
+          [&](Commands& commands) { return commands.add_port(spec); })
+      ->add_option("SPEC", spec, "[BIND:]HPORT:[GUEST:]GPORT[/udp]")
+      ->required();
+  CLI::App* remove = command(*ports, "rm", "withdraw one",
+                             [&](Commands& commands) { return commands.remove_port(spec, reset); });
+  remove->add_option("SPEC", spec, "as it was published")->required();
+  remove->add_flag("--reset", reset, "end its open connections too");
+
+  std::vector<std::string> rules, question;
+  std::string profile;
+  CLI::App* policy = app.add_subcommand("policy", "what the guest may reach");
+  policy->require_subcommand(1);
+  command(*policy, "show", "the rules in force",
+          [](Commands& commands) { return commands.policy(); });
+  CLI::App* set = command(*policy, "set", "replace them, whole or not at all",
+                          [&](Commands& commands) { return commands.set_policy(rules, profile); });
+  set->add_option("RULE", rules, "allow|deny[:DIRECTION]@TARGET[:PROTO[:PORTS]]");
+  set->add_option("--profile", profile, "none, public, private, host, all")->type_name("NAME");
+  command(*policy, "check", "what they would say, and why",
+          [&](Commands& commands) {
+            std::string text;
+            for (const std::string& word : question) text += (text.empty() ? "" : " ") + word;
+            return commands.check_policy(text);
+          })
+      ->add_option("QUESTION", question, "tcp|udp HOST:PORT, icmp HOST, dns NAME")
+      ->required();
+
+  bool follow = false;
+  command(app, "events", "what was refused, and why", [&](Commands& commands) {
+    return commands.events(follow);
+  })->add_flag("-f,--follow", follow, "go on as they happen");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  }
+  auto socket = sluice::ctl::find_socket(name);
+  if (!socket) {
+    std::fprintf(stderr, "hostctl: %s\n", socket.status().message().c_str());
+    return 1;
+  }
+  Commands commands(sluice::ctl::Client(*socket),
+                    as_json ? sluice::ctl::Output::json : sluice::ctl::Output::people);
+  return action(commands);
+}

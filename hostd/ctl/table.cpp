@@ -1,0 +1,25 @@
+#include "hostd/ctl/table.h"
+
+#include <algorithm>
+
+namespace sluice::ctl {
+
+std::string Table::to_string(const std::string& none) const {
+  if (rows_.size() == 1) return none + "\n";
+  std::vector<std::size_t> widths(rows_.front().size());
+  for (const auto& row : rows_) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string out;
+  for (const auto& row : rows_) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      line += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + "\n";
+  }
+  return out;
+}
+
+}  // namespace sluice::ctl
