@@ -4,5 +4,5 @@
 int main(int argc, char** argv) {
   sluice::hostd::CommandLine command = sluice::hostd::parse_command_line(argc, argv);
   if (!command.options) return command.exit_status;
-  return sluice::hostd::run(std::move(*command.options));
+  return sluice::hostd::run(std::move(*command.options), std::move(command.configuration));
 }

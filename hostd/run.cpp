@@ -25,6 +25,7 @@
 #include "hostd/directories.h"
 #include "hostd/logging.h"
 #include "hostd/privileges.h"
+#include "hostd/reload.h"
 
 namespace sluice::hostd {
 
@@ -107,8 +108,18 @@ Result<std::unique_ptr<Control>> open_control(const Options& options) {
   return Control::listen(path);
 }
 
-/// SIGTERM and SIGINT end, SIGUSR1 prints the status; `ended` becomes readable when the guest goes.
-void wait_for_end(int signals, int ended, Network& network) {
+void reload_config(Reload& reload) {
+  auto report = reload.run();
+  if (report) {
+    log(LogLevel::notice, "reload: {}", report->to_string());
+  } else {
+    log(LogLevel::error, "reload: {}; nothing is changed", report.status().message());
+  }
+}
+
+/// SIGTERM and SIGINT end, SIGUSR1 prints the status, SIGHUP reloads where there is a config file;
+/// `ended` becomes readable when the guest goes.
+void wait_for_end(int signals, int ended, Network& network, Reload* reload) {
   while (true) {
     pollfd fds[] = {{signals, POLLIN, 0}, {ended, POLLIN, 0}};
     if (::poll(fds, 2, -1) < 0 && errno != EINTR) return;
@@ -123,6 +134,10 @@ void wait_for_end(int signals, int ended, Network& network) {
       log_line(LogLevel::notice, "status " + to_json(network.counters()).dump());
       continue;
     }
+    if (info.ssi_signo == SIGHUP && reload) {
+      reload_config(*reload);
+      continue;
+    }
     log(LogLevel::info, "signal {}: ending", ::strsignal(static_cast<int>(info.ssi_signo)));
     return;
   }
@@ -130,12 +145,12 @@ void wait_for_end(int signals, int ended, Network& network) {
 
 }  // namespace
 
-int run(Options options) {
+int run(Options options, Configuration configuration) {
   set_up_logging(options.verbosity);
   // Before any thread exists, so that all of them inherit it.
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&set, signal);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   UniqueFd signals(::signalfd(-1, &set, SFD_CLOEXEC));
@@ -194,7 +209,11 @@ int run(Options options) {
   log(LogLevel::notice, "ready: {}; policy: {}", options.name, (*network)->policy().summary);
   if (options.ready_fd >= 0) tell_ready(options.ready_fd, options.name, api_path, ports);
 
-  wait_for_end(signals.get(), ended.get(), **network);
+  std::unique_ptr<Reload> reload;
+  if (!configuration.path().empty()) {
+    reload = std::make_unique<Reload>(std::move(configuration), options, **network);
+  }
+  wait_for_end(signals.get(), ended.get(), **network, reload.get());
   control->reset();
   network->reset();
   return kExitOk;

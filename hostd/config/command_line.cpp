@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "hostd/config/file.h"
 #include "hostd/config/setting.h"
 
 namespace sluice::hostd {
@@ -28,10 +27,7 @@ Examples:
 
 Exit status: 0 ended, 1 ran and failed, 2 wrong usage, 3 guest closed by policy.)";
 
-/// What was given, in the order of the command line.
-using Collected = std::vector<std::pair<const Setting*, Given>>;
-
-void add_setting(CLI::App& app, const Setting& setting, Collected& collected,
+void add_setting(CLI::App& app, const Setting& setting, std::vector<Configuration::Flag>& collected,
                  std::vector<CLI::Option*>& nics) {
   std::string flags(setting.flags), meaning(setting.meaning), where(setting.flag());
   auto collect = [&collected, &setting, where](const std::string& text) {
@@ -72,25 +68,6 @@ void add_setting(CLI::App& app, const Setting& setting, Collected& collected,
   }
 }
 
-Status apply_flags(const Collected& collected, Options& options) {
-  for (const auto& [setting, given] : collected) {
-    if (Status status = setting->apply(options, given); !status) {
-      return Status(status.code(),
-                    fmt::format("{} {}: {}", setting->flag(), given.text, status.message()));
-    }
-  }
-  return Status::ok();
-}
-
-Status assemble(const Collected& collected, Options& options) {
-  if (options.config_path.empty()) return apply_flags(collected, options);
-  auto file = ConfigFile::read(options.config_path);
-  if (!file) return file.status();
-  if (Status status = file->apply_values(options); !status) return status;
-  if (Status status = apply_flags(collected, options); !status) return status;
-  return file->apply_lists(options);
-}
-
 }  // namespace
 
 CommandLine parse_command_line(int argc, char** argv) {
@@ -101,17 +78,17 @@ CommandLine parse_command_line(int argc, char** argv) {
   app.fallthrough();
   app.get_formatter()->column_width(28);
 
-  Options options;
-  Collected collected;
+  std::string config_path;
+  std::vector<Configuration::Flag> collected;
   std::vector<CLI::Option*> nics;
   CLI::App* run = app.add_subcommand("run", "run beside a VM until told to stop");
   run->get_formatter()->column_width(28);
-  run->add_option("--config", options.config_path,
+  run->add_option("--config", config_path,
                   "a TOML file that says the same as flags; flags count first")
       ->type_name("FILE");
   for (const Setting& setting : settings()) add_setting(*run, setting, collected, nics);
   CLI::App* check = app.add_subcommand("check", "check a config file and print what it comes to");
-  check->add_option("CONFIG", options.config_path, "the TOML file")->required()->type_name("");
+  check->add_option("CONFIG", config_path, "the TOML file")->required()->type_name("");
 
   try {
     app.parse(argc, argv);
@@ -127,14 +104,18 @@ CommandLine parse_command_line(int argc, char** argv) {
     return {.exit_status = 2};
   }
   bool checks = check->parsed();
-  Status status = assemble(collected, options);
-  if (status && !checks) status = complete(options);
-  if (!status) {
+  CommandLine out{.command = checks ? CommandLine::Command::check : CommandLine::Command::run,
+                  .configuration = Configuration(std::move(collected), config_path)};
+  auto options = out.configuration.load();
+  Status status = options.status();
+  if (status && !checks) status = complete(*options);
+  if (status) {
+    out.options = std::move(*options);
+  } else {
     std::fprintf(stderr, "hostd: %s\n", status.message().c_str());
-    return {.exit_status = status.code() == StatusCode::invalid_argument ? 2 : 1};
+    out.exit_status = status.code() == StatusCode::invalid_argument ? 2 : 1;
   }
-  return {.options = std::move(options),
-          .command = checks ? CommandLine::Command::check : CommandLine::Command::run};
+  return out;
 }
 
 }  // namespace sluice::hostd

@@ -260,6 +260,23 @@ Status ConfigFile::apply(Options& options, bool lists) const {
   return Status::ok();
 }
 
+std::vector<std::string> ConfigFile::difference(const ConfigFile& other) const {
+  auto texts = [](const ConfigFile& file, const Setting& setting) {
+    std::vector<std::string_view> out;
+    for (const Entry& entry : file.entries_) {
+      if (entry.setting == &setting) out.push_back(entry.given.text);
+    }
+    return out;
+  };
+  std::vector<std::string> keys;
+  for (const Setting& setting : settings()) {
+    bool differs = texts(*this, setting) != texts(other, setting);
+    if (setting.key == "publish") differs |= publish_tables_ != other.publish_tables_;
+    if (differs) keys.emplace_back(setting.key);
+  }
+  return keys;
+}
+
 Status ConfigFile::apply_values(Options& options) const {
   return apply(options, false);
 }

@@ -35,6 +35,9 @@ class ConfigFile {
   Status apply_values(Options& options) const;
   Status apply_lists(Options& options) const;
 
+  /// The keys that do not say the same in both, in the order of settings().
+  std::vector<std::string> difference(const ConfigFile& other) const;
+
  private:
   friend class ConfigReader;
 
