@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "core/config_check.h"
 #include "dns/host_resolvers.h"
 
 namespace sluice::hostd {
@@ -177,13 +178,7 @@ void add_run_options(CLI::App& app, RunOptions& options) {
   app.add_option_function<std::string>(
          "--mtu",
          [&options](const std::string& text) {
-           unsigned mtu = 0;
-           auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mtu);
-           if (error != std::errc() || end != text.data() + text.size() || mtu < 1280 ||
-               mtu > 65520) {
-             throw bad("--mtu", text, "a number from 1280 to 65520 is needed");
-           }
-           options.network.mtu = static_cast<std::uint16_t>(mtu);
+           options.network.mtu = value_of("--mtu", text, core::parse_mtu(text));
            options.mtu_given = true;
          },
          "largest IP packet (65520; 1500 on datagrams)")
