@@ -49,8 +49,9 @@ def ends(net, world, family, request):
     guest.close()
     peer.close()
     if is_hostd:
-        wait_for(lambda: net.counter("flows.tcp") == 0 and net.fd_count() <= fds, limit=10,
-                 what="no flow and no descriptor left", step=0.05)
+        wait_for(lambda: net.counter("flows.tcp") == 0 and net.counter("memory_bytes") == 0
+                 and net.fd_count() <= fds, limit=10, step=0.05,
+                 what="no flow, no memory of one and no descriptor left")
 
 
 def test_a_guest_that_closes_its_side_still_gets_the_answer(ends):
