@@ -1,7 +1,7 @@
 /* A VMM stand-in in C: a TAP device is the guest's NIC, one thread with poll() carries its frames
  * to and from the rings of a network.
  *
- *   vmm-c TAP [--SETTING VALUE]...     settings as in net/sluice.h */
+ *   vmm-c TAP [--SETTING VALUE]... [--ring FRAMES]     settings as in net/sluice.h */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
@@ -76,12 +77,17 @@ static int receive(int tap, sluice_ring* ring) {
 int main(int argc, char** argv) {
   char error[256];
   if (argc < 2 || argc % 2 != 0) {
-    fprintf(stderr, "usage: vmm-c TAP [--SETTING VALUE]...\n");
+    fprintf(stderr, "usage: vmm-c TAP [--SETTING VALUE]... [--ring FRAMES]\n");
     return 2;
   }
   sluice_config* config = sluice_config_new();
   sluice_config_set(config, "mtu", "1500", NULL, 0);
+  size_t places = 0;
   for (int i = 2; i < argc; i += 2) {
+    if (strcmp(argv[i], "--ring") == 0) {
+      places = strtoul(argv[i + 1], NULL, 10);
+      continue;
+    }
     const char* setting = strncmp(argv[i], "--", 2) == 0 ? argv[i] + 2 : argv[i];
     if (sluice_config_set(config, setting, argv[i + 1], error, sizeof error) != SLUICE_OK) {
       fprintf(stderr, "vmm-c: %s\n", error);
@@ -100,7 +106,7 @@ int main(int argc, char** argv) {
   sluice_network* network = NULL;
   sluice_ring* ring = NULL;
   if (sluice_network_create(config, &network, error, sizeof error) != SLUICE_OK ||
-      sluice_ring_attach(network, 0, &ring, error, sizeof error) != SLUICE_OK) {
+      sluice_ring_attach(network, places, &ring, error, sizeof error) != SLUICE_OK) {
     fprintf(stderr, "vmm-c: %s\n", error);
     return 1;
   }

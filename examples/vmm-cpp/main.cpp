@@ -18,6 +18,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -125,13 +126,19 @@ bool apply(sluice::NetworkConfig& config, const std::string& flag, const std::st
 int main(int argc, char** argv) {
   if (argc < 2 || argc % 2 != 0) {
     std::fprintf(stderr,
-                 "usage: vmm-cpp TAP [--allow|--deny|--rule|--profile|--publish|--dns VALUE]...\n");
+                 "usage: vmm-cpp TAP [--allow|--deny|--rule|--profile|--publish|--dns VALUE]..."
+                 " [--ring FRAMES]\n");
     return 2;
   }
   sluice::NetworkConfig config;
   config.mtu = 1500;
+  sluice::RingOptions rings;
   for (int i = 2; i < argc; i += 2) {
-    if (!apply(config, argv[i], argv[i + 1])) return 2;
+    if (argv[i] == std::string("--ring")) {
+      rings.tx_frames = rings.rx_frames = std::strtoul(argv[i + 1], nullptr, 10);
+    } else if (!apply(config, argv[i], argv[i + 1])) {
+      return 2;
+    }
   }
   config.on_denied = [](const sluice::DenialEvent& event) {
     std::fprintf(stderr, "%s\n", event.to_string().c_str());
@@ -145,7 +152,7 @@ int main(int argc, char** argv) {
 
   auto network = sluice::Network::create(config);
   if (!network) return std::fprintf(stderr, "%s\n", network.status().message().c_str()), 1;
-  auto ring = (*network)->attach_ring();
+  auto ring = (*network)->attach_ring(rings);
   if (!ring) return std::fprintf(stderr, "%s\n", ring.status().message().c_str()), 1;
   int tap = open_tap(argv[1], config.mtu);
   stop_fd = ::eventfd(0, EFD_CLOEXEC);

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <utility>
 
+#include "core/config_check.h"
 #include "dns/host_resolvers.h"
 
 namespace sluice::hostd {
@@ -90,10 +91,8 @@ Status set_prefix(const Given& given, IpPrefix& out) {
 }
 
 Status set_mtu(Options& options, const Given& given) {
-  if (!parse_number(given.text, options.network.mtu))
-    return bad("a number from 1280 to 65520 is needed");
   options.mtu_given = true;
-  return Status::ok();
+  return take(core::parse_mtu(given.text), [&](std::uint16_t mtu) { options.network.mtu = mtu; });
 }
 
 constexpr auto kSettings = std::to_array<Setting>({

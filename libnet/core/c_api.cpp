@@ -49,7 +49,11 @@ Status missing(const char* what) {
 extern "C" {
 
 sluice_config* sluice_config_new(void) {
-  return new (std::nothrow) sluice_config;
+  try {
+    return new sluice_config;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
 }
 
 void sluice_config_free(sluice_config* config) {
@@ -145,7 +149,10 @@ sluice_status sluice_network_names_of(sluice_network* network, const char* addre
 sluice_status sluice_network_gateway(sluice_network* network, int family, char* out,
                                      size_t out_size) {
   return guarded(nullptr, 0, [&]() -> Status {
-    if (!network || !out || (family != 4 && family != 6)) return missing("network or out");
+    if (!network || !out) return missing("network or out");
+    if (family != 4 && family != 6) {
+      return Status(StatusCode::invalid_argument, "family is neither 4 nor 6");
+    }
     std::string text =
         network->network->gateway_address(static_cast<sluice::Family>(family)).to_string();
     if (text.size() >= out_size) return Status(StatusCode::invalid_argument, "out is too short");
@@ -192,46 +199,46 @@ void sluice_ring_free(sluice_ring* ring) {
 }
 
 sluice_status sluice_ring_send(sluice_ring* ring, const struct iovec* pieces, size_t count) {
-  if (!ring || !pieces) return SLUICE_INVALID_ARGUMENT;
+  if (!ring || !pieces || count == 0) return SLUICE_INVALID_ARGUMENT;
   return static_cast<sluice_status>(ring->link->send({pieces, count}));
 }
 
 void sluice_ring_flush(sluice_ring* ring) {
-  ring->link->flush();
+  if (ring) ring->link->flush();
 }
 
 int sluice_ring_space_fd(const sluice_ring* ring) {
-  return ring->link->space_fd();
+  return ring ? ring->link->space_fd() : -1;
 }
 
 void sluice_ring_clear_space_wake(sluice_ring* ring) {
-  ring->link->clear_space_wake();
+  if (ring) ring->link->clear_space_wake();
 }
 
 const uint8_t* sluice_ring_peek(sluice_ring* ring, size_t* size) {
-  auto frame = ring->link->peek();
+  auto frame = ring ? ring->link->peek() : std::span<const std::uint8_t>();
   if (size) *size = frame.size();
   return frame.empty() ? nullptr : frame.data();
 }
 
 void sluice_ring_pop(sluice_ring* ring) {
-  ring->link->pop();
+  if (ring) ring->link->pop();
 }
 
 int sluice_ring_arm_receive(sluice_ring* ring) {
-  return ring->link->arm_receive() ? 1 : 0;
+  return !ring || ring->link->arm_receive() ? 1 : 0;
 }
 
 int sluice_ring_frames_fd(const sluice_ring* ring) {
-  return ring->link->frames_fd();
+  return ring ? ring->link->frames_fd() : -1;
 }
 
 void sluice_ring_clear_frames_wake(sluice_ring* ring) {
-  ring->link->clear_frames_wake();
+  if (ring) ring->link->clear_frames_wake();
 }
 
 int sluice_ring_closed(const sluice_ring* ring) {
-  return ring->link->closed() ? 1 : 0;
+  return !ring || ring->link->closed() ? 1 : 0;
 }
 
 }  // extern "C"

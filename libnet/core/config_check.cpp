@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 namespace sluice::core {
 
 namespace {
@@ -14,7 +16,20 @@ Status bad(std::string message) {
   return Status(StatusCode::invalid_argument, std::move(message));
 }
 
+Status check_mtu(unsigned mtu) {
+  if (mtu >= kLeastMtu && mtu <= kMostMtu) return Status::ok();
+  return bad(fmt::format("a number from {} to {} is needed", kLeastMtu, kMostMtu));
+}
+
 }  // namespace
+
+Result<std::uint16_t> parse_mtu(std::string_view text) {
+  unsigned mtu = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mtu);
+  bool is_number = error == std::errc() && end == text.data() + text.size();
+  if (Status status = check_mtu(is_number ? mtu : 0); !status) return status;
+  return static_cast<std::uint16_t>(mtu);
+}
 
 Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   gateway::Config out;
@@ -29,8 +44,8 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
     return bad(fmt::format("prefix6 {}: an IPv6 /64 is needed, such as fd00:1::/64",
                            config.prefix6.to_string()));
   }
-  if (config.mtu < kLeastMtu || config.mtu > kMostMtu) {
-    return bad(fmt::format("mtu {}: from {} to {}", config.mtu, kLeastMtu, kMostMtu));
+  if (Status status = check_mtu(config.mtu); !status) {
+    return bad(fmt::format("mtu {}: {}", config.mtu, status.message()));
   }
   if (config.max_flows == 0 || config.max_held_syns == 0) {
     return bad("max-flows and max-held-syns: at least 1, or no connection is possible");
@@ -43,12 +58,9 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   IpAddress next = subnet.at(gateway_index + 1);
   if (next == broadcast && gateway_index > 1) next = subnet.at(gateway_index - 1);
   out.first_guest4 = config.guest4.value_or(next);
-  out.host_alias4 = config.host_alias4.value_or(IpAddress::v4(broadcast.v4_value() - 1));
-  // A subnet may be so small, or the addresses chosen so, that the default is taken.
-  if (!config.host_alias4 &&
-      (out.host_alias4 == out.gateway4 || out.host_alias4 == out.first_guest4)) {
-    out.host_alias4 = IpAddress::v4(broadcast.v4_value() - 2);
-  }
+  std::uint32_t alias = broadcast.v4_value() - 1;
+  while (IpAddress::v4(alias) == out.gateway4 || IpAddress::v4(alias) == out.first_guest4) --alias;
+  out.host_alias4 = config.host_alias4.value_or(IpAddress::v4(alias));
   struct Named {
     const char* setting;
     IpAddress address;

@@ -72,10 +72,8 @@ Status Engine::start() {
       HostRoutes::open(loop_, [this](const HostRoutesSnapshot&) { follow_host_routes(); });
   if (!routes) return routes.status();
   host_routes_ = std::move(*routes);
-  auto policy = compile(config_.rules, config_.profile);
-  if (!policy) return policy.status();
-  gatekeeper_.set_policy(*policy);
-  for (const policy::Warning& warning : (*policy)->warnings()) {
+  if (Status status = use_policy(config_.rules, config_.profile); !status) return status;
+  for (const policy::Warning& warning : gatekeeper_.policy().warnings()) {
     log(LogLevel::warn, "policy: {}", warning.text);
   }
 
@@ -169,14 +167,7 @@ Status Engine::start() {
   return Status::ok();
 }
 
-Result<std::shared_ptr<const policy::Policy>> Engine::compile(
-    const std::vector<RuleText>& rules, const std::optional<std::string>& profile) {
-  policy::RuleInputs inputs{.command_line = sources_of(rules, RuleOrigin::command_line),
-                            .config = sources_of(rules, RuleOrigin::config),
-                            .profile = profile,
-                            .options = {}};
-  auto assembled = policy::assemble_rules(inputs);
-  if (!assembled) return assembled.status();
+policy::HostView Engine::host_view() const {
   const HostRoutesSnapshot& snapshot = host_routes_->snapshot();
   policy::HostView view;
   view.addresses = snapshot.addresses;
@@ -187,16 +178,30 @@ Result<std::shared_ptr<const policy::Policy>> Engine::compile(
   view.guest_subnets = {gateway_config_.subnet4, gateway_config_.prefix6};
   view.guest_subnets.insert(view.guest_subnets.end(), gateway_config_.routed.begin(),
                             gateway_config_.routed.end());
-  return policy::Policy::compile(std::move(*assembled), view,
-                                 {.generation = gatekeeper_.generation() + 1});
+  return view;
+}
+
+Status Engine::use_policy(const std::vector<RuleText>& rules,
+                          const std::optional<std::string>& profile) {
+  policy::RuleInputs inputs{.command_line = sources_of(rules, RuleOrigin::command_line),
+                            .config = sources_of(rules, RuleOrigin::config),
+                            .profile = profile,
+                            .options = {}};
+  auto assembled = policy::assemble_rules(inputs);
+  if (!assembled) return assembled.status();
+  policy::HostView view = host_view();
+  auto policy = policy::Policy::compile(std::move(*assembled), view,
+                                        {.generation = gatekeeper_.generation() + 1});
+  if (!policy) return policy.status();
+  gatekeeper_.set_policy(std::move(*policy));
+  policy_view_ = std::move(view);
+  return Status::ok();
 }
 
 Status Engine::set_policy(std::vector<RuleText> rules, std::optional<std::string> profile) {
-  auto policy = compile(rules, profile);
-  if (!policy) return policy.status();
+  if (Status status = use_policy(rules, profile); !status) return status;
   config_.rules = std::move(rules);
   config_.profile = std::move(profile);
-  gatekeeper_.set_policy(*policy);
   tcp_->judge_again();
   schedule();
   return Status::ok();
@@ -221,15 +226,20 @@ void Engine::follow_host_routes() {
   bool has_route = host_routes_->snapshot().ipv6_default;
   gateway_->set_ipv6_default_route(
       has_route ? gateway::DefaultRoute::present : gateway::DefaultRoute::absent, loop_.now());
-  if (auto policy = compile(config_.rules, config_.profile)) gatekeeper_.set_policy(*policy);
+  if (host_view() != policy_view_) {
+    if (Status status = use_policy(config_.rules, config_.profile); !status) {
+      log(LogLevel::error, "policy: still for the host's former addresses: {}", status.message());
+    }
+  }
   schedule();
 }
 
 Status Engine::attach(std::unique_ptr<link::GuestPort> port) {
-  if (port_) {
+  if (port_ && !guest_gone_) {
     return Status(StatusCode::already_exists,
                   "a guest is attached already; detach it first, or start another process");
   }
+  detach();
   port_ = std::move(port);
   sender_.set_port(port_.get());
   port_->set_handler(dispatcher_.get());
@@ -243,9 +253,12 @@ void Engine::detach() {
   sender_.set_port(nullptr);
   past_ports_ = past_ports_ + port_->counters();
   port_.reset();
+  link_timer_->stop();
+  guest_gone_ = false;
 }
 
 void Engine::on_link(bool up) {
+  guest_gone_ = !up;
   if (up) {
     link_timer_->stop();
     gateway_->link_up(loop_.now());
@@ -294,7 +307,7 @@ void Engine::on_tick() {
 }
 
 void Engine::forget(const DomainName& name) {
-  gatekeeper_.names().forget(name);
+  gatekeeper_.forget(name);
   tcp_->judge_again();
 }
 

@@ -63,8 +63,9 @@ class Engine {
 
   Engine(Loop& loop, HostNet& host, NetworkConfig config, const gateway::Config& gateway_config);
   Status start();
-  Result<std::shared_ptr<const policy::Policy>> compile(const std::vector<RuleText>& rules,
-                                                        const std::optional<std::string>& profile);
+  policy::HostView host_view() const;
+  /// Compiles and puts into effect; on an error nothing changes.
+  Status use_policy(const std::vector<RuleText>& rules, const std::optional<std::string>& profile);
   void set_local_names();
   void follow_host_routes();
   void schedule();
@@ -90,6 +91,7 @@ class Engine {
   std::unique_ptr<flow::IcmpRelay> icmp_;
   std::unique_ptr<flow::Publisher> publisher_;
   std::unique_ptr<HostRoutes> host_routes_;
+  policy::HostView policy_view_;  ///< That the policy in effect was compiled for.
   std::unique_ptr<Dispatcher> dispatcher_;
   std::unique_ptr<link::GuestPort> port_;
   link::PortCounters past_ports_;  ///< Of ports that were detached.
@@ -98,6 +100,7 @@ class Engine {
   std::unique_ptr<Timer> link_timer_;
   TimePoint gateway_due_{};
   bool scheduled_ = false;
+  bool guest_gone_ = false;  ///< The port had a guest, whose end is away.
 };
 
 }  // namespace sluice::core

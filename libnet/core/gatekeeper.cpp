@@ -28,6 +28,11 @@ void Gatekeeper::set_policy(std::shared_ptr<const policy::Policy> policy) {
   ++generation_;
 }
 
+void Gatekeeper::forget(const DomainName& name) {
+  names_.forget(name);
+  ++generation_;
+}
+
 bool Gatekeeper::is_gateway(const IpAddress& address) const {
   return address == config_.gateway4 || address == config_.gateway6;
 }
@@ -74,6 +79,7 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
                        {IpAddress::loopback(other), remote.port}};
   } else {
     route.addresses = {remote};
+    route.hold = hold(remote.address);
   }
   return route;
 }
@@ -86,6 +92,7 @@ flow::UdpRoute Gatekeeper::route_udp(const Endpoint& guest, const Endpoint& remo
   route.address = is_host(remote.address)
                       ? Endpoint{IpAddress::loopback(remote.address.family()), remote.port}
                       : remote;
+  route.hold = hold(remote.address);
   return route;
 }
 
@@ -119,6 +126,12 @@ bool Gatekeeper::judge(Layer layer, Direction direction, Protocol protocol, cons
   event.reason = decision.verdict.rule < 0 ? "no rule allows it" : "a rule denies it";
   deny(std::move(event));
   return false;
+}
+
+std::shared_ptr<const void> Gatekeeper::hold(const IpAddress& address) {
+  policy::NameIndex::Pin pin = names_.pin(address);
+  if (pin.is_empty()) return nullptr;
+  return std::make_shared<policy::NameIndex::Pin>(std::move(pin));
 }
 
 void Gatekeeper::deny(DenialEvent event) {

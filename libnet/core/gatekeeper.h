@@ -36,6 +36,8 @@ class Gatekeeper final : public flow::Gate {
   void set_policy(std::shared_ptr<const policy::Policy> policy);
   const policy::Policy& policy() const { return *policy_; }
   policy::NameIndex& names() { return names_; }
+  /// Drops the bindings of a name; what only they allowed is refused when it is judged again.
+  void forget(const DomainName& name);
 
   // flow::Gate
   flow::TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote) override;
@@ -58,6 +60,8 @@ class Gatekeeper final : public flow::Gate {
   bool is_unroutable(const IpAddress& address) const;
   bool judge(Layer layer, Direction direction, Protocol protocol, const Endpoint& source,
              const Endpoint& destination);
+  /// Keeps the bindings of a flow's address in force for as long as the flow.
+  std::shared_ptr<const void> hold(const IpAddress& address);
   void deny(DenialEvent event);
 
   Loop& loop_;

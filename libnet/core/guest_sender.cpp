@@ -17,6 +17,10 @@ wire::EtherType ether_type(Family family) {
   return family == Family::v4 ? wire::EtherType::ipv4 : wire::EtherType::ipv6;
 }
 
+iovec piece_of(ConstBytes bytes) {
+  return {const_cast<std::uint8_t*>(bytes.data()), bytes.size()};  // NOLINT: iovec, only read
+}
+
 }  // namespace
 
 bool GuestSender::send_segment(const stack::OutSegment& segment) {
@@ -56,15 +60,45 @@ bool GuestSender::send_segment(const stack::OutSegment& segment) {
 void GuestSender::send_packet(ConstBytes packet) {
   auto view = wire::Packet::parse(packet);
   if (!view) return;
+  wire::IpHeader header;
+  header.source = view->source();
+  header.destination = view->destination();
+  header.protocol = view->protocol();
+  header.ttl = view->ttl();
+  header.traffic_class = view->traffic_class();
+  header.dont_fragment = view->dont_fragment();
+  header.payload_size = view->payload().size();
+  iovec payload = piece_of(view->payload());
+  send(header, {&payload, 1});
+}
+
+void GuestSender::send_udp(const Endpoint& source, const Endpoint& guest, ConstBytes payload) {
+  if (source.address.family() != guest.address.family()) return;
+  wire::UdpHeader udp{source.port, guest.port, payload.size()};
+  wire::IpHeader header;
+  header.source = source.address;
+  header.destination = guest.address;
+  header.protocol = wire::IpProtocol::udp;
+  header.payload_size = udp.size() + payload.size();
+  wire::Checksum rest =
+      wire::pseudo_header(source.address, guest.address, header.protocol, header.payload_size);
+  rest.add(payload);
+  std::array<std::uint8_t, wire::kUdpHeaderSize> head;
+  if (udp.emit(head, rest) == 0) return;
+  std::array<iovec, 2> pieces{piece_of(head), piece_of(payload)};
+  send(header, pieces);
+}
+
+void GuestSender::send(const wire::IpHeader& header, std::span<const iovec> payload) {
   if (!port_) {
     ++counters_.packets_no_guest;
     return;
   }
-  if (std::optional<MacAddress> mac = gateway_->mac_of(view->destination())) {
-    send_to(*mac, packet);
+  if (std::optional<MacAddress> mac = gateway_->mac_of(header.destination)) {
+    send_to(*mac, header, payload);
     return;
   }
-  if (!gateway_->resolve(view->destination(), loop_.now())) {
+  if (!gateway_->resolve(header.destination, loop_.now())) {
     ++counters_.packets_unresolved;
     return;
   }
@@ -72,40 +106,29 @@ void GuestSender::send_packet(ConstBytes packet) {
     waiting_.pop_front();
     ++counters_.packets_unresolved;
   }
-  waiting_.emplace_back(packet.begin(), packet.end());
+  Waiting& waiting = waiting_.emplace_back(Waiting{header, {}});
+  waiting.payload.reserve(header.payload_size);
+  for (const iovec& piece : payload) {
+    const auto* begin = static_cast<const std::uint8_t*>(piece.iov_base);
+    waiting.payload.insert(waiting.payload.end(), begin, begin + piece.iov_len);
+  }
 }
 
-void GuestSender::send_to(const MacAddress& mac, ConstBytes packet) {
-  auto view = wire::Packet::parse(packet);
-  wire::EthernetHeader ethernet{mac, config_.mac, ether_type(view->family())};
-  std::array<std::uint8_t, link::kMaxHead> head;
-  std::size_t base = ethernet.emit(head);
-  auto send = [&](ConstBytes header, ConstBytes payload) {
-    std::memcpy(head.data() + base, header.data(), header.size());
-    iovec piece{const_cast<std::uint8_t*>(payload.data()), payload.size()};  // NOLINT: iovec reads
-    link::RxFrame frame{.head = ConstBytes(head).first(base + header.size()),
-                        .payload = {&piece, payload.empty() ? 0u : 1u},
-                        .payload_size = payload.size()};
-    if (port_->send(frame, link::FrameClass::control) != link::SendResult::sent) {
-      ++counters_.packets_refused;
-    }
-  };
-  ConstBytes payload = view->payload();
-  if (packet.size() <= config_.mtu) {
-    send(packet.first(view->header_size()), payload);
-    return;
-  }
-  wire::IpHeader header;
-  header.source = view->source();
-  header.destination = view->destination();
-  header.protocol = view->protocol();
-  header.ttl = view->ttl();
-  header.traffic_class = view->traffic_class();
-  header.payload_size = payload.size();
+void GuestSender::send_to(const MacAddress& mac, const wire::IpHeader& header,
+                          std::span<const iovec> payload) {
   auto fragmenter = wire::Fragmenter::make(header, config_.mtu, next_id_++);
   if (!fragmenter) return;
+  wire::EthernetHeader ethernet{mac, config_.mac, ether_type(header.source.family())};
+  std::array<std::uint8_t, link::kMaxHead> head;
+  std::size_t base = ethernet.emit(head);
   while (auto slice = fragmenter->next()) {
-    send(slice->header(), payload.subspan(slice->payload_offset, slice->payload_size));
+    ConstBytes ip = slice->header();
+    std::memcpy(head.data() + base, ip.data(), ip.size());
+    std::array<iovec, 2> pieces;
+    std::size_t count =
+        wire::slice_pieces(payload, slice->payload_offset, slice->payload_size, pieces);
+    send_control(ConstBytes(head).first(base + ip.size()), std::span(pieces).first(count),
+                 slice->payload_size);
   }
 }
 
@@ -115,31 +138,27 @@ void GuestSender::send_frame(ConstBytes frame) {
     return;
   }
   std::size_t head = std::min(frame.size(), link::kMaxHead);
-  ConstBytes rest = frame.subspan(head);
-  iovec piece{const_cast<std::uint8_t*>(rest.data()), rest.size()};  // NOLINT: iovec reads
-  link::RxFrame out{.head = frame.first(head),
-                    .payload = {&piece, rest.empty() ? 0u : 1u},
-                    .payload_size = rest.size()};
-  if (port_->send(out, link::FrameClass::control) != link::SendResult::sent) {
+  iovec rest = piece_of(frame.subspan(head));
+  send_control(frame.first(head), {&rest, rest.iov_len == 0 ? 0u : 1u}, rest.iov_len);
+}
+
+void GuestSender::send_control(ConstBytes head, std::span<const iovec> payload,
+                               std::size_t payload_size) {
+  link::RxFrame frame{.head = head, .payload = payload, .payload_size = payload_size};
+  if (port_->send(frame, link::FrameClass::control) != link::SendResult::sent) {
     ++counters_.packets_refused;
   }
 }
 
-void GuestSender::send_udp(const Endpoint& source, const Endpoint& guest, ConstBytes payload) {
-  std::array<std::uint8_t, 65535 + 40> packet;
-  std::size_t size = wire::emit_udp(packet, source, guest, payload);
-  if (size > 0) send_packet(ConstBytes(packet).first(size));
-}
-
 void GuestSender::on_resolved(const IpAddress& address, std::optional<MacAddress> mac) {
-  std::deque<std::vector<std::uint8_t>> waiting;
+  std::deque<Waiting> waiting;
   waiting.swap(waiting_);
-  for (std::vector<std::uint8_t>& packet : waiting) {
-    auto view = wire::Packet::parse(packet);
-    if (view->destination() != address) {
+  for (Waiting& packet : waiting) {
+    if (packet.header.destination != address) {
       waiting_.push_back(std::move(packet));
     } else if (mac && port_) {
-      send_to(*mac, packet);
+      iovec payload = piece_of(packet.payload);
+      send_to(*mac, packet.header, {&payload, 1});
     } else {
       ++counters_.packets_unresolved;
     }

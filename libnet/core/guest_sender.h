@@ -2,7 +2,7 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
+#include <span>
 #include <vector>
 
 #include <net/address.h>
@@ -12,6 +12,7 @@
 #include "gateway/gateway.h"
 #include "link/guest_port.h"
 #include "stack/tcp_engine.h"
+#include "wire/ip.h"
 
 namespace sluice::core {
 
@@ -37,14 +38,13 @@ class GuestSender final : public stack::SegmentSink, public flow::GuestOutput {
 
   bool send_segment(const stack::OutSegment& segment) override;
   void send_packet(ConstBytes packet) override;
+  void send_udp(const Endpoint& source, const Endpoint& guest, ConstBytes payload) override;
   IpAddress gateway_address(Family family) const override {
     return family == Family::v4 ? config_.gateway4 : config_.gateway6;
   }
 
   /// A whole frame of the router's.
   void send_frame(ConstBytes frame);
-  /// A UDP datagram for the guest, fragmented where it does not fit.
-  void send_udp(const Endpoint& source, const Endpoint& guest, ConstBytes payload);
   /// The answer to a resolve(): what waited for the address goes out or is lost.
   void on_resolved(const IpAddress& address, std::optional<MacAddress> mac);
   void flush() {
@@ -54,13 +54,21 @@ class GuestSender final : public stack::SegmentSink, public flow::GuestOutput {
   const SenderCounters& counters() const { return counters_; }
 
  private:
-  void send_to(const MacAddress& mac, ConstBytes packet);
+  /// A packet that waits for its neighbour's answer.
+  struct Waiting {
+    wire::IpHeader header;
+    std::vector<std::uint8_t> payload;
+  };
+
+  void send(const wire::IpHeader& header, std::span<const iovec> payload);
+  void send_to(const MacAddress& mac, const wire::IpHeader& header, std::span<const iovec> payload);
+  void send_control(ConstBytes head, std::span<const iovec> payload, std::size_t payload_size);
 
   Loop& loop_;
   const gateway::Config& config_;
   gateway::Gateway* gateway_ = nullptr;
   link::GuestPort* port_ = nullptr;
-  std::deque<std::vector<std::uint8_t>> waiting_;
+  std::deque<Waiting> waiting_;
   std::uint32_t next_id_ = 1;
   SenderCounters counters_;
 };

@@ -1,5 +1,6 @@
 #include <net/network.h>
 
+#include <algorithm>
 #include <future>
 #include <thread>
 #include <type_traits>
@@ -79,7 +80,12 @@ Result<std::unique_ptr<Network>> Network::create(NetworkConfig config) {
 Result<std::unique_ptr<RingLink>> Network::attach_ring(const RingOptions& options) {
   using Link = Result<std::unique_ptr<RingLink>>;
   return thread_->on_loop([&](core::Engine& engine) -> Link {
-    auto pair = link::RingPort::make(engine.loop(), options);
+    RingOptions sized = options;
+    if (sized.rx_frames >= link::RingPort::kMinFrames) {
+      sized.rx_frames =
+          std::max(sized.rx_frames, link::RingPort::least_rx_frames(engine.config().mtu));
+    }
+    auto pair = link::RingPort::make(engine.loop(), sized);
     if (!pair) return pair.status();
     if (Status status = engine.attach(std::move(pair->port)); !status) return status;
     return std::move(pair->link);

@@ -7,6 +7,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "core/config_check.h"
 #include "dns/host_resolvers.h"
 
 namespace sluice::core {
@@ -65,7 +66,7 @@ const std::unordered_map<std::string_view, Apply>& settings() {
       {"guest-name", text(&NetworkConfig::guest_name)},
       {"lease-file", text(&NetworkConfig::lease_file)},
       {"resolv-conf", text(&NetworkConfig::resolv_conf)},
-      {"mtu", number(&NetworkConfig::mtu)},
+      {"mtu", parsed(parse_mtu, [](auto& c, std::uint16_t v) { c.mtu = v; })},
       {"max-flows", number(&NetworkConfig::max_flows)},
       {"memory-bytes", number(&NetworkConfig::memory_bytes)},
       {"gateway", address(&NetworkConfig::gateway4)},

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "wire/dns_rdata.h"
+#include "wire/dns_svcb.h"
 
 namespace sluice::dns {
 
@@ -26,6 +27,9 @@ bool is_answer_for(const DnsRecordView& record, const DnsName& owner, DnsType ty
 
 std::optional<Record> copy_record(const DnsMessage& reply, const DnsRecordView& view) {
   auto rdata = wire::expand_rdata(reply, view);
+  // The name index hears of A and AAAA records only, so the guest is to ask for those.
+  bool has_hints = view.type == DnsType::https || view.type == DnsType::svcb;
+  if (rdata && has_hints) rdata = wire::without_address_hints(*rdata);
   if (!rdata) return std::nullopt;
   // The case of the letters is our own noise, from the question to the upstream.
   return Record{view.owner.lowered(), view.type, view.ttl_seconds, std::move(*rdata)};

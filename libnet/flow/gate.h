@@ -27,6 +27,8 @@ struct TcpRoute {
   std::vector<Endpoint> addresses;
   std::string path;
   std::unique_ptr<StreamSocket> session;
+  /// Kept as long as the flow is open: what the answer rests on stays as it is.
+  std::shared_ptr<const void> hold;
 };
 
 /// Where a UDP flow goes.
@@ -38,6 +40,7 @@ struct UdpRoute {
   };
   Kind kind = Kind::prohibit;
   Endpoint address;
+  std::shared_ptr<const void> hold;  ///< As in TcpRoute.
 };
 
 /// Decides about flows: asked once when a flow begins, and again when generation() has changed.
@@ -62,6 +65,8 @@ class GuestOutput {
   /// An IP packet of any size; fragmented to the guest's MTU. Lost, and counted, where the guest's
   /// port is full or nobody has the address.
   virtual void send_packet(ConstBytes packet) = 0;
+  /// A datagram, likewise. Lost too where the families differ or it is longer than UDP can say.
+  virtual void send_udp(const Endpoint& source, const Endpoint& guest, ConstBytes payload) = 0;
   /// The gateway's own address of a family: where its ICMP errors come from.
   virtual IpAddress gateway_address(Family family) const = 0;
 

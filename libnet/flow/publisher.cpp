@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -278,7 +277,6 @@ Publisher::UdpClient* Publisher::udp_client(Entry& entry, const Endpoint& client
 }
 
 bool Publisher::receive(Entry& entry) {
-  static thread_local std::array<std::uint8_t, 65535 + 40> packet;
   for (int i = 0; i < kPerTurn; ++i) {
     while (entry.datagrams->take_queued_error()) {
       // A client that went away is no business of the guest's.
@@ -289,9 +287,7 @@ bool Publisher::receive(Entry& entry) {
       UdpClient* client = udp_client(entry, datagram.peer);
       if (!client) continue;
       client->last = loop_.now();
-      std::size_t size =
-          wire::emit_udp(packet, client->key.remote, client->key.guest, datagram.data);
-      if (size > 0) output_.send_packet(ConstBytes(packet).first(size));
+      output_.send_udp(client->key.remote, client->key.guest, datagram.data);
     }
   }
   return true;

@@ -60,7 +60,8 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner {
   std::unique_ptr<stack::TcpEndpoint> endpoint_;
   std::unique_ptr<Held> held_;
   std::vector<std::uint8_t> preface_;  ///< To be sent to the guest before the host's first byte.
-  std::shared_ptr<const void> hold_;   ///< Of an inbound flow: what its port counts by.
+  /// Of an inbound flow what its port counts by, of an outbound one TcpRoute::hold.
+  std::shared_ptr<const void> hold_;
   TimePoint deadline_{};  ///< Of the handshake with the guest or of a last drain; 0: none.
   TimePoint last_activity_{};
   bool changed_ = false;  ///< Queued for run().

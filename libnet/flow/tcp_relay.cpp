@@ -212,6 +212,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   auto owned = std::make_unique<TcpFlow>(*this, input.key);
   TcpFlow& flow = *owned;
   flow.last_activity_ = loop_.now();
+  flow.hold_ = std::move(route.hold);
   flow.held_ = std::make_unique<TcpFlow::Held>();
   flow.held_->packet.assign(
       input.packet.begin(),

@@ -258,7 +258,6 @@ void UdpRelay::send(Mapping& mapping) {
 }
 
 bool UdpRelay::receive(Mapping& mapping) {
-  static thread_local std::array<std::uint8_t, 65535 + 40> packet;
   TimePoint now = loop_.now();
   for (int turn = 0; turn < kBatchesPerTurn; ++turn) {
     while (auto error = mapping.socket->take_queued_error()) on_queued_error(mapping, *error);
@@ -286,10 +285,8 @@ bool UdpRelay::receive(Mapping& mapping) {
         ++counters_.filtered;
         continue;
       }
-      std::size_t size = wire::emit_udp(packet, remote, mapping.guest, datagram.data);
-      if (size == 0) continue;
       ++counters_.to_guest;
-      output_.send_packet(ConstBytes(packet).first(size));
+      output_.send_udp(remote, mapping.guest, datagram.data);
     }
   }
   return true;

@@ -16,11 +16,11 @@ namespace {
 constexpr std::size_t kBatch = 64;
 /// One place in this many is kept for control frames.
 constexpr std::size_t kReserveShare = 16;
-constexpr std::size_t kMinRing = 16, kMaxRing = 65536;
+constexpr std::size_t kMaxRing = 65536;
 constexpr std::size_t kMaxIpPacket = 65535;
 
 bool in_range(std::size_t frames) {
-  return frames >= kMinRing && frames <= kMaxRing;
+  return frames >= RingPort::kMinFrames && frames <= kMaxRing;
 }
 
 /// A cut frame takes at most an eighth of the places, so this many hold it beside the reserve.
@@ -50,6 +50,11 @@ Result<RingPort::Pair> RingPort::make(Loop& loop, const RingOptions& options) {
   auto port = std::make_unique<RingPort>(loop, shared);
   if (!port->watch_) return Status(StatusCode::internal, "the loop can't watch a wake descriptor");
   return Pair{std::move(port), std::make_unique<RingLink>(std::move(shared))};
+}
+
+std::size_t RingPort::least_rx_frames(std::size_t mtu) {
+  constexpr std::size_t kHeaders = 40 + 20;  // IPv6, TCP
+  return 8 * (kMaxIpPacket / (mtu - kHeaders) + 1);
 }
 
 RingPort::RingPort(Loop& loop, std::shared_ptr<RingShared> shared)

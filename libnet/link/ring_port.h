@@ -29,8 +29,11 @@ class RingPort final : public GuestPort {
     std::unique_ptr<RingPort> port;  ///< The loop's thread's.
     std::unique_ptr<RingLink> link;  ///< The VMM's.
   };
+  static constexpr std::size_t kMinFrames = 16;
   /// On the loop's thread. invalid_argument: sizes out of range; exhausted: descriptors, memory.
   static Result<Pair> make(Loop& loop, const RingOptions& options);
+  /// From this many rx places on, no frame is longer than a guest with that MTU can take.
+  static std::size_t least_rx_frames(std::size_t mtu);
 
   RingPort(Loop& loop, std::shared_ptr<RingShared> shared);
   ~RingPort() override;

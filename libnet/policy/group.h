@@ -71,6 +71,8 @@ struct HostView {
   std::vector<IpAddress> gateways;      ///< The gateway addresses that the guests see.
   std::vector<IpAddress> host_aliases;  ///< Other addresses that stand for the host's loopback.
   std::vector<IpPrefix> guest_subnets;
+
+  friend bool operator==(const HostView&, const HostView&) = default;
 };
 
 /// The groups of one address. They differ by action so that both ways are safe: a special address

@@ -1,7 +1,8 @@
 """Fixtures of the namespace tests.  README says how to run them.
 
 `world`    host and world namespaces, one pair per test process
-`net`      a gateway with `--profile all` and a guest, shared by the tests of one file
+`net`      a gateway with `--profile all` and a guest, shared by the tests of one file, whose
+           NET, if it has one, says more of Gateway's options
 `gateway`  a factory of gateways of a test's own: gateway(*arguments, attach=..., publish=...)
 `dns`, `http`, `load`  servers in world"""
 import os
@@ -68,14 +69,14 @@ def world(nothing_is_left_behind):
 class _Running:
     """The gateway of one test file; started again after a test in which it ended."""
 
-    def __init__(self, world):
-        self.world, self.gateway = world, None
+    def __init__(self, world, options):
+        self.world, self.options, self.gateway = world, options, None
 
     def get(self):
         if self.gateway and self.gateway.process.poll() is not None:
             self.stop()
         if not self.gateway:
-            self.gateway = gateways.Gateway(self.world)
+            self.gateway = gateways.Gateway(self.world, **self.options)
         return self.gateway
 
     def stop(self):
@@ -85,8 +86,8 @@ class _Running:
 
 
 @pytest.fixture(scope="module")
-def _running(world):
-    running = _Running(world)
+def _running(world, request):
+    running = _Running(world, getattr(request.module, "NET", {}))
     yield running
     running.stop()
 

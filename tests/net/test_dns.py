@@ -168,6 +168,19 @@ def test_other_types_are_forwarded(net, zone):
     assert "t" * 200 in answer.answer[0][0].to_text()
 
 
+def test_an_https_record_brings_no_address_that_was_not_judged(net, zone):
+    """microsandbox 4.2 (7): clients connect to the hints, of which the name index knows nothing."""
+    zone.records["hints.test"] = [
+        ("HTTPS", f"1 . alpn=h2,h3 port=8443 ipv4hint={FAR4} ipv6hint={FAR6}"),
+        ("HTTPS", "2 other.test. mandatory=alpn,ipv4hint alpn=h2 ipv4hint=192.0.2.1"),
+        ("HTTPS", "0 alias.test.")]
+    answer = ask(net, "hints.test", "HTTPS")
+    assert sorted(record.to_text() for record in answer.answer[0]) == [
+        "0 alias.test.",
+        '1 . alpn="h2,h3" port="8443"',
+        '2 other.test. mandatory="alpn" alpn="h2"']
+
+
 def test_many_queries_on_one_tcp_connection_are_all_answered(net, zone):
     with net.guest.connect(GATEWAY4, 53) as s:
         queries = [make("a.test", kind) for kind in ("A", "AAAA") * 10]
@@ -225,6 +238,19 @@ def test_a_failing_upstream_is_passed_over_for_the_next(gateway, world):
     finally:
         one.stop()
         two.stop()
+
+
+def test_an_upstream_that_comes_back_is_asked_again(gateway, world):
+    """arcbox 1.8: one receive error ended the service for good."""
+    net = gateway(dns=(DNS4,))
+    assert ask(net, "a.test", timeout=20).rcode() == dns.rcode.SERVFAIL     # port unreachable
+    server = DnsServer(world.world, (DNS4,))
+    try:
+        server.records["a.test"] = [("A", FAR4)]
+        wait_for(lambda: addresses(ask(net, "a.test", timeout=20)) == [FAR4], limit=15, step=0.2,
+                 what="an answer of the upstream")
+    finally:
+        server.stop()
 
 
 def test_an_upstream_may_have_a_port_of_its_own(gateway, world):

@@ -1,4 +1,5 @@
 """The example VMMs do what their README says: a TAP is the guest's NIC, libnet's rings its network."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,24 +12,27 @@ from harness.netns import Namespace
 
 EXAMPLES = os.environ.get("SLUICE_EXAMPLES") or os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(gateways.HOSTD))), "examples")
+PROGRAMS = ["vmm-cpp", "vmm-c"]
 pytestmark = pytest.mark.hostd
 
 
-@pytest.fixture(params=["vmm-cpp", "vmm-c"])
-def vmm(request, world):
-    program = os.path.join(EXAMPLES, request.param)
+@contextlib.contextmanager
+def running(world, name, *arguments):
+    """The example at work beside a guest, which is its `guest`."""
+    program = os.path.join(EXAMPLES, name)
     if not os.access(program, os.X_OK):
         pytest.skip(f"{program} is not built")
     # What the harness starts as `init` keeps the guest's namespace reachable by a pid.
     guest = Namespace("guest")
     init = guest.spawn("sleep", 60)
-    tap = f"ex{os.getpid() % 100000}{request.param[-1]}"
+    tap = f"ex{os.getpid() % 100000}{name[-1]}"
     process = world.host.spawn(program, tap, "--profile", "all", "--deny", "203.0.113.7",
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                               *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
     try:
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         world.host.ip(f"link set {tap} netns {init.pid} name tap0")
-        guest.ip("link set tap0 up", "addr add 192.168.127.2/24 dev tap0",
+        guest.ip("link set tap0 txqueuelen 10000 up", "addr add 192.168.127.2/24 dev tap0",
                  "route add default via 192.168.127.1")
         process.guest = guest
         yield process
@@ -38,6 +42,20 @@ def vmm(request, world):
         process.stop()
         init.stop()
         guest.close()
+
+
+@pytest.fixture(params=PROGRAMS)
+def vmm(request, world):
+    with running(world, request.param) as process:
+        yield process
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_rings_that_are_always_full_lose_nothing(world, load, name):
+    """As small as they can be.  (The TAP's own queue is long: what it drops is not ours.)"""
+    with running(world, name, "--ring", 16) as vmm:
+        result = load.run(vmm.guest, WORLD[4], flows=16, at=16, up=4 << 20, down=4 << 20)
+    assert result["ok"] == result["flows"], result
 
 
 def test_an_example_vmm_carries_data_both_ways_and_tells_a_refusal(vmm, world):

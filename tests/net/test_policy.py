@@ -1,11 +1,13 @@
 """What the rules refuse is refused at once, said why, and never reaches the wire."""
 import errno
+import select
+import time
 
 import dns.rcode
 import pytest
 
-from harness.clients import (FAMILIES, FAR, PUBLIC, PUBLIC_B, SOON, WORLD, connect_error,
-                             error_of_recv, pair, ready_for)
+from harness.clients import (FAMILIES, FAR, PUBLIC, PUBLIC_B, SOON, UNREACHABLE, WORLD,
+                             connect_error, error_of_recv, pair, ready_for)
 from harness.gateway import StartError
 from harness.netns import wait_for
 from harness.world import DNS4, FAR4, HOST4, PUBLIC4, PUBLIC4_B, PUBLIC6, WORLD4
@@ -143,6 +145,71 @@ def test_an_address_is_refused_until_its_allowed_name_was_looked_up(gateway, ser
     assert refused(net, PUBLIC4)
     ask(net, "good.test")
     assert reached(net, PUBLIC4)
+
+
+def test_http3_to_an_address_is_refused_like_https(gateway, server, zone):
+    """microsandbox 4.2 (8): what was denied over TLS went through as QUIC.  Here the address
+    decides, before the first byte and for every protocol."""
+    net = gateway("--allow", "good.test", profile=None)
+    ask(net, "good.test")
+    assert refused(net, PUBLIC4_B, 443)
+    with net.guest.udp("0.0.0.0") as client:
+        client.connect((PUBLIC4_B, 443))
+        client.send(b"initial")
+        assert error_of_recv(client) in (*UNREACHABLE, errno.EACCES)
+
+
+def test_a_conversation_outlives_the_ttl_of_its_name(gateway, world, zone):
+    """microsandbox 4.2 (5): UDP that a name had allowed ended with the TTL."""
+    net = gateway("--allow", "good.test", profile=None)
+    zone.records["good.test"] = [("A", PUBLIC4, 1)]
+    asked = time.monotonic()
+    ask(net, "good.test")
+    with world.world.udp(PUBLIC4) as service, net.guest.udp("0.0.0.0") as client:
+        client.connect(service.getsockname())
+
+        def exchange(text):
+            client.send(text)
+            received, peer = service.recvfrom(100)
+            service.sendto(received.upper(), peer)
+            return client.recv(100)
+        assert exchange(b"early") == b"EARLY"
+        select.select([], [], [], 2.2 - (time.monotonic() - asked))     # twice the TTL
+        assert exchange(b"late") == b"LATE"
+    assert not net.denials()
+
+
+def test_a_connection_on_port_443_that_is_no_tls_is_carried(gateway, world, zone):
+    """microsandbox 4.2 (10): without a TLS name it ended after ten seconds.  The server speaks
+    first, after a silence, and then the client in its own words."""
+    net = gateway("--allow", "good.test", profile=None)
+    ask(net, "good.test")
+    client, far = pair_on(net, world, PUBLIC4, 443)
+    with client, far:
+        assert not select.select([client, far], [], [], 1)[0]           # the silence
+        far.sendall(b"220 ready\r\n")
+        assert client.recv(100) == b"220 ready\r\n"
+        client.sendall(b"\0\1\2 no hello")
+        assert far.recv(100) == b"\0\1\2 no hello"
+
+
+@pytest.mark.long
+def test_a_connection_on_port_443_that_is_no_tls_has_no_time_limit(gateway, world, zone):
+    net = gateway("--allow", "good.test", profile=None)
+    ask(net, "good.test")
+    client, far = pair_on(net, world, PUBLIC4, 443)
+    with client, far:
+        assert not select.select([client, far], [], [], 15)[0]
+        client.sendall(b"late")
+        assert far.recv(100) == b"late"
+
+
+def pair_on(net, world, address, port):
+    with world.world.listen(address, port) as listener:
+        client = net.guest.connect(address, port)
+        far, _ = listener.accept()
+    far.settimeout(5)
+    return client, far
 
 
 def test_an_allowed_name_opens_no_other_address(gateway, server, zone):

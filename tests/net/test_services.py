@@ -1,6 +1,7 @@
 """Whole services through the gateway, as people use them."""
 import hashlib
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
 import pytest
@@ -53,6 +54,22 @@ def test_a_tls_connection_carries_its_page(net, https, family):
     with net.guest.connect(WORLD[family], 443) as plain:
         with context.wrap_socket(plain, server_hostname="good.test") as sock:
             assert len(get(sock, "/bytes/1000000").read()) == 1_000_000
+
+
+def test_tls_is_between_the_two_ends_alone(net, world):
+    """microsandbox 4.2 (10): a gateway that took TLS apart offered no ALPN, so no HTTP/2."""
+    context, certificate = servers.tls_context(["good.test"])
+    context.set_alpn_protocols(["h2"])
+    ours = ssl.create_default_context(cadata=certificate)
+    ours.set_alpn_protocols(["h2", "http/1.1"])
+    with world.world.listen(WORLD[4]) as listener:
+        plain = net.guest.connect(WORLD[4], listener.getsockname()[1])
+        far, _ = listener.accept()
+    with ThreadPoolExecutor(1) as one, plain, far:
+        accepted = one.submit(context.wrap_socket, far, server_side=True)
+        with ours.wrap_socket(plain, server_hostname="good.test") as client:
+            with accepted.result(5) as server:
+                assert client.selected_alpn_protocol() == server.selected_alpn_protocol() == "h2"
 
 
 @pytest.mark.hostd

@@ -50,7 +50,7 @@ struct NetworkConfig {
   IpPrefix subnet4{IpAddress::v4(192, 168, 127, 0), 24};
   std::optional<IpAddress> gateway4;     ///< Default: the subnet's first address.
   std::optional<IpAddress> guest4;       ///< Default: the one after the gateway.
-  std::optional<IpAddress> host_alias4;  ///< Default: the last one before broadcast.
+  std::optional<IpAddress> host_alias4;  ///< Default: the last free one before broadcast.
   /// A ULA /64.
   IpPrefix prefix6{IpAddress::v6({0xfd, 0x53, 0x4c, 0x55, 0x49, 0x43}), 64};
   /// Largest IP packet on the link: 1280 to 65520 bytes. What the attachment can carry bounds it.
@@ -112,7 +112,8 @@ class Network {
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
-  /// Attaches the guest by rings in shared memory; see net/ring.h. One guest at a time.
+  /// Attaches the guest by rings in shared memory; see net/ring.h. One guest at a time:
+  /// already_exists while there is one. One whose end has gone makes room.
   Result<std::unique_ptr<RingLink>> attach_ring(const RingOptions& options = {});
 
   /// Attaches the guest by a port of the caller's, made on the Network's thread (link/guest_port.h;

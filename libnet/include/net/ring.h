@@ -24,7 +24,9 @@ enum class WakeKind : std::uint8_t { eventfd, pipe };
 /// one of 68 KiB, of which there are a quarter as many as frames.
 struct RingOptions {
   std::size_t tx_frames = 1024;  ///< 16 to 65536, rounded up to a power of two.
-  std::size_t rx_frames = 1024;  ///< Likewise.
+  /// Likewise; never fewer than 64 KiB of TCP take as segments of the guest's MTU, eight times: 512
+  /// at 1500.
+  std::size_t rx_frames = 1024;
   WakeKind wake = WakeKind::eventfd;
 };
 

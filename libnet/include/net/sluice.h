@@ -9,7 +9,8 @@
  * `error_size` bytes with a final zero; pass NULL and 0 to do without.
  * Threads: as in C++. Strings: UTF-8, with a final zero; the library copies what it is given.
  * No exception and no abort comes out of a call; a NULL where none is allowed is
- * SLUICE_INVALID_ARGUMENT. */
+ * SLUICE_INVALID_ARGUMENT. Functions that return no status treat a NULL ring as one that is closed
+ * and empty, its descriptors as -1, and a NULL configuration as one that nobody reads. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -100,7 +101,7 @@ sluice_status sluice_network_counters(sluice_network* network, sluice_counters* 
 /* Rings of `frames` places each way; 0: the default. */
 sluice_status sluice_ring_attach(sluice_network* network, size_t frames, sluice_ring** ring,
                                  char* error, size_t error_size);
-/* Unplugs the NIC. NULL is allowed. */
+/* Unplugs the NIC: once the Network has noticed, another may be attached. NULL is allowed. */
 void sluice_ring_free(sluice_ring* ring);
 
 sluice_status sluice_ring_send(sluice_ring* ring, const struct iovec* pieces, size_t count);

@@ -9,6 +9,7 @@
 #include "flow/tcp_relay.h"
 #include "support/scripted_net.h"
 #include "support/virtual_loop.h"
+#include "wire/udp.h"
 
 namespace sluice::test {
 
@@ -42,6 +43,11 @@ class PacketLog final : public flow::GuestOutput {
 
   void send_packet(ConstBytes packet) override {
     packets.emplace_back(packet.begin(), packet.end());
+  }
+  void send_udp(const Endpoint& source, const Endpoint& guest, ConstBytes payload) override {
+    std::vector<std::uint8_t> packet(65535 + 40);
+    packet.resize(wire::emit_udp(packet, source, guest, payload));
+    if (!packet.empty()) packets.push_back(std::move(packet));
   }
   IpAddress gateway_address(Family family) const override {
     return family == Family::v4 ? IpAddress::v4(192, 168, 127, 1) : IpAddress::any(Family::v6);

@@ -327,6 +327,16 @@ TEST_CASE("a frame with TCP offload reaches the guest in segments, all or none")
   CHECK(world.port->send(view, FrameClass::data) == SendResult::sent);
 }
 
+TEST_CASE("rings of the least size for an MTU cut no segment longer than it") {
+  for (std::size_t mtu : {1280u, 1500u, 4000u, 9000u, 65520u}) {
+    std::size_t places = link::RingPort::least_rx_frames(mtu);
+    CAPTURE(mtu, places);
+    CHECK(65535 / (places / 8) + 1 <= mtu - 60);
+    CHECK(places <= 512);
+    CHECK(places >= 16);
+  }
+}
+
 TEST_CASE("a guest that asks for tiny segments can't block its ring with one frame") {
   World world(GENERATE(RingOptions{}, RingOptions{.rx_frames = 16}));
   test::TestFrame frame({.payload = 65'000, .segment_size = 1});

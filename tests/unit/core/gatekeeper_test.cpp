@@ -1,0 +1,254 @@
+#include "core/gatekeeper.h"
+
+#include <catch2/catch.hpp>
+
+#include "core/engine_world.h"
+#include "policy/rule_set.h"
+
+using namespace sluice;
+using namespace sluice::test;
+using namespace std::chrono_literals;
+using Tcp = flow::TcpRoute::Kind;
+using Udp = flow::UdpRoute::Kind;
+
+namespace {
+
+const Endpoint kGuest = endpoint("192.168.127.2:40000");
+
+/// A gatekeeper with a policy and a DNS service of nobody's.
+struct Keeper {
+  explicit Keeper(std::string_view rules = "", std::vector<ReverseSpec> reverse = {})
+      : gatekeeper(loop, config, std::move(reverse),
+                   [this](const DenialEvent& event) { denied.push_back(event); }),
+        dns(loop, net, {}, {}) {
+    gatekeeper.set_dns(&dns);
+    use(rules);
+  }
+
+  void use(std::string_view rules) {
+    policy::RuleInputs inputs;
+    if (!rules.empty()) {
+      inputs.command_line = {{std::string(rules), "--rule", 0, std::nullopt}};
+    }
+    inputs.profile = "none";
+    auto assembled = policy::assemble_rules(inputs);
+    REQUIRE(assembled);
+    policy::HostView view;
+    view.gateways = {config.gateway4, config.gateway6};
+    view.host_aliases = {config.host_alias4, *config.host_alias6};
+    view.guest_subnets = {config.subnet4, config.prefix6};
+    auto compiled = policy::Policy::compile(std::move(*assembled), view);
+    REQUIRE(compiled);
+    gatekeeper.set_policy(*compiled);
+  }
+
+  flow::TcpRoute tcp(std::string_view remote) {
+    return gatekeeper.route_tcp(kGuest, endpoint(remote));
+  }
+  flow::UdpRoute udp(std::string_view remote) {
+    return gatekeeper.route_udp(kGuest, endpoint(remote));
+  }
+  /// Tells of an upstream's answer; the indices that the guest must not see.
+  std::vector<std::size_t> answer(std::vector<DomainName> names,
+                                  std::vector<dns::BoundAddress> addresses,
+                                  dns::Origin origin = dns::Origin::upstream) {
+    dns::Client client{.guest = 0, .source = kGuest, .server = endpoint("192.168.127.1:53")};
+    return gatekeeper.on_answer({client, names, addresses, origin});
+  }
+  dns::LookupVerdict query(std::string_view name, dns::Origin origin = dns::Origin::upstream) {
+    dns::Client client{.guest = 0, .source = kGuest, .server = endpoint("192.168.127.1:53")};
+    DomainName asked = domain(name);
+    return gatekeeper.may_query({client, asked, wire::DnsType::a, origin});
+  }
+
+  VirtualLoop loop;
+  ScriptedNet net{loop};
+  gateway::Config config;
+  std::vector<DenialEvent> denied;
+  core::Gatekeeper gatekeeper;
+  dns::Service dns;
+};
+
+}  // namespace
+
+TEST_CASE("an allowed connection is dialled where the guest wanted it") {
+  Keeper keeper("allow@203.0.113.5");
+  flow::TcpRoute route = keeper.tcp("203.0.113.5:443");
+  CHECK(route.kind == Tcp::dial);
+  CHECK(route.addresses == std::vector{endpoint("203.0.113.5:443")});
+  CHECK(keeper.udp("203.0.113.5:443").kind == Udp::send);
+  CHECK(keeper.udp("203.0.113.5:443").address == endpoint("203.0.113.5:443"));
+  CHECK(keeper.denied.empty());
+}
+
+TEST_CASE("a denied flow is refused, and reported with who, where and why") {
+  Keeper keeper("allow@203.0.113.5");
+  CHECK(keeper.tcp("203.0.113.6:443").kind == Tcp::refuse);
+  REQUIRE(keeper.denied.size() == 1);
+  const DenialEvent& event = keeper.denied[0];
+  CHECK(event.layer == Layer::syn);
+  CHECK(event.protocol == Protocol::tcp);
+  CHECK(event.source == kGuest);
+  CHECK(event.destination == endpoint("203.0.113.6:443"));
+  CHECK(event.rule == "default deny");
+  CHECK(event.reason == "no rule allows it");
+
+  CHECK(keeper.udp("203.0.113.6:443").kind == Udp::prohibit);
+  CHECK(keeper.denied.back().layer == Layer::udp);
+  CHECK_FALSE(keeper.gatekeeper.allow_echo(kGuest.address, ip("203.0.113.6")));
+  CHECK(keeper.denied.back().layer == Layer::icmp);
+  CHECK(keeper.gatekeeper.denials() == 3);
+}
+
+TEST_CASE("a refusal by a rule names the rule, and the names bound to the address") {
+  Keeper keeper("deny@203.0.113.0/24");
+  keeper.gatekeeper.names().bind(domain("bad.example.com"), ip("203.0.113.6"), 1h,
+                                 keeper.loop.now());
+  keeper.tcp("203.0.113.6:80");
+  REQUIRE(keeper.denied.size() == 1);
+  CHECK(keeper.denied[0].rule.find("deny@203.0.113.0/24") != std::string::npos);
+  CHECK(keeper.denied[0].reason == "a rule denies it");
+  CHECK(keeper.denied[0].names == std::vector<std::string>{"bad.example.com"});
+}
+
+TEST_CASE("gateway and host alias lead to the host's loopback, to the other family where refused") {
+  Keeper keeper("allow@host");
+  for (const char* address : {"192.168.127.1:80", "192.168.127.254:80"}) {
+    INFO(address);
+    CHECK(keeper.tcp(address).addresses ==
+          std::vector{endpoint("127.0.0.1:80"), endpoint("[::1]:80")});
+    CHECK(keeper.udp(address).address == endpoint("127.0.0.1:80"));
+  }
+  std::string gateway6 = "[" + keeper.config.gateway6.to_string() + "]:80";
+  CHECK(keeper.tcp(gateway6).addresses ==
+        std::vector{endpoint("[::1]:80"), endpoint("127.0.0.1:80")});
+  CHECK(Keeper("allow@public").tcp("192.168.127.1:80").kind == Tcp::refuse);
+}
+
+TEST_CASE("addresses that mean the host to connect() lead nowhere, whatever the policy says") {
+  Keeper keeper("allow@any");
+  for (const char* remote : {"0.0.0.0:80", "[::]:80", "239.1.1.1:80", "255.255.255.255:80",
+                             "192.168.127.9:80", "[fd53:4c55:4943::9]:80"}) {
+    INFO(remote);
+    CHECK(keeper.tcp(remote).kind == Tcp::unreachable);
+    CHECK(keeper.udp(remote).kind == Udp::prohibit);
+    CHECK_FALSE(keeper.gatekeeper.allow_echo(kGuest.address, endpoint(remote).address));
+  }
+}
+
+TEST_CASE("every connection to port 53 is the forwarder's, under any policy") {
+  Keeper keeper("deny@any");
+  for (const char* remote : {"192.168.127.1:53", "203.0.113.5:53", "0.0.0.0:53"}) {
+    flow::TcpRoute route = keeper.tcp(remote);
+    CHECK(route.kind == Tcp::session);
+    CHECK(route.session != nullptr);
+  }
+  CHECK(keeper.denied.empty());
+}
+
+TEST_CASE("a reverse port leads to its Unix socket, on the gateway's address only") {
+  Keeper keeper("deny@any", {{Port(2375), "/run/docker.sock"}});
+  flow::TcpRoute route = keeper.tcp("192.168.127.1:2375");
+  CHECK(route.kind == Tcp::dial_unix);
+  CHECK(route.path == "/run/docker.sock");
+  CHECK(keeper.tcp("192.168.127.1:2376").kind == Tcp::refuse);
+  CHECK(keeper.tcp("203.0.113.5:2375").kind == Tcp::refuse);
+}
+
+TEST_CASE("a client of a published port is judged by the ingress rules") {
+  Keeper keeper("deny:ingress@198.51.100.0/24");
+  Endpoint port = endpoint("192.168.127.2:80");
+  CHECK(keeper.gatekeeper.allow_ingress(Protocol::tcp, endpoint("203.0.113.1:5"), port));
+  CHECK_FALSE(keeper.gatekeeper.allow_ingress(Protocol::tcp, endpoint("198.51.100.7:5"), port));
+  REQUIRE(keeper.denied.size() == 1);
+  CHECK(keeper.denied[0].layer == Layer::ingress);
+  CHECK(keeper.denied[0].source == endpoint("198.51.100.7:5"));
+  CHECK(keeper.denied[0].destination == port);
+}
+
+TEST_CASE("like refusals within a second are one report, and the next says how many there were") {
+  Keeper keeper;
+  for (int i = 0; i < 10; ++i) keeper.tcp("203.0.113.6:443");
+  CHECK(keeper.denied.size() == 1);
+  CHECK(keeper.denied[0].suppressed == 0);
+  keeper.loop.advance(1s);
+  keeper.tcp("203.0.113.6:443");
+  REQUIRE(keeper.denied.size() == 2);
+  CHECK(keeper.denied[1].suppressed == 9);
+  CHECK(keeper.gatekeeper.denials() == 11);
+  keeper.tcp("203.0.113.6:444");
+  CHECK(keeper.denied.size() == 3);
+}
+
+TEST_CASE("a scan of many ports costs no more reports than places") {
+  Keeper keeper;
+  for (int round = 0; round < 2; ++round) {
+    for (int port = 1; port <= 3000; ++port) {
+      keeper.gatekeeper.route_tcp(
+          kGuest, {ip("203.0.113.6"), Port(static_cast<std::uint16_t>(port + 1000))});
+    }
+  }
+  CHECK(keeper.denied.size() == 3000);
+  CHECK(keeper.gatekeeper.denials() == 6000);
+}
+
+TEST_CASE("a name that no rule lets be resolved is NXDOMAIN and reported with who asked") {
+  Keeper keeper("allow@good.example.com");
+  CHECK(keeper.query("good.example.com") == dns::LookupVerdict::allow);
+  CHECK(keeper.query("bad.example.com") == dns::LookupVerdict::nxdomain);
+  REQUIRE(keeper.denied.size() == 1);
+  CHECK(keeper.denied[0].layer == Layer::dns);
+  CHECK(keeper.denied[0].names == std::vector<std::string>{"bad.example.com"});
+  CHECK(keeper.denied[0].source == kGuest);
+  CHECK(keeper.query("host.vm.internal", dns::Origin::local) == dns::LookupVerdict::allow);
+}
+
+TEST_CASE("an answer opens its addresses for the name asked and every alias, at once") {
+  Keeper keeper("allow@www.example.com");
+  CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::refuse);
+  CHECK(
+      keeper.answer({domain("www.example.com"), domain("cdn.example.net")}, {{ip("9.9.9.9"), 60s}})
+          .empty());
+  CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::dial);
+  CHECK(keeper.gatekeeper.names().names_of(ip("9.9.9.9"), keeper.loop.now()).size() == 2);
+}
+
+TEST_CASE("an answer that leads inside is taken out and opens nothing") {
+  Keeper keeper("allow@www.example.com");
+  CHECK(keeper.answer({domain("www.example.com")},
+                      {{ip("10.0.0.5"), 60s}, {ip("9.9.9.9"), 60s}, {ip("127.0.0.1"), 60s}}) ==
+        std::vector<std::size_t>{0, 2});
+  CHECK(keeper.tcp("10.0.0.5:443").kind == Tcp::refuse);
+  CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::dial);
+}
+
+TEST_CASE("answers of the local zone, and those without names, bind nothing") {
+  Keeper keeper("allow@any");
+  CHECK(
+      keeper
+          .answer({domain("host.vm.internal")}, {{ip("192.168.127.254"), 60s}}, dns::Origin::local)
+          .empty());
+  CHECK(keeper.answer({}, {{ip("9.9.9.9"), 60s}}).empty());
+  CHECK(keeper.gatekeeper.names().size() == 0);
+}
+
+TEST_CASE("a route by name holds the name's bindings as long as it is kept") {
+  Keeper keeper("allow@www.example.com");
+  keeper.answer({domain("www.example.com")}, {{ip("9.9.9.9"), 1s}});
+  flow::TcpRoute kept = keeper.tcp("9.9.9.9:443");
+  keeper.loop.advance(1h);
+  CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::dial);
+  kept.hold.reset();
+  CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::refuse);
+}
+
+TEST_CASE("a new policy, or a name forgotten, makes earlier answers worth asking again") {
+  Keeper keeper("allow@any");
+  auto first = keeper.gatekeeper.generation();
+  keeper.use("deny@any");
+  auto second = keeper.gatekeeper.generation();
+  CHECK(second != first);
+  CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::refuse);
+  keeper.gatekeeper.forget(domain("www.example.com"));
+  CHECK(keeper.gatekeeper.generation() != second);
+}
