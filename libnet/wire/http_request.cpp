@@ -101,9 +101,14 @@ std::size_t HttpRequestReader::take_line(ConstBytes bytes) {
         static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - view.data()) + 1);
   }
   taken_ += view.size();
-  if (state_ == State::undecided && !could_begin_request(view)) {
-    state_ = State::not_http;
-    line_ = {};
+  bool in_body = state_ == State::body;
+  if (!in_body && !head_.has_request_line && !could_begin_request(view)) {
+    if (state_ == State::undecided) {
+      state_ = State::not_http;
+      line_ = {};
+    } else {
+      fail("no request after a request");
+    }
     return view.size();
   }
   std::string_view text(reinterpret_cast<const char*>(view.data()), view.size());
@@ -129,7 +134,7 @@ std::size_t HttpRequestReader::take_line(ConstBytes bytes) {
   return view.size();
 }
 
-/// Whether the first line, as far as it has come, is blank or begins with a method.
+/// Whether the line, as far as it has come, is blank or begins with a method.
 bool HttpRequestReader::could_begin_request(ConstBytes bytes) {
   for (std::uint8_t byte : bytes) {
     char c = static_cast<char>(byte);
@@ -412,6 +417,7 @@ void HttpRequestReader::end_message() {
 
 void HttpRequestReader::begin_head() {
   state_ = State::head;
+  start_ = Start::blank;
   head_ = {};
   request_ = {};
   section_bytes_ = 0;

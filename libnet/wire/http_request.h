@@ -78,7 +78,7 @@ class HttpRequestReader {
   /// Bytes from the stream's beginning that may go to the server: approved heads and bodies. In
   /// state head a request is under way where taken() is more than this.
   std::uint64_t released() const { return released_; }
-  /// Of the stream, over all feed() calls.
+  /// Of the stream, over all feed() calls. Means nothing once feed() takes nothing more for good.
   std::uint64_t taken() const { return taken_; }
   /// What was read last. Requires state() == verdict; stays until the next head begins.
   const HttpRequest& request() const { return request_; }
@@ -92,7 +92,7 @@ class HttpRequestReader {
   std::string_view reason() const { return reason_; }
 
  private:
-  /// How far the first line has come.
+  /// How far a request line has come.
   enum class Start : std::uint8_t { blank, method, rest };
   enum class BodyPart : std::uint8_t { sized, chunk_size, chunk_data, chunk_end, trailer };
 

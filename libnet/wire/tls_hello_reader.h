@@ -44,7 +44,7 @@ class TlsHelloReader {
   /// Bytes from the stream's beginning that may go to the server: up to an approved hello's end,
   /// and from there as far as no other hello begins.
   std::uint64_t released() const { return released_; }
-  /// Of the stream, over all feed() calls.
+  /// Of the stream, over all feed() calls. Means nothing once feed() takes nothing more for good.
   std::uint64_t taken() const { return taken_; }
   /// Requires state() == complete.
   const ClientHello& hello() const { return hello_; }
