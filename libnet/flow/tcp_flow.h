@@ -67,11 +67,12 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner {
   bool host_readable_ = false;
   bool host_writable_ = false;
   bool host_connected_ = false;
-  bool host_eof_ = false;     ///< Nothing more comes from the host.
-  bool host_failed_ = false;  ///< It ended with an error: the guest gets a RST.
-  bool host_deaf_ = false;    ///< It takes nothing any more.
-  bool host_shut_ = false;    ///< The guest's FIN was passed on.
-  bool timed_ = false;        ///< In the relay's set of flows with a deadline.
+  /// It reported an error: the guest gets a RST, after what the host sent before.
+  bool host_error_ = false;
+  bool host_eof_ = false;   ///< Nothing more comes from the host.
+  bool host_deaf_ = false;  ///< It takes nothing any more.
+  bool host_shut_ = false;  ///< The guest's FIN was passed on.
+  bool timed_ = false;      ///< In the relay's set of flows with a deadline.
   bool inbound_ = false;
   bool dead_ = false;  ///< To be erased by run().
 };

@@ -44,6 +44,7 @@ bool is_refusal(TcpRoute::Kind kind) {
 void TcpFlow::on_socket_ready(SocketReady ready) {
   host_readable_ |= ready.readable || ready.error;
   host_writable_ |= ready.writable || ready.error;
+  host_error_ |= ready.error;
   relay_.mark(*this);
 }
 
@@ -244,7 +245,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
 void TcpRelay::dial_next(TcpFlow& flow) {
   TcpFlow::Held& held = *flow.held_;
   flow.host_.reset();
-  flow.host_readable_ = flow.host_writable_ = false;
+  flow.host_readable_ = flow.host_writable_ = flow.host_error_ = false;
   held.destination = held.addresses.front();
   held.addresses.erase(held.addresses.begin());
   std::size_t& half_open = held_to_[held.destination];
@@ -443,7 +444,7 @@ void TcpRelay::service(TcpFlow& flow) {
     }
   }
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
-  if (endpoint.established() && flow.timed_ && !flow.host_failed_) {
+  if (endpoint.established() && flow.timed_ && !flow.host_error_) {
     timed_.erase(&flow);
     flow.timed_ = false;
   }
@@ -461,11 +462,12 @@ void TcpRelay::service(TcpFlow& flow) {
 
   bool more = guest_to_host(flow);
   if (endpoint.established() && flow.preface_.empty()) more |= host_to_guest(flow);
-  if (flow.host_failed_ && endpoint.closed() == stack::CloseReason::none) {
-    if (endpoint.all_acknowledged()) {
+  if (flow.host_error_ && endpoint.closed() == stack::CloseReason::none) {
+    if (flow.host_eof_ && endpoint.all_acknowledged()) {
       kill(flow);
       return;
     }
+    // What the host sent before may not even be read yet, where the guest takes nothing.
     if (!flow.timed_) set_deadline(flow, limits_.drain);
   }
   endpoint.finish_batch();
@@ -500,7 +502,7 @@ bool TcpRelay::guest_to_host(TcpFlow& flow) {
     }
     if (!result.ok()) {
       // What the host sent before may still be there to be read.
-      flow.host_deaf_ = true;
+      flow.host_deaf_ = flow.host_error_ = true;
       flow.host_readable_ = true;
       continue;
     }
@@ -530,18 +532,15 @@ bool TcpRelay::host_to_guest(TcpFlow& flow) {
     }
     if (!result.ok() || result.bytes == 0) {
       flow.host_eof_ = true;
-      if (!result.ok() || flow.host_deaf_) {
-        flow.host_failed_ = true;
-      } else {
-        endpoint.shutdown_send();
-      }
+      flow.host_error_ |= !result.ok();
+      if (!flow.host_error_) endpoint.shutdown_send();
       break;
     }
     if (!write_to_guest(endpoint, result.bytes)) {
       // Bytes taken from the host are lost for want of memory: the stream must not go on.
       endpoint.abort();
       flow.host_->reset_on_close();
-      flow.host_eof_ = flow.host_failed_ = true;
+      flow.host_eof_ = true;
       break;
     }
     counters_.bytes_to_guest += result.bytes;

@@ -26,11 +26,16 @@ struct OutFrame {
 
 /// Payloads up to this size are copied into the port: cheaper than keeping track of a reference.
 constexpr std::size_t kCopyPayload = 512;
-/// Pieces of one segment: lwIP chains a pbuf per write, and a port's writev is bounded anyway.
+/// Pieces of one segment: lwIP chains a pbuf per write, and a port's writev is bounded. One with
+/// more, of many small writes that waited for the guest's window, is copied into one.
 constexpr std::size_t kMaxPieces = 256;
 /// A guest that announces a smaller MSS gets segments of this size: RFC 9293 3.7.1 wants 536 to be
 /// acceptable anyway, and one-byte segments would cost us 64000 frames a write.
 constexpr std::uint16_t kLeastSegment = 216;
+
+struct FreePbuf {
+  void operator()(pbuf* packet) const { pbuf_free(packet); }
+};
 
 }  // namespace
 
@@ -225,12 +230,18 @@ void TcpEngine::refuse(const Endpoint& guest, const Endpoint& remote, const InSe
 
 bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& source,
                      const IpAddress& destination, std::size_t ip_header) {
+  std::unique_ptr<pbuf, FreePbuf> gathered;
+  if (pbuf_clen(packet) > kMaxPieces) {
+    gathered.reset(pbuf_clone(PBUF_RAW, PBUF_RAM, packet));
+    if (!gathered) return false;
+    packet = gathered.get();
+  }
   const auto* tcp = static_cast<const std::uint8_t*>(packet->payload) + ip_header;
   std::size_t header = static_cast<std::size_t>(tcp[12] >> 4) * 4;
   iovec pieces[kMaxPieces];
   std::size_t count = 0, size = 0;
   std::size_t skip = ip_header + header;
-  for (pbuf* p = packet; p != nullptr && count < kMaxPieces; p = p->next) {
+  for (pbuf* p = packet; p != nullptr; p = p->next) {
     std::size_t here = p->len > skip ? p->len - skip : 0;
     if (here > 0) {
       pieces[count++] = {static_cast<std::uint8_t*>(p->payload) + skip, here};

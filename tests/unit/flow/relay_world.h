@@ -51,8 +51,9 @@ class PacketLog final : public flow::GuestOutput {
 /// A TCP relay between a scripted guest and scripted host sockets, in virtual time.
 class RelayWorld {
  public:
-  explicit RelayWorld(const flow::TcpLimits& limits = {})
-      : engine(std::move(*stack::TcpEngine::create({}, port))),
+  explicit RelayWorld(const flow::TcpLimits& limits = {},
+                      const stack::TcpEngineConfig& stack_config = {})
+      : engine(std::move(*stack::TcpEngine::create(stack_config, port))),
         relay(std::make_unique<flow::TcpRelay>(loop, net, *engine, gate, output, limits)) {}
   ~RelayWorld() {
     relay.reset();
