@@ -44,7 +44,7 @@ class PacketLog final : public flow::GuestOutput {
     packets.emplace_back(packet.begin(), packet.end());
   }
   IpAddress gateway_address(Family family) const override {
-    return family == Family::v4 ? IpAddress::v4(192, 168, 127, 1) : IpAddress::any(Family::v6);
+    return family == Family::v4 ? IpAddress::v4(192, 168, 127, 1) : IpAddress::v6({0xfd, 15, 1});
   }
 };
 
