@@ -158,6 +158,7 @@ Status Engine::start() {
       loop_, host_, *tcp_, gatekeeper_, sender_,
       flow::PublisherOptions{
           .guest_address = [this](Family family) { return gateway_->guest_address(family); },
+          .guest_heard = [this] { return port_ && port_->counters().tx_frames > 0; },
           .guest_prefixes = {gateway_config_.subnet4, gateway_config_.prefix6},
           .routed_prefixes = gateway_config_.routed});
   publisher_->set_on_work([this] { schedule(); });

@@ -239,8 +239,9 @@ bool Publisher::accept(Entry& entry) {
       auto local = accepted.socket->local();
       preface = make_proxy_header(*client, local ? *local : guest);
     }
-    Status status =
-        tcp_.open_inbound(std::move(accepted.socket), guest, *source, preface, entry.hold);
+    TcpInbound inbound{guest, *source, preface, entry.hold, std::nullopt};
+    if (!options_.guest_heard()) inbound.handshake = options_.unheard_handshake;
+    Status status = tcp_.open_inbound(std::move(accepted.socket), std::move(inbound));
     if (status) {
       ++counters_.accepted;
     } else {

@@ -24,6 +24,11 @@ namespace sluice::flow {
 struct PublisherOptions {
   /// Where the guest is now.
   std::function<IpAddress(Family)> guest_address;
+  /// Whether anything was ever heard of the guest.
+  std::function<bool()> guest_heard;
+  /// How long a TCP client waits for a guest of which nothing was. Somebody who waits for a VM to
+  /// boot tries again; a guest that only never had anything to say answers at once.
+  Duration unheard_handshake = std::chrono::seconds(1);
   /// A client with such an address would make the guest answer past the gateway.
   std::vector<IpPrefix> guest_prefixes;
   std::vector<IpPrefix> routed_prefixes;

@@ -345,10 +345,8 @@ void TcpRelay::refuse_syn(const TcpFlow& flow) {
   engine_.refuse(flow.key_.guest, flow.key_.remote, {.header = packet.subspan(flow.held_->tcp_at)});
 }
 
-Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoint& guest,
-                              const Endpoint& source, ConstBytes preface,
-                              std::shared_ptr<const void> hold) {
-  FlowKey key{guest, source};
+Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound inbound) {
+  FlowKey key{inbound.guest, inbound.source};
   auto fail = [&](StatusCode code, std::string_view why) {
     client->reset_on_close();
     return Status(code, std::string(why));
@@ -367,22 +365,22 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoi
   }
   auto owned = std::make_unique<TcpFlow>(*this, key);
   TcpFlow& flow = *owned;
-  flow.endpoint_ = engine_.connect(guest, source, flow);
+  flow.endpoint_ = engine_.connect(inbound.guest, inbound.source, flow);
   if (!flow.endpoint_) {
     ++counters_.limit_memory;
     report_limit("the memory budget");
     return fail(StatusCode::exhausted, "no memory for the connection");
   }
   flow.inbound_ = true;
-  flow.hold_ = std::move(hold);
+  flow.hold_ = std::move(inbound.hold);
   flow.last_activity_ = loop_.now();
   flow.host_ = std::move(client);
   flow.host_connected_ = true;
   flow.host_writable_ = true;
-  flow.preface_.assign(preface.begin(), preface.end());
+  flow.preface_.assign(inbound.preface.begin(), inbound.preface.end());
   flow.host_->set_handler(&flow);
   flows_.emplace(key, std::move(owned));
-  set_deadline(flow, limits_.inbound_handshake);
+  set_deadline(flow, inbound.handshake.value_or(limits_.inbound_handshake));
   ++counters_.opened;
   mark(flow);
   return Status::ok();

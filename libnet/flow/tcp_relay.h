@@ -4,6 +4,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -62,6 +63,16 @@ struct TcpInput {
   BufferRef buffer;  ///< What holds the packet.
 };
 
+/// A connection from the host to the guest, to be made.
+struct TcpInbound {
+  Endpoint guest;
+  Endpoint source;                   ///< Who the guest sees.
+  ConstBytes preface;                ///< Sent to the guest first (PROXY protocol); copied.
+  std::shared_ptr<const void> hold;  ///< Lives as long as the flow.
+  /// How long the guest may take to answer; TcpLimits::inbound_handshake if not said.
+  std::optional<Duration> handshake;
+};
+
 /// All TCP flows of a Network. On the loop's thread.
 class TcpRelay {
  public:
@@ -81,11 +92,9 @@ class TcpRelay {
   /// Called by flows when a run() is due and none is under way.
   void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
 
-  /// Relays a connection that came from the host to the guest; `source` is who the guest sees.
-  /// `preface` is sent to the guest first (PROXY protocol); `hold` lives as long as the flow. Where
-  /// that is impossible (a limit, the tuple in use), the client is reset and the status says why.
-  Status open_inbound(std::unique_ptr<StreamSocket> client, const Endpoint& guest,
-                      const Endpoint& source, ConstBytes preface, std::shared_ptr<const void> hold);
+  /// Relays a connection that came from the host to the guest. Where that is impossible (a limit,
+  /// the tuple in use), the client is reset and the status says why.
+  Status open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound inbound);
   /// Resets the inbound flows with this hold.
   void reset_inbound(const std::shared_ptr<const void>& hold);
   /// Whether a flow between these two exists.

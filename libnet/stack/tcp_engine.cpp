@@ -138,6 +138,8 @@ Status TcpEngine::start() {
   listener_ = reinterpret_cast<tcp_pcb_listen*>(tcp_listen(pcb));
   if (!listener_) return Status(StatusCode::exhausted, "no memory for lwIP's listener");
   tcp_accept(reinterpret_cast<tcp_pcb*>(listener_), Callbacks::accepted);
+  // It takes part in accept() only: a client's port 1 is not in use.
+  listener_->local_port = 0;
   return Status::ok();
 }
 
@@ -180,7 +182,7 @@ std::unique_ptr<TcpEndpoint> TcpEngine::accept(const Endpoint& guest, const Endp
     tcp_input(packet, netif_.get());
     endpoint->pcb_ = tcp_active_pcbs;
   }
-  listener_->local_port = 1;
+  listener_->local_port = 0;
   listener_->callback_arg = nullptr;
   if (!endpoint->pcb_) return nullptr;
   endpoint->adopt_pcb();

@@ -115,8 +115,9 @@ class Play {
     far->fed = far->preface.size();
     auto hold = std::make_shared<int>(0);
     ConstBytes preface(reinterpret_cast<const std::uint8_t*>(far->preface.data()), far->fed);
-    Status status = world_.relay->open_inbound(std::move(*socket), connections_[i].guest,
-                                               connections_[i].remote, preface, hold);
+    Status status = world_.relay->open_inbound(
+        std::move(*socket),
+        {connections_[i].guest, connections_[i].remote, preface, hold, std::nullopt});
     if (status) {
       holds_[i] = hold;
       connections_[i].first_bytes.clear();
