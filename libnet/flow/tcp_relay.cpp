@@ -45,11 +45,11 @@ void TcpFlow::on_socket_ready(SocketReady ready) {
   host_readable_ |= ready.readable || ready.error;
   host_writable_ |= ready.writable || ready.error;
   host_error_ |= ready.error;
-  relay_.mark(*this);
+  relay_.work_.add(*this);
 }
 
 void TcpFlow::on_endpoint_changed() {
-  relay_.mark(*this);
+  relay_.work_.add(*this);
 }
 
 TcpRelay::TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate,
@@ -68,14 +68,7 @@ TcpRelay::~TcpRelay() {
 
 TcpFlow* TcpRelay::find(const FlowKey& key) {
   auto it = flows_.find(key);
-  return it == flows_.end() || it->second->dead_ ? nullptr : it->second.get();
-}
-
-void TcpRelay::mark(TcpFlow& flow) {
-  if (flow.changed_) return;
-  flow.changed_ = true;
-  changed_.push_back(&flow);
-  if (!running_ && on_work_) on_work_();
+  return it == flows_.end() || it->second->retired() ? nullptr : it->second.get();
 }
 
 void TcpRelay::input(TcpInput input) {
@@ -87,7 +80,7 @@ void TcpRelay::input(TcpInput input) {
     // RFC 9293 3.6.1: on this link nothing arrives late, so the addresses may be used at once.
     flush_joined();
     kill(*flow);
-    sweep();
+    work_.sweep();
     flow = nullptr;
   }
   if (!flow) {
@@ -108,7 +101,7 @@ void TcpRelay::input(TcpInput input) {
     if (flags.rst()) {
       // At once: the next packet of this batch may be a SYN with the same addresses.
       kill(*flow);
-      sweep();
+      work_.sweep();
     } else if (flags.is_open()) {
       // The guest's latest attempt is the one to answer.
       await_syn(*flow);
@@ -161,18 +154,18 @@ void TcpRelay::deliver(TcpFlow& flow, const TcpInput& input) {
                          .payload = {&piece, some ? 1u : 0u},
                          .buffers = {&input.buffer, 1},
                          .payload_size = payload.size()});
-  mark(flow);
+  work_.add(flow);
 }
 
 void TcpRelay::flush_joined() {
   TcpFlow* flow = std::exchange(joined_.flow, nullptr);
   if (!flow) return;
-  if (!flow->dead_ && flow->endpoint_) {
+  if (!flow->retired() && flow->endpoint_) {
     flow->endpoint_->input({.header = joined_.header,
                             .payload = joined_.payload,
                             .buffers = joined_.buffers,
                             .payload_size = joined_.size});
-    mark(*flow);
+    work_.add(*flow);
   }
   joined_.payload.clear();
   joined_.buffers.clear();
@@ -207,7 +200,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
     TcpFlow& oldest = *held_.front();
     refuse_syn(oldest);
     kill(oldest);
-    sweep();
+    work_.sweep();
   }
 
   auto owned = std::make_unique<TcpFlow>(*this, input.key);
@@ -239,7 +232,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   } else {
     dial_next(flow);
   }
-  sweep();
+  work_.sweep();
 }
 
 void TcpRelay::dial_next(TcpFlow& flow) {
@@ -305,7 +298,7 @@ void TcpRelay::on_connected(TcpFlow& flow) {
   }
   ++counters_.opened;
   release_held(flow);
-  mark(flow);
+  work_.add(flow);
 }
 
 void TcpRelay::fail_dial(TcpFlow& flow, int error) {
@@ -356,7 +349,7 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound i
       return fail(StatusCode::already_exists, "the guest has a flow with this address and port");
     }
     kill(*old);
-    sweep();
+    work_.sweep();
   }
   if (flows_.size() >= limits_.flows) {
     ++counters_.limit_flows;
@@ -382,7 +375,7 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound i
   flows_.emplace(key, std::move(owned));
   set_deadline(flow, inbound.handshake.value_or(limits_.inbound_handshake));
   ++counters_.opened;
-  mark(flow);
+  work_.add(flow);
   return Status::ok();
 }
 
@@ -411,24 +404,8 @@ void TcpRelay::set_deadline(TcpFlow& flow, Duration delay) {
 }
 
 void TcpRelay::run() {
-  running_ = true;
   flush_joined();
-  std::vector<TcpFlow*> turn;
-  turn.swap(changed_);
-  for (TcpFlow* flow : turn) {
-    flow->changed_ = false;
-    if (!flow->dead_) service(*flow);
-  }
-  // A flow that is to be erased may have been marked once more.
-  std::erase_if(changed_, [](TcpFlow* flow) { return flow->dead_; });
-  running_ = false;
-  sweep();
-  if (changed_.empty()) {
-    turn.clear();
-    changed_.swap(turn);  // keep the allocation
-  } else if (on_work_) {
-    on_work_();
-  }
+  work_.run([this](TcpFlow& flow) { service(flow); });
 }
 
 void TcpRelay::service(TcpFlow& flow) {
@@ -436,7 +413,7 @@ void TcpRelay::service(TcpFlow& flow) {
     if (flow.host_readable_ || flow.host_writable_) {
       flow.host_readable_ = flow.host_writable_ = false;
       on_dial_ready(flow);
-      if (flow.dead_ || flow.held_) return;
+      if (flow.retired() || flow.held_) return;
     } else {
       return;
     }
@@ -477,7 +454,7 @@ void TcpRelay::service(TcpFlow& flow) {
     kill(flow);
     return;
   }
-  if (more) mark(flow);
+  if (more) work_.add(flow);
 }
 
 bool TcpRelay::guest_to_host(TcpFlow& flow) {
@@ -560,24 +537,27 @@ bool TcpRelay::write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes) {
 }
 
 void TcpRelay::kill(TcpFlow& flow) {
-  if (flow.dead_) return;
-  flow.dead_ = true;
+  if (!work_.retire(flow)) return;
   release_held(flow);
   if (flow.timed_) timed_.erase(&flow);
-  dead_.push_back(flow.key_);
 }
 
-void TcpRelay::sweep() {
-  // Not while run() or a callback may still hold the flow.
-  if (running_) return;
-  for (const FlowKey& key : dead_) {
-    auto it = flows_.find(key);
-    if (it == flows_.end() || !it->second->dead_) continue;
-    if (it->second->changed_) std::erase(changed_, it->second.get());
-    if (joined_.flow == it->second.get()) flush_joined();
-    flows_.erase(it);
+void TcpRelay::reset(TcpFlow& flow) {
+  if (flow.host_) flow.host_->reset_on_close();
+  kill(flow);
+}
+
+template <typename Condition>
+void TcpRelay::reset_if(Condition condition) {
+  for (auto& [key, flow] : flows_) {
+    if (!flow->retired() && condition(*flow)) reset(*flow);
   }
-  dead_.clear();
+  work_.sweep();
+}
+
+void TcpRelay::forget(TcpFlow& flow) {
+  if (joined_.flow == &flow) flush_joined();
+  flows_.erase(flows_.find(flow.key_));
 }
 
 void TcpRelay::tick() {
@@ -587,50 +567,30 @@ void TcpRelay::tick() {
   for (TcpFlow* flow : timed_) {
     if (now >= flow->deadline_) late.push_back(flow);
   }
-  for (TcpFlow* flow : late) {
-    if (flow->host_) flow->host_->reset_on_close();
-    kill(*flow);
-  }
+  for (TcpFlow* flow : late) reset(*flow);
+  work_.sweep();
   constexpr std::uint32_t kIdleScan = 40;  // every 10 s
   if (limits_.idle > Duration::zero() && ticks_ % kIdleScan == 0) {
-    for (auto& [key, flow] : flows_) {
-      if (now - flow->last_activity_ < limits_.idle || flow->dead_) continue;
-      if (flow->host_) flow->host_->reset_on_close();
-      kill(*flow);
-    }
+    reset_if([&](TcpFlow& flow) { return now - flow.last_activity_ >= limits_.idle; });
   }
-  sweep();
 }
 
 void TcpRelay::reset_all() {
-  for (auto& [key, flow] : flows_) {
-    if (flow->dead_) continue;
-    if (flow->host_) flow->host_->reset_on_close();
-    kill(*flow);
-  }
-  sweep();
+  reset_if([](TcpFlow&) { return true; });
 }
 
 void TcpRelay::reset_inbound(const std::shared_ptr<const void>& hold) {
-  for (auto& [key, flow] : flows_) {
-    if (flow->dead_ || flow->hold_ != hold) continue;
-    if (flow->host_) flow->host_->reset_on_close();
-    kill(*flow);
-  }
-  sweep();
+  reset_if([&](TcpFlow& flow) { return flow.hold_ == hold; });
 }
 
 void TcpRelay::judge_again() {
-  for (auto& [key, flow] : flows_) {
-    if (flow->inbound_ || flow->dead_) continue;
-    TcpRoute route = gate_.route_tcp(key.guest, key.remote);
-    if (is_refusal(route.kind)) {
-      if (flow->host_) flow->host_->reset_on_close();
-      if (flow->held_) refuse_syn(*flow);
-      kill(*flow);
-    }
-  }
-  sweep();
+  reset_if([&](TcpFlow& flow) {
+    if (flow.inbound_) return false;
+    TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
+    if (!is_refusal(route.kind)) return false;
+    if (flow.held_) refuse_syn(flow);
+    return true;
+  });
 }
 
 TcpCounters TcpRelay::counters() const {

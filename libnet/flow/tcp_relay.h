@@ -18,6 +18,7 @@
 #include "flow/gate.h"
 #include "flow/read_buffer.h"
 #include "flow/tcp_flow.h"
+#include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
 #include "wire/icmp.h"
 
@@ -88,9 +89,9 @@ class TcpRelay {
   /// Moves bytes for every flow that changed.
   void run();
   /// Whether run() has work left for another turn.
-  bool has_work() const { return !changed_.empty() || joined_.flow != nullptr; }
+  bool has_work() const { return work_.has_work() || joined_.flow != nullptr; }
   /// Called by flows when a run() is due and none is under way.
-  void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
+  void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
 
   /// Relays a connection that came from the host to the guest. Where that is impossible (a limit,
   /// the tuple in use), the client is reset and the status says why.
@@ -135,7 +136,6 @@ class TcpRelay {
   void answer_with_icmp(const Endpoint& guest, ConstBytes syn, wire::IcmpError error);
   void deliver(TcpFlow& flow, const TcpInput& input);
   void flush_joined();
-  void mark(TcpFlow& flow);
   void await_syn(TcpFlow& flow);
   void report_limit(std::string_view limit);
   void set_deadline(TcpFlow& flow, Duration delay);
@@ -144,7 +144,10 @@ class TcpRelay {
   bool host_to_guest(TcpFlow& flow);
   bool write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes);
   void kill(TcpFlow& flow);
-  void sweep();
+  void reset(TcpFlow& flow);
+  template <typename Condition>
+  void reset_if(Condition condition);
+  void forget(TcpFlow& flow);
 
   Loop& loop_;
   HostNet& host_net_;
@@ -157,14 +160,11 @@ class TcpRelay {
   std::list<TcpFlow*> held_;
   std::unordered_map<Endpoint, std::size_t> held_to_;
   std::unordered_set<TcpFlow*> timed_;
-  std::vector<TcpFlow*> changed_;
-  std::vector<FlowKey> dead_;
+  WorkQueue<TcpFlow> work_{[this](TcpFlow& flow) { forget(flow); }};
   Joined joined_;
-  std::function<void()> on_work_;
   TcpCounters counters_;
   TimePoint limit_reported_{};
   std::uint32_t ticks_ = 0;
-  bool running_ = false;
 };
 
 }  // namespace sluice::flow

@@ -53,13 +53,13 @@ std::optional<wire::IcmpError> icmp_for(const SocketError& error, Family family)
 
 }  // namespace
 
-struct UdpRelay::Mapping final : SocketHandler {
+struct UdpRelay::Mapping final : SocketHandler, WorkItem {
   Mapping(UdpRelay& owner, const Endpoint& guest_endpoint) : relay(owner), guest(guest_endpoint) {}
 
   void on_socket_ready(SocketReady ready) override {
     readable |= ready.readable || ready.error;
     writable |= ready.writable || ready.error;
-    relay.mark(*this);
+    relay.work_.add(*this);
   }
 
   UdpRelay& relay;
@@ -74,8 +74,6 @@ struct UdpRelay::Mapping final : SocketHandler {
   std::uint8_t ttl = kUsualTtl;
   bool readable = false;
   bool writable = true;
-  bool changed = false;
-  bool closed = false;
 };
 
 UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output,
@@ -85,22 +83,16 @@ UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output,
       gate_(gate),
       output_(output),
       limits_(limits),
+      work_([this](Mapping& mapping) { mappings_.erase(mappings_.find(mapping.key)); }),
       icmp_rate_(kIcmpPerSecond, kIcmpBurst),
       timer_(loop.make_timer([this] { expire(); })) {}
 
 UdpRelay::~UdpRelay() = default;
 
-void UdpRelay::mark(Mapping& mapping) {
-  if (mapping.changed) return;
-  mapping.changed = true;
-  changed_.push_back(&mapping);
-  if (!running_ && on_work_) on_work_();
-}
-
 UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endpoint& guest) {
   FlowKey key{guest, {IpAddress::any(packet.family()), Port()}};
   auto it = mappings_.find(key);
-  if (it != mappings_.end() && !it->second->closed) {
+  if (it != mappings_.end() && !it->second->retired()) {
     by_age_.splice(by_age_.end(), by_age_, it->second->age);
     return it->second.get();
   }
@@ -108,7 +100,7 @@ UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endp
     ++counters_.evicted;
     close(*by_age_.front());
   }
-  sweep();
+  work_.sweep();
   auto socket = host_.open_udp({IpAddress::any(packet.family()), Port()});
   if (!socket) {
     if (counters_.no_socket++ == 0) {
@@ -124,7 +116,7 @@ UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endp
   mapping.socket = std::move(*socket);
   mapping.socket->set_handler(&mapping);
   mapping.age = by_age_.insert(by_age_.end(), &mapping);
-  mappings_.insert_or_assign(key, std::move(owned));
+  mappings_.emplace(key, std::move(owned));
   if (!timer_->active()) timer_->start(kExpireInterval);
   return &mapping;
 }
@@ -181,27 +173,14 @@ void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& data
   std::uint8_t ttl =
       packet.ttl() < kUsualTtl ? static_cast<std::uint8_t>(packet.ttl() - 1) : kUsualTtl;
   mapping->queue.push_back({peer.route.address, {data, payload.size()}, buffer, nullptr, ttl});
-  mark(*mapping);
+  work_.add(*mapping);
 }
 
 void UdpRelay::run() {
-  running_ = true;
-  std::vector<Mapping*> turn;
-  turn.swap(changed_);
-  for (Mapping* mapping : turn) {
-    mapping->changed = false;
-    if (mapping->closed) continue;
-    send(*mapping);
-    if (mapping->readable && receive(*mapping)) mark(*mapping);
-  }
-  running_ = false;
-  sweep();
-  if (changed_.empty()) {
-    turn.clear();
-    changed_.swap(turn);  // keep the allocation
-  } else if (on_work_) {
-    on_work_();
-  }
+  work_.run([this](Mapping& mapping) {
+    send(mapping);
+    if (mapping.readable && receive(mapping)) work_.add(mapping);
+  });
 }
 
 void UdpRelay::send(Mapping& mapping) {
@@ -335,7 +314,7 @@ void UdpRelay::answer_with_icmp(const IpAddress& from, const IpAddress& guest, C
 void UdpRelay::expire() {
   TimePoint now = loop_.now();
   for (auto& [key, mapping] : mappings_) {
-    if (mapping->closed) continue;
+    if (mapping->retired()) continue;
     std::erase_if(mapping->peers, [&](const auto& entry) {
       const Peer& peer = entry.second;
       bool over = now - peer.last >= (peer.replied ? limits_.replied : limits_.unreplied);
@@ -344,31 +323,17 @@ void UdpRelay::expire() {
     });
     if (mapping->peers.empty()) close(*mapping);
   }
-  sweep();
+  work_.sweep();
   if (!mappings_.empty()) timer_->start(kExpireInterval);
 }
 
 void UdpRelay::close(Mapping& mapping) {
-  if (mapping.closed) return;
-  mapping.closed = true;
-  by_age_.erase(mapping.age);
-  closed_.push_back(mapping.key);
-}
-
-void UdpRelay::sweep() {
-  if (running_) return;
-  for (const FlowKey& key : closed_) {
-    auto it = mappings_.find(key);
-    if (it == mappings_.end() || !it->second->closed) continue;
-    if (it->second->changed) std::erase(changed_, it->second.get());
-    mappings_.erase(it);
-  }
-  closed_.clear();
+  if (work_.retire(mapping)) by_age_.erase(mapping.age);
 }
 
 void UdpRelay::clear() {
   for (auto& [key, mapping] : mappings_) close(*mapping);
-  sweep();
+  work_.sweep();
 }
 
 UdpCounters UdpRelay::counters() const {

@@ -13,6 +13,7 @@
 #include "flow/flow_key.h"
 #include "flow/gate.h"
 #include "flow/token_bucket.h"
+#include "flow/work_queue.h"
 #include "wire/icmp.h"
 #include "wire/ip.h"
 #include "wire/udp.h"
@@ -70,9 +71,9 @@ class UdpRelay {
                    const BufferRef& buffer);
   /// Sends and receives what is due.
   void run();
-  bool has_work() const { return !changed_.empty(); }
+  bool has_work() const { return work_.has_work(); }
   /// Called when a run() is due and none is under way.
-  void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
+  void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
   /// Ends every mapping.
   void clear();
 
@@ -98,7 +99,6 @@ class UdpRelay {
   Mapping* find_or_open(const wire::Packet& packet, const Endpoint& guest);
   Peer& peer_of(Mapping& mapping, const Endpoint& remote);
   static void forget_name(Mapping& mapping, const Peer& peer);
-  void mark(Mapping& mapping);
   void send(Mapping& mapping);
   bool receive(Mapping& mapping);
   void on_queued_error(Mapping& mapping, const SocketError& error);
@@ -108,7 +108,6 @@ class UdpRelay {
                         wire::IcmpError error, std::uint32_t value);
   void expire();
   void close(Mapping& mapping);
-  void sweep();
 
   Loop& loop_;
   HostNet& host_;
@@ -118,13 +117,10 @@ class UdpRelay {
   /// Keyed by guest endpoint; `remote` holds only the family.
   std::unordered_map<FlowKey, std::unique_ptr<Mapping>, FlowKeyHash> mappings_;
   std::list<Mapping*> by_age_;  ///< Longest idle first.
-  std::vector<Mapping*> changed_;
-  std::vector<FlowKey> closed_;
+  WorkQueue<Mapping> work_;
   TokenBucket icmp_rate_;
   std::unique_ptr<Timer> timer_;
-  std::function<void()> on_work_;
   UdpCounters counters_;
-  bool running_ = false;
 };
 
 }  // namespace sluice::flow

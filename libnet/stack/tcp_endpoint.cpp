@@ -6,6 +6,7 @@
 #include "stack/tcp_callbacks.h"
 #include "stack/tcp_engine.h"
 #include "stack/tcp_shared.h"
+#include "wire/tcp.h"
 
 namespace sluice::stack {
 
@@ -191,7 +192,7 @@ void TcpEndpoint::input(const InSegment& segment) {
   if (pcb_ && established_ && pcb_->snd_lbb == pcb_->lastack && pcb_->mss == guest_mss_) {
     // Before the first write: segments as large as a multiple of the guest's, cut at the edge, and
     // a congestion window that never binds on a link without loss.
-    std::uint32_t unit = std::max<std::uint32_t>(guest_mss_, 216);
+    std::uint32_t unit = std::max<std::uint32_t>(guest_mss_, wire::kLeastTcpSegment);
     pcb_->mss = static_cast<u16_t>(std::max<std::uint32_t>(65400 / unit, 1) * unit);
     pcb_->cwnd = TCP_SND_BUF;
   }

@@ -10,6 +10,7 @@
 #include "stack/lwip_headers.h"
 #include "stack/tcp_callbacks.h"
 #include "stack/tcp_shared.h"
+#include "wire/tcp.h"
 
 namespace sluice::stack {
 
@@ -29,9 +30,6 @@ constexpr std::size_t kCopyPayload = 512;
 /// Pieces of one segment: lwIP chains a pbuf per write, and a port's writev is bounded. One with
 /// more, of many small writes that waited for the guest's window, is copied into one.
 constexpr std::size_t kMaxPieces = 256;
-/// A guest that announces a smaller MSS gets segments of this size: RFC 9293 3.7.1 wants 536 to be
-/// acceptable anyway, and one-byte segments would cost us 64000 frames a write.
-constexpr std::uint16_t kLeastSegment = 216;
 
 struct FreePbuf {
   void operator()(pbuf* packet) const { pbuf_free(packet); }
@@ -259,7 +257,7 @@ bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& sourc
                      .payload_size = size,
                      .unrepeatable = endpoint == nullptr};
   if (endpoint && endpoint->guest_mss_ != 0 && size > endpoint->guest_mss_) {
-    segment.segment_size = std::max(endpoint->guest_mss_, kLeastSegment);
+    segment.segment_size = std::max(endpoint->guest_mss_, wire::kLeastTcpSegment);
   }
   std::unique_ptr<OutFrame> frame;
   if (endpoint && size > kCopyPayload) {
@@ -279,11 +277,14 @@ bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& sourc
     --endpoint->shared_->frames_out;
   }
   ++counters_.blocked;
-  if (endpoint && !endpoint->is_blocked_) {
-    endpoint->is_blocked_ = true;
-    blocked_.push_back(endpoint);
-  }
+  if (endpoint && !endpoint->is_blocked_) queue_blocked(*endpoint);
   return false;
+}
+
+void TcpEngine::queue_blocked(TcpEndpoint& endpoint) {
+  endpoint.is_blocked_ = true;
+  endpoint.blocked_place_ = blocked_.size();
+  blocked_.push_back(&endpoint);
 }
 
 void TcpEngine::retry_blocked() {
@@ -291,22 +292,29 @@ void TcpEngine::retry_blocked() {
   waiting.swap(blocked_);
   for (std::size_t i = 0; i < waiting.size(); ++i) {
     TcpEndpoint* endpoint = waiting[i];
+    if (!endpoint) continue;
     endpoint->is_blocked_ = false;
     if (endpoint->pcb_) {
       endpoint->output();
       endpoint->mark_changed();
     }
     if (endpoint->is_blocked_) {
-      blocked_.insert(blocked_.end(), waiting.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                      waiting.end());
+      for (TcpEndpoint* rest : std::span(waiting).subspan(i + 1)) {
+        if (rest) queue_blocked(*rest);
+      }
       return;
     }
   }
 }
 
 void TcpEngine::forget(TcpEndpoint& endpoint) {
-  std::erase(timer_set_, &endpoint);
-  std::erase(blocked_, &endpoint);
+  if (endpoint.in_timer_set_) {
+    TcpEndpoint* last = timer_set_.back();
+    last->timer_place_ = endpoint.timer_place_;
+    timer_set_[endpoint.timer_place_] = last;
+    timer_set_.pop_back();
+  }
+  if (endpoint.is_blocked_) blocked_[endpoint.blocked_place_] = nullptr;
 }
 
 void TcpEngine::after_call(TcpEndpoint& endpoint) {
@@ -318,6 +326,7 @@ void TcpEngine::after_call(TcpEndpoint& endpoint) {
   endpoint.release_window();
   if (!endpoint.in_timer_set_ && endpoint.needs_timer()) {
     endpoint.in_timer_set_ = true;
+    endpoint.timer_place_ = timer_set_.size();
     timer_set_.push_back(&endpoint);
   }
 }

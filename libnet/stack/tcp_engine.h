@@ -153,6 +153,7 @@ class TcpEngine {
   bool send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& source,
             const IpAddress& destination, std::size_t ip_header);
   void after_call(TcpEndpoint& endpoint);
+  void queue_blocked(TcpEndpoint& endpoint);
 
   TcpEngineConfig config_;
   SegmentSink& sink_;
@@ -160,7 +161,7 @@ class TcpEngine {
   std::unique_ptr<netif> netif_;
   tcp_pcb_listen* listener_ = nullptr;
   std::vector<TcpEndpoint*> timer_set_;
-  std::vector<TcpEndpoint*> blocked_;
+  std::vector<TcpEndpoint*> blocked_;  ///< Oldest first; nullptr for those that have gone.
   std::size_t memory_used_ = 0;
   std::size_t endpoints_ = 0;
   std::uint32_t silent_ticks_ = 0;
@@ -274,6 +275,8 @@ class TcpEndpoint {
   bool in_time_wait_ = false;
   bool in_timer_set_ = false;
   bool is_blocked_ = false;
+  std::size_t timer_place_ = 0;    ///< In the engine's timer_set_, if in_timer_set_.
+  std::size_t blocked_place_ = 0;  ///< In its blocked_, if is_blocked_.
 };
 
 }  // namespace sluice::stack
