@@ -7,7 +7,6 @@
 #include <cerrno>
 
 #include "base/log.h"
-#include "wire/icmp.h"
 #include "wire/tcp.h"
 
 namespace sluice::flow {
@@ -20,19 +19,6 @@ constexpr std::size_t kMaxJoined = 60000;
 constexpr auto kAbandonedSyn = std::chrono::seconds(7);
 /// Pieces of guest data per send() call.
 constexpr std::size_t kMaxPieces = 64;
-
-wire::IcmpError icmp_for(int error) {
-  switch (error) {
-    case ENETUNREACH:
-    case ENETDOWN:
-      return wire::IcmpError::net_unreachable;
-    case EACCES:
-    case EPERM:
-      return wire::IcmpError::admin_prohibited;
-    default:
-      return wire::IcmpError::host_unreachable;
-  }
-}
 
 bool is_refusal(TcpRoute::Kind kind) {
   return kind == TcpRoute::Kind::refuse || kind == TcpRoute::Kind::drop ||
@@ -53,13 +39,8 @@ void TcpFlow::on_endpoint_changed() {
 }
 
 TcpRelay::TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate,
-                   GuestOutput& output, const TcpLimits& limits)
-    : loop_(loop),
-      host_net_(host),
-      engine_(engine),
-      gate_(gate),
-      output_(output),
-      limits_(limits) {}
+                   IcmpAnswers& icmp, const TcpLimits& limits)
+    : loop_(loop), host_net_(host), engine_(engine), gate_(gate), icmp_(icmp), limits_(limits) {}
 
 TcpRelay::~TcpRelay() {
   joined_ = Joined();
@@ -181,10 +162,10 @@ void TcpRelay::begin_outbound(TcpInput& input) {
     if (route.kind != TcpRoute::Kind::unreachable) ++counters_.refused_by_policy;
     if (route.kind == TcpRoute::Kind::refuse) refuse();
     if (route.kind == TcpRoute::Kind::prohibit) {
-      answer_with_icmp(input.key.guest, input.packet, wire::IcmpError::admin_prohibited);
+      icmp_.send(input.key.guest.address, input.packet, wire::IcmpError::admin_prohibited);
     }
     if (route.kind == TcpRoute::Kind::unreachable) {
-      answer_with_icmp(input.key.guest, input.packet, wire::IcmpError::host_unreachable);
+      icmp_.send(input.key.guest.address, input.packet, wire::IcmpError::host_unreachable);
     }
     return;
   }
@@ -309,16 +290,10 @@ void TcpRelay::fail_dial(TcpFlow& flow, int error) {
     refuse_syn(flow);
   } else {
     ++counters_.dial_unreachable;
-    answer_with_icmp(flow.key_.guest, flow.held_->packet, icmp_for(error));
+    icmp_.send(flow.key_.guest.address, flow.held_->packet,
+               icmp_for(error).value_or(wire::IcmpError::host_unreachable));
   }
   kill(flow);
-}
-
-void TcpRelay::answer_with_icmp(const Endpoint& guest, ConstBytes syn, wire::IcmpError error) {
-  std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
-  std::size_t size = wire::emit_icmp_error(packet, output_.gateway_address(guest.address.family()),
-                                           guest.address, syn, error);
-  output_.send_packet(ConstBytes(packet).first(size));
 }
 
 void TcpRelay::release_held(TcpFlow& flow) {

@@ -16,11 +16,11 @@
 #include "base/loop.h"
 #include "flow/flow_key.h"
 #include "flow/gate.h"
+#include "flow/icmp_answers.h"
 #include "flow/read_buffer.h"
 #include "flow/tcp_flow.h"
 #include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
-#include "wire/icmp.h"
 
 namespace sluice::flow {
 
@@ -80,7 +80,7 @@ class TcpRelay {
   /// Bytes that a flow may move in one direction before the others have their turn.
   static constexpr std::size_t kTurnBytes = 256 << 10;
 
-  TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate, GuestOutput& output,
+  TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate, IcmpAnswers& icmp,
            const TcpLimits& limits);
   ~TcpRelay();
 
@@ -133,7 +133,6 @@ class TcpRelay {
   void fail_dial(TcpFlow& flow, int error);
   void release_held(TcpFlow& flow);
   void refuse_syn(const TcpFlow& flow);
-  void answer_with_icmp(const Endpoint& guest, ConstBytes syn, wire::IcmpError error);
   void deliver(TcpFlow& flow, const TcpInput& input);
   void flush_joined();
   void await_syn(TcpFlow& flow);
@@ -153,7 +152,7 @@ class TcpRelay {
   HostNet& host_net_;
   stack::TcpEngine& engine_;
   Gate& gate_;
-  GuestOutput& output_;
+  IcmpAnswers& icmp_;
   TcpLimits limits_;
   ReadBuffer read_buffer_;
   std::unordered_map<FlowKey, std::unique_ptr<TcpFlow>, FlowKeyHash> flows_;

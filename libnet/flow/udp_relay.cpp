@@ -12,8 +12,6 @@ namespace sluice::flow {
 
 namespace {
 
-/// ICMP errors to the guest (RFC 1812 section 4.3.2.8): enough for every application to notice.
-constexpr double kIcmpPerSecond = 100, kIcmpBurst = 50;
 /// Batches that one mapping may receive before the others have their turn.
 constexpr int kBatchesPerTurn = 4;
 /// Datagrams of one send call.
@@ -22,34 +20,6 @@ constexpr Duration kExpireInterval = std::chrono::seconds(5);
 constexpr std::uint8_t kUsualTtl = 64;
 /// Of the queue's limit, for each datagram besides its bytes: even empty ones cost memory.
 constexpr std::size_t kQueuedOverhead = 128;
-
-std::optional<wire::IcmpError> icmp_for(int error) {
-  switch (error) {
-    case ECONNREFUSED:
-      return wire::IcmpError::port_unreachable;
-    case EHOSTUNREACH:
-    case EHOSTDOWN:
-      return wire::IcmpError::host_unreachable;
-    case ENETUNREACH:
-      return wire::IcmpError::net_unreachable;
-    case EACCES:
-    case EPERM:
-      return wire::IcmpError::admin_prohibited;
-    case EMSGSIZE:
-      return wire::IcmpError::packet_too_big;
-    default:
-      return std::nullopt;
-  }
-}
-
-/// What the ICMP error said that the kernel made an errno of.
-std::optional<wire::IcmpError> icmp_for(const SocketError& error, Family family) {
-  if (error.offender) {
-    std::uint8_t exceeded = family == Family::v4 ? 11 : 3;
-    if (error.icmp_type == exceeded) return wire::IcmpError::ttl_exceeded;
-  }
-  return icmp_for(error.error);
-}
 
 }  // namespace
 
@@ -76,15 +46,15 @@ struct UdpRelay::Mapping final : SocketHandler, WorkItem {
   bool writable = true;
 };
 
-UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output,
+UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output, IcmpAnswers& icmp,
                    const UdpLimits& limits)
     : loop_(loop),
       host_(host),
       gate_(gate),
       output_(output),
+      icmp_(icmp),
       limits_(limits),
       work_([this](Mapping& mapping) { mappings_.erase(mappings_.find(mapping.key)); }),
-      icmp_rate_(kIcmpPerSecond, kIcmpBurst),
       timer_(loop.make_timer([this] { expire(); })) {}
 
 UdpRelay::~UdpRelay() = default;
@@ -106,8 +76,7 @@ UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endp
     if (counters_.no_socket++ == 0) {
       log(LogLevel::warn, "udp {}: {}", guest.to_string(), socket.status().message());
     }
-    answer_with_icmp(output_.gateway_address(packet.family()), packet.source(), packet.bytes(),
-                     wire::IcmpError::host_unreachable, 0);
+    icmp_.send(packet.source(), packet.bytes(), wire::IcmpError::host_unreachable);
     return nullptr;
   }
   auto owned = std::make_unique<Mapping>(*this, guest);
@@ -162,8 +131,7 @@ void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& data
   if (peer.route.kind != UdpRoute::Kind::send) {
     ++counters_.refused_by_policy;
     if (peer.route.kind == UdpRoute::Kind::prohibit) {
-      answer_with_icmp(output_.gateway_address(packet.family()), packet.source(), packet.bytes(),
-                       wire::IcmpError::admin_prohibited, 0);
+      icmp_.send(packet.source(), packet.bytes(), wire::IcmpError::admin_prohibited);
     }
     return;
   }
@@ -206,11 +174,8 @@ void UdpRelay::send(Mapping& mapping) {
     } else if (result.error != 0) {
       Queued& failed = mapping.queue[done++];
       ++counters_.send_failed;
-      if (auto icmp = icmp_for(result.error)) {
-        report(mapping, failed.to, *icmp, 0,
-               output_.gateway_address(mapping.guest.address.family()),
-               {static_cast<std::uint8_t*>(failed.data.iov_base), failed.data.iov_len});
-      }
+      report(mapping, {.error = result.error, .destination = failed.to},
+             {static_cast<std::uint8_t*>(failed.data.iov_base), failed.data.iov_len});
     }
   }
   for (std::size_t i = 0; i < done; ++i) {
@@ -240,7 +205,8 @@ bool UdpRelay::receive(Mapping& mapping) {
   static thread_local std::array<std::uint8_t, 65535 + 40> packet;
   TimePoint now = loop_.now();
   for (int turn = 0; turn < kBatchesPerTurn; ++turn) {
-    while (auto error = mapping.socket->take_queued_error()) on_queued_error(mapping, *error);
+    while (auto error = mapping.socket->take_queued_error())
+      report(mapping, *error, error->payload);
     auto batch = mapping.socket->receive_batch();
     if (batch.empty()) {
       mapping.readable = false;
@@ -274,41 +240,17 @@ bool UdpRelay::receive(Mapping& mapping) {
   return true;
 }
 
-void UdpRelay::on_queued_error(Mapping& mapping, const SocketError& error) {
-  Family family = mapping.guest.address.family();
-  auto icmp = icmp_for(error, family);
-  if (!icmp) return;
-  IpAddress from = output_.gateway_address(family);
-  // Who sent it, unless that is the host itself: its addresses mean nothing to the guest.
-  if (error.offender && error.offender->family() == family && !error.offender->is_loopback() &&
-      !error.offender->is_unspecified()) {
-    from = *error.offender;
-  }
-  report(mapping, error.destination, *icmp, error.mtu, from, error.payload);
-}
-
-void UdpRelay::report(Mapping& mapping, const Endpoint& host, wire::IcmpError error,
-                      std::uint32_t value, const IpAddress& from, ConstBytes payload) {
-  auto named = mapping.named.find(host);
-  if (named == mapping.named.end()) return;
+void UdpRelay::report(Mapping& mapping, const SocketError& cause, ConstBytes payload) {
+  auto error = icmp_for(cause, mapping.guest.address.family());
+  auto named = mapping.named.find(cause.destination);
+  if (!error || named == mapping.named.end()) return;
   // The guest's packet again, as far as an error quotes it.
   std::array<std::uint8_t, 1280> original;
   ConstBytes begin = payload.first(std::min<std::size_t>(payload.size(), 1024));
   std::size_t size = wire::emit_udp(original, mapping.guest, named->second, begin);
   if (size > 0) {
-    answer_with_icmp(from, mapping.guest.address, ConstBytes(original).first(size), error, value);
+    icmp_.pass_on(cause, mapping.guest.address, ConstBytes(original).first(size), *error);
   }
-}
-
-void UdpRelay::answer_with_icmp(const IpAddress& from, const IpAddress& guest, ConstBytes original,
-                                wire::IcmpError error, std::uint32_t value) {
-  if (!icmp_rate_.take(loop_.now())) {
-    ++counters_.icmp_suppressed;
-    return;
-  }
-  std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
-  std::size_t size = wire::emit_icmp_error(packet, from, guest, original, error, value);
-  if (size > 0) output_.send_packet(ConstBytes(packet).first(size));
 }
 
 void UdpRelay::expire() {

@@ -85,7 +85,8 @@ class DatagramWorld {
  public:
   explicit DatagramWorld(const flow::UdpLimits& udp_limits = {},
                          const flow::IcmpLimits& icmp_limits = {})
-      : udp(loop, net, gate, output, udp_limits), icmp(loop, net, gate, output, icmp_limits) {}
+      : udp(loop, net, gate, output, answers, udp_limits),
+        icmp(loop, net, gate, output, answers, icmp_limits) {}
 
   /// The guest sends a datagram, without run().
   void give(const Endpoint& from, const Endpoint& to, std::string_view data,
@@ -138,6 +139,7 @@ class DatagramWorld {
   ScriptedNet net{loop};
   ScriptedGate gate;
   PacketLog output;
+  flow::IcmpAnswers answers{loop, output};
   std::size_t live_buffers = 0;
   flow::UdpRelay udp;
   flow::IcmpRelay icmp;

@@ -199,3 +199,15 @@ TEST_CASE("IPv6 echo uses a socket of its own") {
   world.settle();
   CHECK(replies_in(world.output) == std::vector<Reply>{{to, 2, 9, "six"}});
 }
+
+TEST_CASE("one rate limit holds for the errors of all relays together") {
+  DatagramWorld world;
+  world.gate.echo = false;
+  world.gate.udp = [](const Endpoint&) { return flow::UdpRoute{}; };
+  for (int i = 0; i < 100; ++i) {
+    world.ping(kGuest, kRemote, 1, 1);
+    world.send({kGuest, Port(5000)}, {kRemote, Port(53)}, "x");
+  }
+  CHECK(errors_in(world.output).size() == 50);
+  CHECK(world.answers.suppressed() == 150);
+}

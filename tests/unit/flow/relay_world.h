@@ -54,7 +54,7 @@ class RelayWorld {
   explicit RelayWorld(const flow::TcpLimits& limits = {},
                       const stack::TcpEngineConfig& stack_config = {})
       : engine(std::move(*stack::TcpEngine::create(stack_config, port))),
-        relay(std::make_unique<flow::TcpRelay>(loop, net, *engine, gate, output, limits)) {}
+        relay(std::make_unique<flow::TcpRelay>(loop, net, *engine, gate, icmp_answers, limits)) {}
   ~RelayWorld() {
     relay.reset();
     port.release_frames();
@@ -93,6 +93,7 @@ class RelayWorld {
   ScriptedNet net{loop};
   ScriptedGate gate;
   PacketLog output;
+  flow::IcmpAnswers icmp_answers{loop, output};
   ScriptedPort port;
   std::size_t live_buffers = 0;
   std::unique_ptr<stack::TcpEngine> engine;

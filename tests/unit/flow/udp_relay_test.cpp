@@ -228,7 +228,7 @@ TEST_CASE("ICMP errors to the guest are rate-limited") {
   world.gate.udp = [](const Endpoint&) { return flow::UdpRoute{}; };
   for (int i = 0; i < 500; ++i) world.give(kGuest, kServer, "x");
   CHECK(world.output.packets.size() == 50);
-  CHECK(world.udp.counters().icmp_suppressed == 450);
+  CHECK(world.answers.suppressed() == 450);
   world.pass(1s);
   world.give(kGuest, kServer, "x");
   CHECK(world.output.packets.size() == 51);
