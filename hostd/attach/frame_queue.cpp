@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "link/segmenter.h"
+#include "wire/tcp.h"
 
 namespace sluice::hostd {
 
@@ -14,9 +15,6 @@ namespace {
 constexpr std::size_t kDataLimit = 768 << 10;
 constexpr std::size_t kControlLimit = 1 << 20;
 constexpr std::size_t kWorthWriting = 256 << 10;
-/// No frame for a guest that announces a tiny MSS is smaller (RFC 9293 section 3.7.1 has 536 as the
-/// least that everybody takes).
-constexpr std::size_t kLeastSegment = 216;
 /// Of a frame's payload by reference; more are copied into one. Far below Linux's IOV_MAX.
 constexpr std::size_t kMostPieces = 512;
 /// Frames that left are taken out of the vectors in lots, as that moves the others.
@@ -44,7 +42,7 @@ FrameQueue::Taken FrameQueue::add(const link::RxFrame& frame) {
     taken.bytes += head_size + payload_size;
   };
   if (frame.offload == link::Offload::tcp) {
-    if (auto segmenter = link::Segmenter::make(frame, kLeastSegment);
+    if (auto segmenter = link::Segmenter::make(frame, wire::kLeastTcpSegment);
         segmenter && segmenter->full_frame() <= link::kMaxFrame) {
       for (std::size_t left = segmenter->count(); left > 0; --left) {
         Out& out = begin();

@@ -55,6 +55,7 @@ Engine::Engine(Loop& loop, HostNet& host, NetworkConfig config,
       config_(std::move(config)),
       gateway_config_(gateway_config),
       sender_(loop, gateway_config_),
+      icmp_answers_(loop, sender_),
       gatekeeper_(loop, gateway_config_, config_.reverse, config_.on_denied),
       reassembler_(HashKey::random()) {}
 
@@ -113,14 +114,15 @@ Status Engine::start() {
       {.mtu = gateway_config_.mtu, .memory_budget = config_.memory_bytes}, sender_);
   if (!engine) return engine.status();
   tcp_engine_ = std::move(*engine);
-  tcp_ = std::make_unique<flow::TcpRelay>(loop_, host_, *tcp_engine_, gatekeeper_, sender_,
+  tcp_ = std::make_unique<flow::TcpRelay>(loop_, host_, *tcp_engine_, gatekeeper_, icmp_answers_,
                                           flow::TcpLimits{.flows = config_.max_flows,
                                                           .held_syns = config_.max_held_syns,
                                                           .idle = config_.tcp_idle});
   tcp_->set_on_work([this] { schedule(); });
-  udp_ = std::make_unique<flow::UdpRelay>(loop_, host_, gatekeeper_, sender_, flow::UdpLimits{});
+  udp_ = std::make_unique<flow::UdpRelay>(loop_, host_, gatekeeper_, sender_, icmp_answers_,
+                                          flow::UdpLimits{});
   udp_->set_on_work([this] { schedule(); });
-  icmp_ = std::make_unique<flow::IcmpRelay>(loop_, host_, gatekeeper_, sender_);
+  icmp_ = std::make_unique<flow::IcmpRelay>(loop_, host_, gatekeeper_, sender_, icmp_answers_);
   icmp_->set_on_work([this] { schedule(); });
 
   dispatcher_ = std::make_unique<Dispatcher>(
@@ -156,6 +158,7 @@ Status Engine::start() {
       loop_, host_, *tcp_, gatekeeper_, sender_,
       flow::PublisherOptions{
           .guest_address = [this](Family family) { return gateway_->guest_address(family); },
+          .guest_heard = [this] { return port_ && port_->counters().tx_frames > 0; },
           .guest_prefixes = {gateway_config_.subnet4, gateway_config_.prefix6},
           .routed_prefixes = gateway_config_.routed});
   publisher_->set_on_work([this] { schedule(); });
@@ -357,6 +360,7 @@ NetworkCounters Engine::counters() const {
   drop("udp_overflow", udp.overflow);
   drop("udp_send_failed", udp.send_failed);
   drop("udp_no_socket", udp.no_socket);
+  drop("icmp_rate_limit", icmp_answers_.suppressed());
   drop("udp_evicted", udp.evicted);
   drop("dns_overloaded", dns.overloaded);
   return out;

@@ -18,6 +18,7 @@
 #include "core/inspector.h"
 #include "dns/host_resolvers.h"
 #include "dns/service.h"
+#include "flow/icmp_answers.h"
 #include "flow/icmp_relay.h"
 #include "flow/publisher.h"
 #include "flow/tcp_relay.h"
@@ -79,6 +80,7 @@ class Engine {
   NetworkConfig config_;
   gateway::Config gateway_config_;
   GuestSender sender_;
+  flow::IcmpAnswers icmp_answers_;
   Gatekeeper gatekeeper_;
   std::unique_ptr<gateway::LeaseStore> lease_store_;
   std::unique_ptr<gateway::Gateway> gateway_;

@@ -8,7 +8,6 @@
 namespace sluice::flow {
 
 namespace {
-constexpr double kIcmpPerSecond = 100, kIcmpBurst = 50;
 constexpr std::uint8_t kUsualTtl = 64;
 }  // namespace
 
@@ -34,14 +33,14 @@ struct IcmpRelay::Side final : SocketHandler {
 };
 
 IcmpRelay::IcmpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output,
-                     const IcmpLimits& limits)
+                     IcmpAnswers& answers, const IcmpLimits& limits)
     : loop_(loop),
       host_(host),
       gate_(gate),
       output_(output),
+      answers_(answers),
       limits_(limits),
       sides_{std::make_unique<Side>(*this, Family::v4), std::make_unique<Side>(*this, Family::v6)},
-      icmp_rate_(kIcmpPerSecond, kIcmpBurst),
       timer_(loop.make_timer([this] { expire(); })) {}
 
 IcmpRelay::~IcmpRelay() = default;
@@ -74,13 +73,13 @@ bool IcmpRelay::open(Side& side) {
 void IcmpRelay::on_echo(const wire::Packet& packet, const wire::IcmpView& echo) {
   if (!gate_.allow_echo(packet.source(), packet.destination())) {
     ++counters_.refused_by_policy;
-    refuse(packet, wire::IcmpError::admin_prohibited);
+    answers_.send(packet.source(), packet.bytes(), wire::IcmpError::admin_prohibited);
     return;
   }
   Side& side = this->side(packet.family());
   if (!open(side)) {
     ++counters_.not_permitted;
-    refuse(packet, wire::IcmpError::admin_prohibited);
+    answers_.send(packet.source(), packet.bytes(), wire::IcmpError::admin_prohibited);
     return;
   }
   while (side.requests.size() >= limits_.pending || side.by_sequence.contains(side.next_sequence)) {
@@ -104,8 +103,8 @@ void IcmpRelay::on_echo(const wire::Packet& packet, const wire::IcmpView& echo) 
   OutDatagram datagram{{packet.destination(), Port()}, {&piece, 1}};
   IoResult result = side.socket->send_batch({&datagram, 1});
   if (!result.ok() && !result.would_block()) {
-    refuse(packet, result.error == ENETUNREACH ? wire::IcmpError::net_unreachable
-                                               : wire::IcmpError::host_unreachable);
+    answers_.send(packet.source(), packet.bytes(),
+                  icmp_for(result.error).value_or(wire::IcmpError::host_unreachable));
     return;
   }
   ++counters_.requests;
@@ -166,15 +165,7 @@ void IcmpRelay::on_queued_error(Side& side, const SocketError& error) {
   auto it = side.by_sequence.find(quoted->sequence());
   if (it == side.by_sequence.end()) return;
   const Request& request = *it->second;
-  std::uint8_t exceeded = side.family == Family::v4 ? 11 : 3;
-  wire::IcmpError kind = wire::IcmpError::host_unreachable;
-  if (error.offender && error.icmp_type == exceeded) {
-    kind = wire::IcmpError::ttl_exceeded;
-  } else if (error.error == ENETUNREACH) {
-    kind = wire::IcmpError::net_unreachable;
-  } else if (error.error == EACCES || error.error == EPERM) {
-    kind = wire::IcmpError::admin_prohibited;
-  }
+  wire::IcmpError kind = icmp_for(error, side.family).value_or(wire::IcmpError::host_unreachable);
   // The guest's request again, as it sent it.
   wire::IcmpEcho echo{.kind = wire::EchoKind::request,
                       .identifier = request.identifier,
@@ -190,31 +181,10 @@ void IcmpRelay::on_queued_error(Side& side, const SocketError& error) {
   if (size == 0 || echo.emit(Bytes(original).subspan(size), request.guest, request.remote) == 0) {
     return;
   }
-  IpAddress from = output_.gateway_address(side.family);
-  if (error.offender && error.offender->family() == side.family && !error.offender->is_loopback() &&
-      !error.offender->is_unspecified()) {
-    from = *error.offender;
-  }
   ++counters_.errors;
-  answer_with_icmp(from, request.guest, original, kind);
+  answers_.pass_on(error, request.guest, original, kind);
   side.requests.erase(it->second);
   side.by_sequence.erase(it);
-}
-
-void IcmpRelay::refuse(const wire::Packet& packet, wire::IcmpError error) {
-  answer_with_icmp(output_.gateway_address(packet.family()), packet.source(), packet.bytes(),
-                   error);
-}
-
-void IcmpRelay::answer_with_icmp(const IpAddress& from, const IpAddress& guest, ConstBytes original,
-                                 wire::IcmpError error) {
-  if (!icmp_rate_.take(loop_.now())) {
-    ++counters_.icmp_suppressed;
-    return;
-  }
-  std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
-  std::size_t size = wire::emit_icmp_error(packet, from, guest, original, error);
-  if (size > 0) output_.send_packet(ConstBytes(packet).first(size));
 }
 
 void IcmpRelay::expire() {

@@ -11,7 +11,7 @@
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "flow/gate.h"
-#include "flow/token_bucket.h"
+#include "flow/icmp_answers.h"
 #include "wire/icmp.h"
 #include "wire/ip.h"
 
@@ -31,7 +31,6 @@ struct IcmpCounters {
   std::uint64_t refused_by_policy = 0;
   std::uint64_t not_permitted = 0;  ///< This host gives us no ping socket.
   std::uint64_t evicted = 0;
-  std::uint64_t icmp_suppressed = 0;
 };
 
 /// Echo requests of the guest to the world, by unprivileged ping sockets: one a family, opened at
@@ -39,7 +38,7 @@ struct IcmpCounters {
 /// sequence number of ours, by which its reply or error is found again. On the loop's thread.
 class IcmpRelay {
  public:
-  IcmpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output,
+  IcmpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output, IcmpAnswers& answers,
             const IcmpLimits& limits = {});
   ~IcmpRelay();
 
@@ -69,18 +68,15 @@ class IcmpRelay {
   void receive(Side& side);
   void on_reply(Side& side, const InDatagram& datagram);
   void on_queued_error(Side& side, const SocketError& error);
-  void refuse(const wire::Packet& packet, wire::IcmpError error);
-  void answer_with_icmp(const IpAddress& from, const IpAddress& guest, ConstBytes original,
-                        wire::IcmpError error);
   void expire();
 
   Loop& loop_;
   HostNet& host_;
   Gate& gate_;
   GuestOutput& output_;
+  IcmpAnswers& answers_;
   IcmpLimits limits_;
   std::array<std::unique_ptr<Side>, 2> sides_;
-  TokenBucket icmp_rate_;
   std::unique_ptr<Timer> timer_;
   std::function<void()> on_work_;
   IcmpCounters counters_;

@@ -21,7 +21,7 @@ constexpr Duration kExpireInterval = std::chrono::seconds(5);
 }  // namespace
 
 /// One bound port. TCP or UDP, whichever socket is there.
-struct Publisher::Entry final : SocketHandler {
+struct Publisher::Entry final : SocketHandler, WorkItem {
   Entry(Publisher& owner, const PublishSpec& published, std::uint16_t offset)
       : publisher(owner),
         spec(published),
@@ -31,7 +31,7 @@ struct Publisher::Entry final : SocketHandler {
 
   void on_socket_ready(SocketReady ready) override {
     readable |= ready.readable || ready.error;
-    publisher.mark(*this);
+    publisher.work_.add(*this);
   }
   /// Every flow of this port has a copy.
   std::size_t connections() const { return static_cast<std::size_t>(hold.use_count() - 1); }
@@ -45,7 +45,6 @@ struct Publisher::Entry final : SocketHandler {
   TokenBucket rate;
   std::size_t clients = 0;  ///< Of UDP.
   bool readable = false;
-  bool changed = false;
 };
 
 Publisher::Publisher(Loop& loop, HostNet& host, TcpRelay& tcp, Gate& gate, GuestOutput& output,
@@ -60,13 +59,6 @@ Publisher::Publisher(Loop& loop, HostNet& host, TcpRelay& tcp, Gate& gate, Guest
       timer_(loop.make_timer([this] { expire(); })) {}
 
 Publisher::~Publisher() = default;
-
-void Publisher::mark(Entry& entry) {
-  if (entry.changed) return;
-  entry.changed = true;
-  changed_.push_back(&entry);
-  if (on_work_) on_work_();
-}
 
 Result<std::unique_ptr<Publisher::Entry>> Publisher::open(const PublishSpec& spec,
                                                           std::uint16_t index) {
@@ -120,7 +112,7 @@ Status Publisher::unpublish(const PublishSpec& spec, LiveFlows live) {
     if (!(entry->spec == spec)) continue;
     found = true;
     if (live == LiveFlows::reset) tcp_.reset_inbound(entry->hold);
-    std::erase(changed_, entry.get());
+    work_.remove(*entry);
     for (auto it = udp_.begin(); it != udp_.end();) {
       auto next = std::next(it);
       if (it->second.entry == entry.get()) forget(it);
@@ -149,18 +141,11 @@ std::vector<PublishedPort> Publisher::ports() const {
 }
 
 void Publisher::run() {
-  std::vector<Entry*> turn;
-  turn.swap(changed_);
-  for (Entry* entry : turn) {
-    entry->changed = false;
-    if (!entry->readable) continue;
-    bool more = entry->listener ? accept(*entry) : receive(*entry);
-    if (more) {
-      mark(*entry);
-    } else {
-      entry->readable = false;
-    }
-  }
+  work_.run([this](Entry& entry) {
+    if (!entry.readable) return;
+    entry.readable = entry.listener ? accept(entry) : receive(entry);
+    if (entry.readable) work_.add(entry);
+  });
 }
 
 Endpoint Publisher::guest_end(const Entry& entry, const std::optional<Endpoint>& client) const {
@@ -238,8 +223,9 @@ bool Publisher::accept(Entry& entry) {
       auto local = accepted.socket->local();
       preface = make_proxy_header(*client, local ? *local : guest);
     }
-    Status status =
-        tcp_.open_inbound(std::move(accepted.socket), guest, *source, preface, entry.hold);
+    TcpInbound inbound{guest, *source, preface, entry.hold, std::nullopt};
+    if (!options_.guest_heard()) inbound.handshake = options_.unheard_handshake;
+    Status status = tcp_.open_inbound(std::move(accepted.socket), std::move(inbound));
     if (status) {
       ++counters_.accepted;
     } else {

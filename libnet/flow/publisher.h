@@ -16,6 +16,7 @@
 #include "flow/gate.h"
 #include "flow/tcp_relay.h"
 #include "flow/token_bucket.h"
+#include "flow/work_queue.h"
 #include "wire/ip.h"
 #include "wire/udp.h"
 
@@ -24,6 +25,11 @@ namespace sluice::flow {
 struct PublisherOptions {
   /// Where the guest is now.
   std::function<IpAddress(Family)> guest_address;
+  /// Whether anything was ever heard of the guest.
+  std::function<bool()> guest_heard;
+  /// How long a TCP client waits for a guest of which nothing was. Somebody who waits for a VM to
+  /// boot tries again; a guest that only never had anything to say answers at once.
+  Duration unheard_handshake = std::chrono::seconds(1);
   /// A client with such an address would make the guest answer past the gateway.
   std::vector<IpPrefix> guest_prefixes;
   std::vector<IpPrefix> routed_prefixes;
@@ -63,8 +69,8 @@ class Publisher {
 
   /// Takes connections and datagrams that wait.
   void run();
-  bool has_work() const { return !changed_.empty(); }
-  void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
+  bool has_work() const { return work_.has_work(); }
+  void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
 
   PublisherCounters counters() const;
 
@@ -84,7 +90,6 @@ class Publisher {
     friend auto operator<=>(const ClientKey&, const ClientKey&) = default;
   };
 
-  void mark(Entry& entry);
   Result<std::unique_ptr<Entry>> open(const PublishSpec& spec, std::uint16_t index);
   bool accept(Entry& entry);
   bool receive(Entry& entry);
@@ -104,12 +109,11 @@ class Publisher {
   GuestOutput& output_;
   PublisherOptions options_;
   std::vector<std::unique_ptr<Entry>> entries_;
-  std::vector<Entry*> changed_;
+  WorkQueue<Entry> work_;
   UdpClients udp_;
   std::map<ClientKey, FlowKey> entry_clients_;
   std::uint16_t next_port_;
   std::unique_ptr<Timer> timer_;
-  std::function<void()> on_work_;
   PublisherCounters counters_;
 };
 

@@ -8,6 +8,7 @@
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "flow/flow_key.h"
+#include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
 
 namespace sluice::flow {
@@ -32,7 +33,7 @@ class TcpRelay;
 /// Events (readiness, segments, timers) only note what happened and mark the flow as changed;
 /// TcpRelay::run() then moves bytes, at most kTurnBytes each way a turn, so no flow starves
 /// another.
-class TcpFlow final : public SocketHandler, public stack::EndpointOwner {
+class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public WorkItem {
  public:
   TcpFlow(TcpRelay& relay, const FlowKey& key) : relay_(relay), key_(key) {}
 
@@ -64,17 +65,16 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner {
   std::shared_ptr<const void> hold_;
   TimePoint deadline_{};  ///< Of the handshake with the guest or of a last drain; 0: none.
   TimePoint last_activity_{};
-  bool changed_ = false;  ///< Queued for run().
   bool host_readable_ = false;
   bool host_writable_ = false;
   bool host_connected_ = false;
-  bool host_eof_ = false;     ///< Nothing more comes from the host.
-  bool host_failed_ = false;  ///< It ended with an error: the guest gets a RST.
-  bool host_deaf_ = false;    ///< It takes nothing any more.
-  bool host_shut_ = false;    ///< The guest's FIN was passed on.
-  bool timed_ = false;        ///< In the relay's set of flows with a deadline.
+  /// It reported an error: the guest gets a RST, after what the host sent before.
+  bool host_error_ = false;
+  bool host_eof_ = false;   ///< Nothing more comes from the host.
+  bool host_deaf_ = false;  ///< It takes nothing any more.
+  bool host_shut_ = false;  ///< The guest's FIN was passed on.
+  bool timed_ = false;      ///< In the relay's set of flows with a deadline.
   bool inbound_ = false;
-  bool dead_ = false;  ///< To be erased by run().
 };
 
 }  // namespace sluice::flow

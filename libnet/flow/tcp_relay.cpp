@@ -7,7 +7,6 @@
 #include <cerrno>
 
 #include "base/log.h"
-#include "wire/icmp.h"
 #include "wire/tcp.h"
 
 namespace sluice::flow {
@@ -21,19 +20,6 @@ constexpr auto kAbandonedSyn = std::chrono::seconds(7);
 /// Pieces of guest data per send() call.
 constexpr std::size_t kMaxPieces = 64;
 
-wire::IcmpError icmp_for(int error) {
-  switch (error) {
-    case ENETUNREACH:
-    case ENETDOWN:
-      return wire::IcmpError::net_unreachable;
-    case EACCES:
-    case EPERM:
-      return wire::IcmpError::admin_prohibited;
-    default:
-      return wire::IcmpError::host_unreachable;
-  }
-}
-
 bool is_refusal(TcpRoute::Kind kind) {
   return kind == TcpRoute::Kind::refuse || kind == TcpRoute::Kind::drop ||
          kind == TcpRoute::Kind::prohibit || kind == TcpRoute::Kind::unreachable;
@@ -44,21 +30,17 @@ bool is_refusal(TcpRoute::Kind kind) {
 void TcpFlow::on_socket_ready(SocketReady ready) {
   host_readable_ |= ready.readable || ready.error;
   host_writable_ |= ready.writable || ready.error;
-  relay_.mark(*this);
+  host_error_ |= ready.error;
+  relay_.work_.add(*this);
 }
 
 void TcpFlow::on_endpoint_changed() {
-  relay_.mark(*this);
+  relay_.work_.add(*this);
 }
 
 TcpRelay::TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate,
-                   GuestOutput& output, const TcpLimits& limits)
-    : loop_(loop),
-      host_net_(host),
-      engine_(engine),
-      gate_(gate),
-      output_(output),
-      limits_(limits) {}
+                   IcmpAnswers& icmp, const TcpLimits& limits)
+    : loop_(loop), host_net_(host), engine_(engine), gate_(gate), icmp_(icmp), limits_(limits) {}
 
 TcpRelay::~TcpRelay() {
   joined_ = Joined();
@@ -67,14 +49,7 @@ TcpRelay::~TcpRelay() {
 
 TcpFlow* TcpRelay::find(const FlowKey& key) {
   auto it = flows_.find(key);
-  return it == flows_.end() || it->second->dead_ ? nullptr : it->second.get();
-}
-
-void TcpRelay::mark(TcpFlow& flow) {
-  if (flow.changed_) return;
-  flow.changed_ = true;
-  changed_.push_back(&flow);
-  if (!running_ && on_work_) on_work_();
+  return it == flows_.end() || it->second->retired() ? nullptr : it->second.get();
 }
 
 void TcpRelay::input(TcpInput input) {
@@ -86,7 +61,7 @@ void TcpRelay::input(TcpInput input) {
     // RFC 9293 3.6.1: on this link nothing arrives late, so the addresses may be used at once.
     flush_joined();
     kill(*flow);
-    sweep();
+    work_.sweep();
     flow = nullptr;
   }
   if (!flow) {
@@ -107,7 +82,7 @@ void TcpRelay::input(TcpInput input) {
     if (flags.rst()) {
       // At once: the next packet of this batch may be a SYN with the same addresses.
       kill(*flow);
-      sweep();
+      work_.sweep();
     } else if (flags.is_open()) {
       // The guest's latest attempt is the one to answer.
       await_syn(*flow);
@@ -160,18 +135,18 @@ void TcpRelay::deliver(TcpFlow& flow, const TcpInput& input) {
                          .payload = {&piece, some ? 1u : 0u},
                          .buffers = {&input.buffer, 1},
                          .payload_size = payload.size()});
-  mark(flow);
+  work_.add(flow);
 }
 
 void TcpRelay::flush_joined() {
   TcpFlow* flow = std::exchange(joined_.flow, nullptr);
   if (!flow) return;
-  if (!flow->dead_ && flow->endpoint_) {
+  if (!flow->retired() && flow->endpoint_) {
     flow->endpoint_->input({.header = joined_.header,
                             .payload = joined_.payload,
                             .buffers = joined_.buffers,
                             .payload_size = joined_.size});
-    mark(*flow);
+    work_.add(*flow);
   }
   joined_.payload.clear();
   joined_.buffers.clear();
@@ -187,10 +162,10 @@ void TcpRelay::begin_outbound(TcpInput& input) {
     if (route.kind != TcpRoute::Kind::unreachable) ++counters_.refused_by_policy;
     if (route.kind == TcpRoute::Kind::refuse) refuse();
     if (route.kind == TcpRoute::Kind::prohibit) {
-      answer_with_icmp(input.key.guest, input.packet, wire::IcmpError::admin_prohibited);
+      icmp_.send(input.key.guest.address, input.packet, wire::IcmpError::admin_prohibited);
     }
     if (route.kind == TcpRoute::Kind::unreachable) {
-      answer_with_icmp(input.key.guest, input.packet, wire::IcmpError::host_unreachable);
+      icmp_.send(input.key.guest.address, input.packet, wire::IcmpError::host_unreachable);
     }
     return;
   }
@@ -206,7 +181,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
     TcpFlow& oldest = *held_.front();
     refuse_syn(oldest);
     kill(oldest);
-    sweep();
+    work_.sweep();
   }
 
   auto owned = std::make_unique<TcpFlow>(*this, input.key);
@@ -239,13 +214,13 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   } else {
     dial_next(flow);
   }
-  sweep();
+  work_.sweep();
 }
 
 void TcpRelay::dial_next(TcpFlow& flow) {
   TcpFlow::Held& held = *flow.held_;
   flow.host_.reset();
-  flow.host_readable_ = flow.host_writable_ = false;
+  flow.host_readable_ = flow.host_writable_ = flow.host_error_ = false;
   held.destination = held.addresses.front();
   held.addresses.erase(held.addresses.begin());
   std::size_t& half_open = held_to_[held.destination];
@@ -305,7 +280,7 @@ void TcpRelay::on_connected(TcpFlow& flow) {
   }
   ++counters_.opened;
   release_held(flow);
-  mark(flow);
+  work_.add(flow);
 }
 
 void TcpRelay::fail_dial(TcpFlow& flow, int error) {
@@ -316,16 +291,10 @@ void TcpRelay::fail_dial(TcpFlow& flow, int error) {
     refuse_syn(flow);
   } else {
     ++counters_.dial_unreachable;
-    answer_with_icmp(flow.key_.guest, flow.held_->packet, icmp_for(error));
+    icmp_.send(flow.key_.guest.address, flow.held_->packet,
+               icmp_for(error).value_or(wire::IcmpError::host_unreachable));
   }
   kill(flow);
-}
-
-void TcpRelay::answer_with_icmp(const Endpoint& guest, ConstBytes syn, wire::IcmpError error) {
-  std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
-  std::size_t size = wire::emit_icmp_error(packet, output_.gateway_address(guest.address.family()),
-                                           guest.address, syn, error);
-  output_.send_packet(ConstBytes(packet).first(size));
 }
 
 void TcpRelay::release_held(TcpFlow& flow) {
@@ -345,10 +314,8 @@ void TcpRelay::refuse_syn(const TcpFlow& flow) {
   engine_.refuse(flow.key_.guest, flow.key_.remote, {.header = packet.subspan(flow.held_->tcp_at)});
 }
 
-Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoint& guest,
-                              const Endpoint& source, ConstBytes preface,
-                              std::shared_ptr<const void> hold) {
-  FlowKey key{guest, source};
+Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound inbound) {
+  FlowKey key{inbound.guest, inbound.source};
   auto fail = [&](StatusCode code, std::string_view why) {
     client->reset_on_close();
     return Status(code, std::string(why));
@@ -358,7 +325,7 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoi
       return fail(StatusCode::already_exists, "the guest has a flow with this address and port");
     }
     kill(*old);
-    sweep();
+    work_.sweep();
   }
   if (flows_.size() >= limits_.flows) {
     ++counters_.limit_flows;
@@ -367,24 +334,24 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, const Endpoi
   }
   auto owned = std::make_unique<TcpFlow>(*this, key);
   TcpFlow& flow = *owned;
-  flow.endpoint_ = engine_.connect(guest, source, flow);
+  flow.endpoint_ = engine_.connect(inbound.guest, inbound.source, flow);
   if (!flow.endpoint_) {
     ++counters_.limit_memory;
     report_limit("the memory budget");
     return fail(StatusCode::exhausted, "no memory for the connection");
   }
   flow.inbound_ = true;
-  flow.hold_ = std::move(hold);
+  flow.hold_ = std::move(inbound.hold);
   flow.last_activity_ = loop_.now();
   flow.host_ = std::move(client);
   flow.host_connected_ = true;
   flow.host_writable_ = true;
-  flow.preface_.assign(preface.begin(), preface.end());
+  flow.preface_.assign(inbound.preface.begin(), inbound.preface.end());
   flow.host_->set_handler(&flow);
   flows_.emplace(key, std::move(owned));
-  set_deadline(flow, limits_.inbound_handshake);
+  set_deadline(flow, inbound.handshake.value_or(limits_.inbound_handshake));
   ++counters_.opened;
-  mark(flow);
+  work_.add(flow);
   return Status::ok();
 }
 
@@ -413,24 +380,8 @@ void TcpRelay::set_deadline(TcpFlow& flow, Duration delay) {
 }
 
 void TcpRelay::run() {
-  running_ = true;
   flush_joined();
-  std::vector<TcpFlow*> turn;
-  turn.swap(changed_);
-  for (TcpFlow* flow : turn) {
-    flow->changed_ = false;
-    if (!flow->dead_) service(*flow);
-  }
-  // A flow that is to be erased may have been marked once more.
-  std::erase_if(changed_, [](TcpFlow* flow) { return flow->dead_; });
-  running_ = false;
-  sweep();
-  if (changed_.empty()) {
-    turn.clear();
-    changed_.swap(turn);  // keep the allocation
-  } else if (on_work_) {
-    on_work_();
-  }
+  work_.run([this](TcpFlow& flow) { service(flow); });
 }
 
 void TcpRelay::service(TcpFlow& flow) {
@@ -438,13 +389,13 @@ void TcpRelay::service(TcpFlow& flow) {
     if (flow.host_readable_ || flow.host_writable_) {
       flow.host_readable_ = flow.host_writable_ = false;
       on_dial_ready(flow);
-      if (flow.dead_ || flow.held_) return;
+      if (flow.retired() || flow.held_) return;
     } else {
       return;
     }
   }
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
-  if (endpoint.established() && flow.timed_ && !flow.host_failed_) {
+  if (endpoint.established() && flow.timed_ && !flow.host_error_) {
     timed_.erase(&flow);
     flow.timed_ = false;
   }
@@ -462,11 +413,12 @@ void TcpRelay::service(TcpFlow& flow) {
 
   bool more = guest_to_host(flow);
   if (endpoint.established() && flow.preface_.empty()) more |= host_to_guest(flow);
-  if (flow.host_failed_ && endpoint.closed() == stack::CloseReason::none) {
-    if (endpoint.all_acknowledged()) {
+  if (flow.host_error_ && endpoint.closed() == stack::CloseReason::none) {
+    if (flow.host_eof_ && endpoint.all_acknowledged()) {
       kill(flow);
       return;
     }
+    // What the host sent before may not even be read yet, where the guest takes nothing.
     if (!flow.timed_) set_deadline(flow, limits_.drain);
   }
   endpoint.finish_batch();
@@ -478,7 +430,7 @@ void TcpRelay::service(TcpFlow& flow) {
     kill(flow);
     return;
   }
-  if (more) mark(flow);
+  if (more) work_.add(flow);
 }
 
 bool TcpRelay::guest_to_host(TcpFlow& flow) {
@@ -501,7 +453,7 @@ bool TcpRelay::guest_to_host(TcpFlow& flow) {
     }
     if (!result.ok()) {
       // What the host sent before may still be there to be read.
-      flow.host_deaf_ = true;
+      flow.host_deaf_ = flow.host_error_ = true;
       flow.host_readable_ = true;
       continue;
     }
@@ -531,18 +483,15 @@ bool TcpRelay::host_to_guest(TcpFlow& flow) {
     }
     if (!result.ok() || result.bytes == 0) {
       flow.host_eof_ = true;
-      if (!result.ok() || flow.host_deaf_) {
-        flow.host_failed_ = true;
-      } else {
-        endpoint.shutdown_send();
-      }
+      flow.host_error_ |= !result.ok();
+      if (!flow.host_error_) endpoint.shutdown_send();
       break;
     }
     if (!write_to_guest(endpoint, result.bytes)) {
       // Bytes taken from the host are lost for want of memory: the stream must not go on.
       endpoint.abort();
       flow.host_->reset_on_close();
-      flow.host_eof_ = flow.host_failed_ = true;
+      flow.host_eof_ = true;
       break;
     }
     counters_.bytes_to_guest += result.bytes;
@@ -564,24 +513,27 @@ bool TcpRelay::write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes) {
 }
 
 void TcpRelay::kill(TcpFlow& flow) {
-  if (flow.dead_) return;
-  flow.dead_ = true;
+  if (!work_.retire(flow)) return;
   release_held(flow);
   if (flow.timed_) timed_.erase(&flow);
-  dead_.push_back(flow.key_);
 }
 
-void TcpRelay::sweep() {
-  // Not while run() or a callback may still hold the flow.
-  if (running_) return;
-  for (const FlowKey& key : dead_) {
-    auto it = flows_.find(key);
-    if (it == flows_.end() || !it->second->dead_) continue;
-    if (it->second->changed_) std::erase(changed_, it->second.get());
-    if (joined_.flow == it->second.get()) flush_joined();
-    flows_.erase(it);
+void TcpRelay::reset(TcpFlow& flow) {
+  if (flow.host_) flow.host_->reset_on_close();
+  kill(flow);
+}
+
+template <typename Condition>
+void TcpRelay::reset_if(Condition condition) {
+  for (auto& [key, flow] : flows_) {
+    if (!flow->retired() && condition(*flow)) reset(*flow);
   }
-  dead_.clear();
+  work_.sweep();
+}
+
+void TcpRelay::forget(TcpFlow& flow) {
+  if (joined_.flow == &flow) flush_joined();
+  flows_.erase(flows_.find(flow.key_));
 }
 
 void TcpRelay::tick() {
@@ -591,50 +543,30 @@ void TcpRelay::tick() {
   for (TcpFlow* flow : timed_) {
     if (now >= flow->deadline_) late.push_back(flow);
   }
-  for (TcpFlow* flow : late) {
-    if (flow->host_) flow->host_->reset_on_close();
-    kill(*flow);
-  }
+  for (TcpFlow* flow : late) reset(*flow);
+  work_.sweep();
   constexpr std::uint32_t kIdleScan = 40;  // every 10 s
   if (limits_.idle > Duration::zero() && ticks_ % kIdleScan == 0) {
-    for (auto& [key, flow] : flows_) {
-      if (now - flow->last_activity_ < limits_.idle || flow->dead_) continue;
-      if (flow->host_) flow->host_->reset_on_close();
-      kill(*flow);
-    }
+    reset_if([&](TcpFlow& flow) { return now - flow.last_activity_ >= limits_.idle; });
   }
-  sweep();
 }
 
 void TcpRelay::reset_all() {
-  for (auto& [key, flow] : flows_) {
-    if (flow->dead_) continue;
-    if (flow->host_) flow->host_->reset_on_close();
-    kill(*flow);
-  }
-  sweep();
+  reset_if([](TcpFlow&) { return true; });
 }
 
 void TcpRelay::reset_inbound(const std::shared_ptr<const void>& hold) {
-  for (auto& [key, flow] : flows_) {
-    if (flow->dead_ || flow->hold_ != hold) continue;
-    if (flow->host_) flow->host_->reset_on_close();
-    kill(*flow);
-  }
-  sweep();
+  reset_if([&](TcpFlow& flow) { return flow.hold_ == hold; });
 }
 
 void TcpRelay::judge_again() {
-  for (auto& [key, flow] : flows_) {
-    if (flow->inbound_ || flow->dead_) continue;
-    TcpRoute route = gate_.route_tcp(key.guest, key.remote);
-    if (is_refusal(route.kind)) {
-      if (flow->host_) flow->host_->reset_on_close();
-      if (flow->held_) refuse_syn(*flow);
-      kill(*flow);
-    }
-  }
-  sweep();
+  reset_if([&](TcpFlow& flow) {
+    if (flow.inbound_) return false;
+    TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
+    if (!is_refusal(route.kind)) return false;
+    if (flow.held_) refuse_syn(flow);
+    return true;
+  });
 }
 
 TcpCounters TcpRelay::counters() const {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,10 +16,11 @@
 #include "base/loop.h"
 #include "flow/flow_key.h"
 #include "flow/gate.h"
+#include "flow/icmp_answers.h"
 #include "flow/read_buffer.h"
 #include "flow/tcp_flow.h"
+#include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
-#include "wire/icmp.h"
 
 namespace sluice::flow {
 
@@ -62,13 +64,23 @@ struct TcpInput {
   BufferRef buffer;  ///< What holds the packet.
 };
 
+/// A connection from the host to the guest, to be made.
+struct TcpInbound {
+  Endpoint guest;
+  Endpoint source;                   ///< Who the guest sees.
+  ConstBytes preface;                ///< Sent to the guest first (PROXY protocol); copied.
+  std::shared_ptr<const void> hold;  ///< Lives as long as the flow.
+  /// How long the guest may take to answer; TcpLimits::inbound_handshake if not said.
+  std::optional<Duration> handshake;
+};
+
 /// All TCP flows of a Network. On the loop's thread.
 class TcpRelay {
  public:
   /// Bytes that a flow may move in one direction before the others have their turn.
   static constexpr std::size_t kTurnBytes = 256 << 10;
 
-  TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate, GuestOutput& output,
+  TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate, IcmpAnswers& icmp,
            const TcpLimits& limits);
   ~TcpRelay();
 
@@ -77,15 +89,13 @@ class TcpRelay {
   /// Moves bytes for every flow that changed.
   void run();
   /// Whether run() has work left for another turn.
-  bool has_work() const { return !changed_.empty() || joined_.flow != nullptr; }
+  bool has_work() const { return work_.has_work() || joined_.flow != nullptr; }
   /// Called by flows when a run() is due and none is under way.
-  void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
+  void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
 
-  /// Relays a connection that came from the host to the guest; `source` is who the guest sees.
-  /// `preface` is sent to the guest first (PROXY protocol); `hold` lives as long as the flow. Where
-  /// that is impossible (a limit, the tuple in use), the client is reset and the status says why.
-  Status open_inbound(std::unique_ptr<StreamSocket> client, const Endpoint& guest,
-                      const Endpoint& source, ConstBytes preface, std::shared_ptr<const void> hold);
+  /// Relays a connection that came from the host to the guest. Where that is impossible (a limit,
+  /// the tuple in use), the client is reset and the status says why.
+  Status open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound inbound);
   /// Resets the inbound flows with this hold.
   void reset_inbound(const std::shared_ptr<const void>& hold);
   /// Whether a flow between these two exists.
@@ -123,10 +133,8 @@ class TcpRelay {
   void fail_dial(TcpFlow& flow, int error);
   void release_held(TcpFlow& flow);
   void refuse_syn(const TcpFlow& flow);
-  void answer_with_icmp(const Endpoint& guest, ConstBytes syn, wire::IcmpError error);
   void deliver(TcpFlow& flow, const TcpInput& input);
   void flush_joined();
-  void mark(TcpFlow& flow);
   void await_syn(TcpFlow& flow);
   void report_limit(std::string_view limit);
   void set_deadline(TcpFlow& flow, Duration delay);
@@ -135,27 +143,27 @@ class TcpRelay {
   bool host_to_guest(TcpFlow& flow);
   bool write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes);
   void kill(TcpFlow& flow);
-  void sweep();
+  void reset(TcpFlow& flow);
+  template <typename Condition>
+  void reset_if(Condition condition);
+  void forget(TcpFlow& flow);
 
   Loop& loop_;
   HostNet& host_net_;
   stack::TcpEngine& engine_;
   Gate& gate_;
-  GuestOutput& output_;
+  IcmpAnswers& icmp_;
   TcpLimits limits_;
   ReadBuffer read_buffer_;
   std::unordered_map<FlowKey, std::unique_ptr<TcpFlow>, FlowKeyHash> flows_;
   std::list<TcpFlow*> held_;
   std::unordered_map<Endpoint, std::size_t> held_to_;
   std::unordered_set<TcpFlow*> timed_;
-  std::vector<TcpFlow*> changed_;
-  std::vector<FlowKey> dead_;
+  WorkQueue<TcpFlow> work_{[this](TcpFlow& flow) { forget(flow); }};
   Joined joined_;
-  std::function<void()> on_work_;
   TcpCounters counters_;
   TimePoint limit_reported_{};
   std::uint32_t ticks_ = 0;
-  bool running_ = false;
 };
 
 }  // namespace sluice::flow

@@ -12,8 +12,6 @@ namespace sluice::flow {
 
 namespace {
 
-/// ICMP errors to the guest (RFC 1812 section 4.3.2.8): enough for every application to notice.
-constexpr double kIcmpPerSecond = 100, kIcmpBurst = 50;
 /// Batches that one mapping may receive before the others have their turn.
 constexpr int kBatchesPerTurn = 4;
 /// Datagrams of one send call.
@@ -23,43 +21,15 @@ constexpr std::uint8_t kUsualTtl = 64;
 /// Of the queue's limit, for each datagram besides its bytes: even empty ones cost memory.
 constexpr std::size_t kQueuedOverhead = 128;
 
-std::optional<wire::IcmpError> icmp_for(int error) {
-  switch (error) {
-    case ECONNREFUSED:
-      return wire::IcmpError::port_unreachable;
-    case EHOSTUNREACH:
-    case EHOSTDOWN:
-      return wire::IcmpError::host_unreachable;
-    case ENETUNREACH:
-      return wire::IcmpError::net_unreachable;
-    case EACCES:
-    case EPERM:
-      return wire::IcmpError::admin_prohibited;
-    case EMSGSIZE:
-      return wire::IcmpError::packet_too_big;
-    default:
-      return std::nullopt;
-  }
-}
-
-/// What the ICMP error said that the kernel made an errno of.
-std::optional<wire::IcmpError> icmp_for(const SocketError& error, Family family) {
-  if (error.offender) {
-    std::uint8_t exceeded = family == Family::v4 ? 11 : 3;
-    if (error.icmp_type == exceeded) return wire::IcmpError::ttl_exceeded;
-  }
-  return icmp_for(error.error);
-}
-
 }  // namespace
 
-struct UdpRelay::Mapping final : SocketHandler {
+struct UdpRelay::Mapping final : SocketHandler, WorkItem {
   Mapping(UdpRelay& owner, const Endpoint& guest_endpoint) : relay(owner), guest(guest_endpoint) {}
 
   void on_socket_ready(SocketReady ready) override {
     readable |= ready.readable || ready.error;
     writable |= ready.writable || ready.error;
-    relay.mark(*this);
+    relay.work_.add(*this);
   }
 
   UdpRelay& relay;
@@ -74,33 +44,25 @@ struct UdpRelay::Mapping final : SocketHandler {
   std::uint8_t ttl = kUsualTtl;
   bool readable = false;
   bool writable = true;
-  bool changed = false;
-  bool closed = false;
 };
 
-UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output,
+UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output, IcmpAnswers& icmp,
                    const UdpLimits& limits)
     : loop_(loop),
       host_(host),
       gate_(gate),
       output_(output),
+      icmp_(icmp),
       limits_(limits),
-      icmp_rate_(kIcmpPerSecond, kIcmpBurst),
+      work_([this](Mapping& mapping) { mappings_.erase(mappings_.find(mapping.key)); }),
       timer_(loop.make_timer([this] { expire(); })) {}
 
 UdpRelay::~UdpRelay() = default;
 
-void UdpRelay::mark(Mapping& mapping) {
-  if (mapping.changed) return;
-  mapping.changed = true;
-  changed_.push_back(&mapping);
-  if (!running_ && on_work_) on_work_();
-}
-
 UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endpoint& guest) {
   FlowKey key{guest, {IpAddress::any(packet.family()), Port()}};
   auto it = mappings_.find(key);
-  if (it != mappings_.end() && !it->second->closed) {
+  if (it != mappings_.end() && !it->second->retired()) {
     by_age_.splice(by_age_.end(), by_age_, it->second->age);
     return it->second.get();
   }
@@ -108,14 +70,13 @@ UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endp
     ++counters_.evicted;
     close(*by_age_.front());
   }
-  sweep();
+  work_.sweep();
   auto socket = host_.open_udp({IpAddress::any(packet.family()), Port()});
   if (!socket) {
     if (counters_.no_socket++ == 0) {
       log(LogLevel::warn, "udp {}: {}", guest.to_string(), socket.status().message());
     }
-    answer_with_icmp(output_.gateway_address(packet.family()), packet.source(), packet.bytes(),
-                     wire::IcmpError::host_unreachable, 0);
+    icmp_.send(packet.source(), packet.bytes(), wire::IcmpError::host_unreachable);
     return nullptr;
   }
   auto owned = std::make_unique<Mapping>(*this, guest);
@@ -124,7 +85,7 @@ UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endp
   mapping.socket = std::move(*socket);
   mapping.socket->set_handler(&mapping);
   mapping.age = by_age_.insert(by_age_.end(), &mapping);
-  mappings_.insert_or_assign(key, std::move(owned));
+  mappings_.emplace(key, std::move(owned));
   if (!timer_->active()) timer_->start(kExpireInterval);
   return &mapping;
 }
@@ -170,8 +131,7 @@ void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& data
   if (peer.route.kind != UdpRoute::Kind::send) {
     ++counters_.refused_by_policy;
     if (peer.route.kind == UdpRoute::Kind::prohibit) {
-      answer_with_icmp(output_.gateway_address(packet.family()), packet.source(), packet.bytes(),
-                       wire::IcmpError::admin_prohibited, 0);
+      icmp_.send(packet.source(), packet.bytes(), wire::IcmpError::admin_prohibited);
     }
     return;
   }
@@ -181,27 +141,14 @@ void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& data
   std::uint8_t ttl =
       packet.ttl() < kUsualTtl ? static_cast<std::uint8_t>(packet.ttl() - 1) : kUsualTtl;
   mapping->queue.push_back({peer.route.address, {data, payload.size()}, buffer, nullptr, ttl});
-  mark(*mapping);
+  work_.add(*mapping);
 }
 
 void UdpRelay::run() {
-  running_ = true;
-  std::vector<Mapping*> turn;
-  turn.swap(changed_);
-  for (Mapping* mapping : turn) {
-    mapping->changed = false;
-    if (mapping->closed) continue;
-    send(*mapping);
-    if (mapping->readable && receive(*mapping)) mark(*mapping);
-  }
-  running_ = false;
-  sweep();
-  if (changed_.empty()) {
-    turn.clear();
-    changed_.swap(turn);  // keep the allocation
-  } else if (on_work_) {
-    on_work_();
-  }
+  work_.run([this](Mapping& mapping) {
+    send(mapping);
+    if (mapping.readable && receive(mapping)) work_.add(mapping);
+  });
 }
 
 void UdpRelay::send(Mapping& mapping) {
@@ -227,11 +174,8 @@ void UdpRelay::send(Mapping& mapping) {
     } else if (result.error != 0) {
       Queued& failed = mapping.queue[done++];
       ++counters_.send_failed;
-      if (auto icmp = icmp_for(result.error)) {
-        report(mapping, failed.to, *icmp, 0,
-               output_.gateway_address(mapping.guest.address.family()),
-               {static_cast<std::uint8_t*>(failed.data.iov_base), failed.data.iov_len});
-      }
+      report(mapping, {.error = result.error, .destination = failed.to},
+             {static_cast<std::uint8_t*>(failed.data.iov_base), failed.data.iov_len});
     }
   }
   for (std::size_t i = 0; i < done; ++i) {
@@ -260,7 +204,8 @@ void UdpRelay::send(Mapping& mapping) {
 bool UdpRelay::receive(Mapping& mapping) {
   TimePoint now = loop_.now();
   for (int turn = 0; turn < kBatchesPerTurn; ++turn) {
-    while (auto error = mapping.socket->take_queued_error()) on_queued_error(mapping, *error);
+    while (auto error = mapping.socket->take_queued_error())
+      report(mapping, *error, error->payload);
     auto batch = mapping.socket->receive_batch();
     if (batch.empty()) {
       mapping.readable = false;
@@ -292,47 +237,23 @@ bool UdpRelay::receive(Mapping& mapping) {
   return true;
 }
 
-void UdpRelay::on_queued_error(Mapping& mapping, const SocketError& error) {
-  Family family = mapping.guest.address.family();
-  auto icmp = icmp_for(error, family);
-  if (!icmp) return;
-  IpAddress from = output_.gateway_address(family);
-  // Who sent it, unless that is the host itself: its addresses mean nothing to the guest.
-  if (error.offender && error.offender->family() == family && !error.offender->is_loopback() &&
-      !error.offender->is_unspecified()) {
-    from = *error.offender;
-  }
-  report(mapping, error.destination, *icmp, error.mtu, from, error.payload);
-}
-
-void UdpRelay::report(Mapping& mapping, const Endpoint& host, wire::IcmpError error,
-                      std::uint32_t value, const IpAddress& from, ConstBytes payload) {
-  auto named = mapping.named.find(host);
-  if (named == mapping.named.end()) return;
+void UdpRelay::report(Mapping& mapping, const SocketError& cause, ConstBytes payload) {
+  auto error = icmp_for(cause, mapping.guest.address.family());
+  auto named = mapping.named.find(cause.destination);
+  if (!error || named == mapping.named.end()) return;
   // The guest's packet again, as far as an error quotes it.
   std::array<std::uint8_t, 1280> original;
   ConstBytes begin = payload.first(std::min<std::size_t>(payload.size(), 1024));
   std::size_t size = wire::emit_udp(original, mapping.guest, named->second, begin);
   if (size > 0) {
-    answer_with_icmp(from, mapping.guest.address, ConstBytes(original).first(size), error, value);
+    icmp_.pass_on(cause, mapping.guest.address, ConstBytes(original).first(size), *error);
   }
-}
-
-void UdpRelay::answer_with_icmp(const IpAddress& from, const IpAddress& guest, ConstBytes original,
-                                wire::IcmpError error, std::uint32_t value) {
-  if (!icmp_rate_.take(loop_.now())) {
-    ++counters_.icmp_suppressed;
-    return;
-  }
-  std::array<std::uint8_t, wire::kMaxIcmpv6Error> packet;
-  std::size_t size = wire::emit_icmp_error(packet, from, guest, original, error, value);
-  if (size > 0) output_.send_packet(ConstBytes(packet).first(size));
 }
 
 void UdpRelay::expire() {
   TimePoint now = loop_.now();
   for (auto& [key, mapping] : mappings_) {
-    if (mapping->closed) continue;
+    if (mapping->retired()) continue;
     std::erase_if(mapping->peers, [&](const auto& entry) {
       const Peer& peer = entry.second;
       bool over = now - peer.last >= (peer.replied ? limits_.replied : limits_.unreplied);
@@ -341,31 +262,17 @@ void UdpRelay::expire() {
     });
     if (mapping->peers.empty()) close(*mapping);
   }
-  sweep();
+  work_.sweep();
   if (!mappings_.empty()) timer_->start(kExpireInterval);
 }
 
 void UdpRelay::close(Mapping& mapping) {
-  if (mapping.closed) return;
-  mapping.closed = true;
-  by_age_.erase(mapping.age);
-  closed_.push_back(mapping.key);
-}
-
-void UdpRelay::sweep() {
-  if (running_) return;
-  for (const FlowKey& key : closed_) {
-    auto it = mappings_.find(key);
-    if (it == mappings_.end() || !it->second->closed) continue;
-    if (it->second->changed) std::erase(changed_, it->second.get());
-    mappings_.erase(it);
-  }
-  closed_.clear();
+  if (work_.retire(mapping)) by_age_.erase(mapping.age);
 }
 
 void UdpRelay::clear() {
   for (auto& [key, mapping] : mappings_) close(*mapping);
-  sweep();
+  work_.sweep();
 }
 
 UdpCounters UdpRelay::counters() const {

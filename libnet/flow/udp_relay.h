@@ -12,8 +12,8 @@
 #include "base/loop.h"
 #include "flow/flow_key.h"
 #include "flow/gate.h"
-#include "flow/token_bucket.h"
-#include "wire/icmp.h"
+#include "flow/icmp_answers.h"
+#include "flow/work_queue.h"
 #include "wire/ip.h"
 #include "wire/udp.h"
 
@@ -48,8 +48,7 @@ struct UdpCounters {
   std::uint64_t overflow = 0;  ///< The host socket was full for too long.
   std::uint64_t send_failed = 0;
   std::uint64_t no_socket = 0;
-  std::uint64_t evicted = 0;          ///< Mappings that went for another's sake.
-  std::uint64_t icmp_suppressed = 0;  ///< ICMP errors over the rate limit.
+  std::uint64_t evicted = 0;  ///< Mappings that went for another's sake.
 };
 
 /// All UDP conversations of a Network. Theory of operation:
@@ -62,7 +61,8 @@ struct UdpCounters {
 /// On the loop's thread.
 class UdpRelay {
  public:
-  UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output, const UdpLimits& limits);
+  UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output, IcmpAnswers& icmp,
+           const UdpLimits& limits);
   ~UdpRelay();
 
   /// A datagram of the guest, checked; its bytes lie in `buffer`. run() must follow in this turn.
@@ -70,9 +70,9 @@ class UdpRelay {
                    const BufferRef& buffer);
   /// Sends and receives what is due.
   void run();
-  bool has_work() const { return !changed_.empty(); }
+  bool has_work() const { return work_.has_work(); }
   /// Called when a run() is due and none is under way.
-  void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
+  void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
   /// Ends every mapping.
   void clear();
 
@@ -98,33 +98,24 @@ class UdpRelay {
   Mapping* find_or_open(const wire::Packet& packet, const Endpoint& guest);
   Peer& peer_of(Mapping& mapping, const Endpoint& remote);
   static void forget_name(Mapping& mapping, const Peer& peer);
-  void mark(Mapping& mapping);
   void send(Mapping& mapping);
   bool receive(Mapping& mapping);
-  void on_queued_error(Mapping& mapping, const SocketError& error);
-  void report(Mapping& mapping, const Endpoint& host, wire::IcmpError error, std::uint32_t value,
-              const IpAddress& from, ConstBytes payload);
-  void answer_with_icmp(const IpAddress& from, const IpAddress& guest, ConstBytes original,
-                        wire::IcmpError error, std::uint32_t value);
+  void report(Mapping& mapping, const SocketError& cause, ConstBytes payload);
   void expire();
   void close(Mapping& mapping);
-  void sweep();
 
   Loop& loop_;
   HostNet& host_;
   Gate& gate_;
   GuestOutput& output_;
+  IcmpAnswers& icmp_;
   UdpLimits limits_;
   /// Keyed by guest endpoint; `remote` holds only the family.
   std::unordered_map<FlowKey, std::unique_ptr<Mapping>, FlowKeyHash> mappings_;
   std::list<Mapping*> by_age_;  ///< Longest idle first.
-  std::vector<Mapping*> changed_;
-  std::vector<FlowKey> closed_;
-  TokenBucket icmp_rate_;
+  WorkQueue<Mapping> work_;
   std::unique_ptr<Timer> timer_;
-  std::function<void()> on_work_;
   UdpCounters counters_;
-  bool running_ = false;
 };
 
 }  // namespace sluice::flow

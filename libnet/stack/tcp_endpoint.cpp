@@ -6,6 +6,7 @@
 #include "stack/tcp_callbacks.h"
 #include "stack/tcp_engine.h"
 #include "stack/tcp_shared.h"
+#include "wire/tcp.h"
 
 namespace sluice::stack {
 
@@ -159,20 +160,26 @@ void TcpEndpoint::input(const InSegment& segment) {
     header[12] = 5 << 4;
     head.iov_len = TCP_HLEN;
   }
+  std::size_t left = acceptable(header, segment.payload_size);
   pbuf* packet;
   std::size_t first = 0;
-  const bool adjoining = !segment.payload.empty() && head.iov_len == header.size() &&
+  const bool adjoining = left > 0 && head.iov_len == header.size() &&
                          segment.payload[0].iov_base == header.data() + header.size();
   if (adjoining) {
-    head.iov_len += segment.payload[0].iov_len;
+    std::size_t here = std::min(left, segment.payload[0].iov_len);
+    head.iov_len += here;
+    left -= here;
     packet = make_guest_pbuf(head, head_buffer);
     first = 1;
   } else {
     packet = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(head.iov_len), PBUF_RAM);
     if (packet) std::memcpy(packet->payload, head.iov_base, head.iov_len);
   }
-  for (std::size_t i = first; packet && i < segment.payload.size(); ++i) {
-    pbuf* piece = make_guest_pbuf(segment.payload[i], segment.buffers[i]);
+  for (std::size_t i = first; packet && left > 0; ++i) {
+    iovec part = segment.payload[i];
+    part.iov_len = std::min(left, part.iov_len);
+    left -= part.iov_len;
+    pbuf* piece = make_guest_pbuf(part, segment.buffers[i]);
     if (!piece) {
       pbuf_free(packet);
       packet = nullptr;
@@ -185,10 +192,28 @@ void TcpEndpoint::input(const InSegment& segment) {
   if (pcb_ && established_ && pcb_->snd_lbb == pcb_->lastack && pcb_->mss == guest_mss_) {
     // Before the first write: segments as large as a multiple of the guest's, cut at the edge, and
     // a congestion window that never binds on a link without loss.
-    std::uint32_t unit = std::max<std::uint32_t>(guest_mss_, 216);
+    std::uint32_t unit = std::max<std::uint32_t>(guest_mss_, wire::kLeastTcpSegment);
     pcb_->mss = static_cast<u16_t>(std::max<std::uint32_t>(65400 / unit, 1) * unit);
     pcb_->cwnd = TCP_SND_BUF;
   }
+}
+
+std::size_t TcpEndpoint::acceptable(Bytes header, std::size_t size) {
+  if (pcb_->state == SYN_SENT) return size;
+  // lwIP queues segments out of order as long as they come, and finds them longer than its window
+  // in an assert once they are in order. So it gets nothing from beyond the window or the end.
+  std::uint8_t& flags = header[13];
+  std::uint32_t sequence = load_be32(header.data() + 4);
+  auto room = static_cast<std::int32_t>(pcb_->rcv_nxt + pcb_->rcv_wnd - sequence);
+  if (room <= 0) return size;
+  if (size >= static_cast<std::uint32_t>(room)) flags &= static_cast<std::uint8_t>(~TCP_FIN);
+  size = std::min<std::size_t>(size, static_cast<std::uint32_t>(room));
+  auto end = static_cast<std::uint32_t>(sequence + size);
+  if ((flags & TCP_FIN) != 0 && !fin_at_) fin_at_ = end;
+  if (!fin_at_ || end == *fin_at_) return size;
+  flags &= static_cast<std::uint8_t>(~TCP_FIN);
+  auto before = static_cast<std::int32_t>(*fin_at_ - sequence);
+  return before <= 0 ? 0 : std::min<std::size_t>(size, static_cast<std::uint32_t>(before));
 }
 
 void TcpEndpoint::finish_batch() {
@@ -365,10 +390,12 @@ void TcpEndpoint::before_tick(bool guest_silent) {
     pcb_->nrtx = std::min(pcb_->nrtx, kSilentRetransmissions);
     pcb_->persist_probe = std::min(pcb_->persist_probe, kSilentRetransmissions);
   }
-  // lwIP drops a connection in LAST_ACK after 2 MSL, delivered or not. The limit is ours: as long
-  // as the guest acknowledges something, it has time.
-  if (pcb_->state == LAST_ACK || pcb_->state == FIN_WAIT_1 || pcb_->state == CLOSING) {
-    if (guest_silent || ++quiet_ticks_ < kLingerTicks) pcb_->tmr = tcp_ticks;
+  // Both sides have closed and the guest has not taken all. lwIP drops such a connection in
+  // LAST_ACK after 2 MSL, delivered or not, and in CLOSING after half an hour of retransmissions.
+  // The limit is ours: as long as the guest acknowledges something, it has time.
+  if (pcb_->state == LAST_ACK || pcb_->state == CLOSING) {
+    pcb_->tmr = tcp_ticks;
+    if (!guest_silent && ++quiet_ticks_ >= kLingerTicks) engine_.abort(*this);
   }
 }
 

@@ -10,6 +10,7 @@
 #include "stack/lwip_headers.h"
 #include "stack/tcp_callbacks.h"
 #include "stack/tcp_shared.h"
+#include "wire/tcp.h"
 
 namespace sluice::stack {
 
@@ -26,11 +27,13 @@ struct OutFrame {
 
 /// Payloads up to this size are copied into the port: cheaper than keeping track of a reference.
 constexpr std::size_t kCopyPayload = 512;
-/// Pieces of one segment: lwIP chains a pbuf per write, and a port's writev is bounded anyway.
+/// Pieces of one segment: lwIP chains a pbuf per write, and a port's writev is bounded. One with
+/// more, of many small writes that waited for the guest's window, is copied into one.
 constexpr std::size_t kMaxPieces = 256;
-/// A guest that announces a smaller MSS gets segments of this size: RFC 9293 3.7.1 wants 536 to be
-/// acceptable anyway, and one-byte segments would cost us 64000 frames a write.
-constexpr std::uint16_t kLeastSegment = 216;
+
+struct FreePbuf {
+  void operator()(pbuf* packet) const { pbuf_free(packet); }
+};
 
 }  // namespace
 
@@ -133,6 +136,8 @@ Status TcpEngine::start() {
   listener_ = reinterpret_cast<tcp_pcb_listen*>(tcp_listen(pcb));
   if (!listener_) return Status(StatusCode::exhausted, "no memory for lwIP's listener");
   tcp_accept(reinterpret_cast<tcp_pcb*>(listener_), Callbacks::accepted);
+  // It takes part in accept() only: a client's port 1 is not in use.
+  listener_->local_port = 0;
   return Status::ok();
 }
 
@@ -175,7 +180,7 @@ std::unique_ptr<TcpEndpoint> TcpEngine::accept(const Endpoint& guest, const Endp
     tcp_input(packet, netif_.get());
     endpoint->pcb_ = tcp_active_pcbs;
   }
-  listener_->local_port = 1;
+  listener_->local_port = 0;
   listener_->callback_arg = nullptr;
   if (!endpoint->pcb_) return nullptr;
   endpoint->adopt_pcb();
@@ -225,12 +230,18 @@ void TcpEngine::refuse(const Endpoint& guest, const Endpoint& remote, const InSe
 
 bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& source,
                      const IpAddress& destination, std::size_t ip_header) {
+  std::unique_ptr<pbuf, FreePbuf> gathered;
+  if (pbuf_clen(packet) > kMaxPieces) {
+    gathered.reset(pbuf_clone(PBUF_RAW, PBUF_RAM, packet));
+    if (!gathered) return false;
+    packet = gathered.get();
+  }
   const auto* tcp = static_cast<const std::uint8_t*>(packet->payload) + ip_header;
   std::size_t header = static_cast<std::size_t>(tcp[12] >> 4) * 4;
   iovec pieces[kMaxPieces];
   std::size_t count = 0, size = 0;
   std::size_t skip = ip_header + header;
-  for (pbuf* p = packet; p != nullptr && count < kMaxPieces; p = p->next) {
+  for (pbuf* p = packet; p != nullptr; p = p->next) {
     std::size_t here = p->len > skip ? p->len - skip : 0;
     if (here > 0) {
       pieces[count++] = {static_cast<std::uint8_t*>(p->payload) + skip, here};
@@ -246,7 +257,7 @@ bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& sourc
                      .payload_size = size,
                      .unrepeatable = endpoint == nullptr};
   if (endpoint && endpoint->guest_mss_ != 0 && size > endpoint->guest_mss_) {
-    segment.segment_size = std::max(endpoint->guest_mss_, kLeastSegment);
+    segment.segment_size = std::max(endpoint->guest_mss_, wire::kLeastTcpSegment);
   }
   std::unique_ptr<OutFrame> frame;
   if (endpoint && size > kCopyPayload) {
@@ -266,11 +277,14 @@ bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& sourc
     --endpoint->shared_->frames_out;
   }
   ++counters_.blocked;
-  if (endpoint && !endpoint->is_blocked_) {
-    endpoint->is_blocked_ = true;
-    blocked_.push_back(endpoint);
-  }
+  if (endpoint && !endpoint->is_blocked_) queue_blocked(*endpoint);
   return false;
+}
+
+void TcpEngine::queue_blocked(TcpEndpoint& endpoint) {
+  endpoint.is_blocked_ = true;
+  endpoint.blocked_place_ = blocked_.size();
+  blocked_.push_back(&endpoint);
 }
 
 void TcpEngine::retry_blocked() {
@@ -278,22 +292,29 @@ void TcpEngine::retry_blocked() {
   waiting.swap(blocked_);
   for (std::size_t i = 0; i < waiting.size(); ++i) {
     TcpEndpoint* endpoint = waiting[i];
+    if (!endpoint) continue;
     endpoint->is_blocked_ = false;
     if (endpoint->pcb_) {
       endpoint->output();
       endpoint->mark_changed();
     }
     if (endpoint->is_blocked_) {
-      blocked_.insert(blocked_.end(), waiting.begin() + static_cast<std::ptrdiff_t>(i) + 1,
-                      waiting.end());
+      for (TcpEndpoint* rest : std::span(waiting).subspan(i + 1)) {
+        if (rest) queue_blocked(*rest);
+      }
       return;
     }
   }
 }
 
 void TcpEngine::forget(TcpEndpoint& endpoint) {
-  std::erase(timer_set_, &endpoint);
-  std::erase(blocked_, &endpoint);
+  if (endpoint.in_timer_set_) {
+    TcpEndpoint* last = timer_set_.back();
+    last->timer_place_ = endpoint.timer_place_;
+    timer_set_[endpoint.timer_place_] = last;
+    timer_set_.pop_back();
+  }
+  if (endpoint.is_blocked_) blocked_[endpoint.blocked_place_] = nullptr;
 }
 
 void TcpEngine::after_call(TcpEndpoint& endpoint) {
@@ -305,6 +326,7 @@ void TcpEngine::after_call(TcpEndpoint& endpoint) {
   endpoint.release_window();
   if (!endpoint.in_timer_set_ && endpoint.needs_timer()) {
     endpoint.in_timer_set_ = true;
+    endpoint.timer_place_ = timer_set_.size();
     timer_set_.push_back(&endpoint);
   }
 }

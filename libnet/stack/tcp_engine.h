@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -99,7 +100,7 @@ struct TcpEngineCounters {
 /// - lwIP's callbacks only record. Nothing is freed, aborted or entered inside one.
 /// - Options of a segment that isn't a SYN are cut off before lwIP sees them: it uses none of them,
 ///   2.2.1 reads past malformed ones, and takes an MSS option at any time, which would let a guest
-///   reach one of its asserts.
+///   reach one of its asserts. So would payload beyond the window, which is cut off likewise.
 /// - Only endpoints with timer work (`needs_timer`) are joined into one list for a tick.
 ///
 /// All calls on one thread.
@@ -152,6 +153,7 @@ class TcpEngine {
   bool send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& source,
             const IpAddress& destination, std::size_t ip_header);
   void after_call(TcpEndpoint& endpoint);
+  void queue_blocked(TcpEndpoint& endpoint);
 
   TcpEngineConfig config_;
   SegmentSink& sink_;
@@ -159,7 +161,7 @@ class TcpEngine {
   std::unique_ptr<netif> netif_;
   tcp_pcb_listen* listener_ = nullptr;
   std::vector<TcpEndpoint*> timer_set_;
-  std::vector<TcpEndpoint*> blocked_;
+  std::vector<TcpEndpoint*> blocked_;  ///< Oldest first; nullptr for those that have gone.
   std::size_t memory_used_ = 0;
   std::size_t endpoints_ = 0;
   std::uint32_t silent_ticks_ = 0;
@@ -232,6 +234,8 @@ class TcpEndpoint {
   void on_established();
   void on_gone(CloseReason reason);
   void on_received(pbuf* chain);
+  /// How much of a segment's payload lwIP may see; takes a FIN that it may not see off the header.
+  std::size_t acceptable(Bytes header, std::size_t size);
   void acknowledge(std::size_t bytes);
   void open_window(std::size_t bytes);
   void output();
@@ -255,10 +259,11 @@ class TcpEndpoint {
   std::vector<pbuf*> rx_;  ///< Received chains, oldest at rx_head_.
   std::size_t rx_head_ = 0;
   std::size_t received_ = 0;
-  std::size_t window_ = 0;        ///< What the guest may have unread here at most.
-  std::size_t since_growth_ = 0;  ///< Bytes consumed since the window last grew.
-  std::size_t send_queued_ = 0;   ///< Written and not yet acknowledged, bytes.
-  std::size_t reserved_ = 0;      ///< Of the engine's budget.
+  std::size_t window_ = 0;               ///< What the guest may have unread here at most.
+  std::size_t since_growth_ = 0;         ///< Bytes consumed since the window last grew.
+  std::size_t send_queued_ = 0;          ///< Written and not yet acknowledged, bytes.
+  std::size_t reserved_ = 0;             ///< Of the engine's budget.
+  std::optional<std::uint32_t> fin_at_;  ///< Sequence number of the guest's FIN, once seen.
   std::uint16_t guest_mss_ = 0;
   std::uint16_t quiet_ticks_ = 0;     ///< Since the guest last said anything, while closing.
   std::uint8_t retransmissions_ = 0;  ///< lwIP's count before a tick.
@@ -270,6 +275,8 @@ class TcpEndpoint {
   bool in_time_wait_ = false;
   bool in_timer_set_ = false;
   bool is_blocked_ = false;
+  std::size_t timer_place_ = 0;    ///< In the engine's timer_set_, if in_timer_set_.
+  std::size_t blocked_place_ = 0;  ///< In its blocked_, if is_blocked_.
 };
 
 }  // namespace sluice::stack

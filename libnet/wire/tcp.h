@@ -15,6 +15,10 @@ inline constexpr std::size_t kMaxTcpHeaderSize = 60;
 /// The largest shift that a receiver may use (RFC 7323 section 2.3).
 inline constexpr std::uint8_t kMaxWindowScale = 14;
 
+/// No segment for a guest is cut smaller, whatever MSS it announces: RFC 9293 section 3.7.1 wants
+/// 536 to be acceptable anyway, and one-byte segments would cost 64000 frames a write.
+inline constexpr std::uint16_t kLeastTcpSegment = 216;
+
 /// The control bits of a segment, as in byte 13 of its header (RFC 9293 section 3.1).
 struct TcpFlags {
   std::uint8_t bits = 0;

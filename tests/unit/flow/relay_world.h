@@ -50,16 +50,17 @@ class PacketLog final : public flow::GuestOutput {
     if (!packet.empty()) packets.push_back(std::move(packet));
   }
   IpAddress gateway_address(Family family) const override {
-    return family == Family::v4 ? IpAddress::v4(192, 168, 127, 1) : IpAddress::any(Family::v6);
+    return family == Family::v4 ? IpAddress::v4(192, 168, 127, 1) : IpAddress::v6({0xfd, 15, 1});
   }
 };
 
 /// A TCP relay between a scripted guest and scripted host sockets, in virtual time.
 class RelayWorld {
  public:
-  explicit RelayWorld(const flow::TcpLimits& limits = {})
-      : engine(std::move(*stack::TcpEngine::create({}, port))),
-        relay(std::make_unique<flow::TcpRelay>(loop, net, *engine, gate, output, limits)) {}
+  explicit RelayWorld(const flow::TcpLimits& limits = {},
+                      const stack::TcpEngineConfig& stack_config = {})
+      : engine(std::move(*stack::TcpEngine::create(stack_config, port))),
+        relay(std::make_unique<flow::TcpRelay>(loop, net, *engine, gate, icmp_answers, limits)) {}
   ~RelayWorld() {
     relay.reset();
     port.release_frames();
@@ -98,6 +99,7 @@ class RelayWorld {
   ScriptedNet net{loop};
   ScriptedGate gate;
   PacketLog output;
+  flow::IcmpAnswers icmp_answers{loop, output};
   ScriptedPort port;
   std::size_t live_buffers = 0;
   std::unique_ptr<stack::TcpEngine> engine;

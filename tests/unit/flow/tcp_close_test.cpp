@@ -2,7 +2,7 @@
 #include <cerrno>
 #include <string>
 
-#include "flow/relay_world.h"
+#include "flow/open_flow.h"
 
 using namespace sluice;
 using namespace sluice::test;
@@ -10,62 +10,10 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const Endpoint kRemote{IpAddress::v4(198, 51, 100, 7), Port(443)};
-const Endpoint kGuest{IpAddress::v4(192, 168, 127, 2), Port(40000)};
-
-/// A flow that is open on both sides.
-class OpenFlow : public RelayWorld {
- public:
-  OpenFlow() {
-    input(kGuest, kRemote, {.sequence = 999, .flags = kSyn, .options = {2, 4, 5, 180}});
-    settle();
-    host = net.dials.at(0);
-    host->connect();
-    settle();
-    first = port.take().at(0).sequence + 1;
-    send({});
-  }
-  /// A segment in order, acknowledging `taken` bytes of the host's.
-  void send(std::string_view payload, std::uint8_t flags = kAck) {
-    input(kGuest, kRemote,
-          {.sequence = sequence,
-           .acknowledgment = first + taken,
-           .flags = flags,
-           .payload = payload});
-    sequence += static_cast<std::uint32_t>(payload.size()) + ((flags & kFin) != 0 ? 1 : 0);
-    settle();
-  }
-  std::string received() const { return port.stream(first); }
-
-  std::shared_ptr<StreamPeer> host;
-  std::uint32_t sequence = 1000;
-  std::uint32_t first = 0;
-  std::uint32_t taken = 0;
-};
+const Endpoint& kRemote = OpenFlow::kRemote;
+const Endpoint& kGuest = OpenFlow::kGuest;
 
 }  // namespace
-
-TEST_CASE("bytes go both ways unchanged") {
-  OpenFlow flow;
-  flow.send("question");
-  CHECK(flow.host->sent() == "question");
-  std::string answer(20000, 'a');
-  flow.host->feed(answer);
-  flow.settle();
-  CHECK(flow.received() == answer);
-  CHECK(flow.live_buffers == 0);
-}
-
-TEST_CASE("segments out of order reach the host in order") {
-  OpenFlow flow;
-  flow.sequence += 5;
-  flow.send("world");
-  CHECK(flow.host->sent().empty());
-  flow.sequence = 1000;
-  flow.send("hello");
-  CHECK(flow.host->sent() == "helloworld");
-  CHECK(flow.live_buffers == 0);
-}
 
 TEST_CASE("the host's end of stream is a FIN to the guest, after the data") {
   OpenFlow flow;
@@ -122,6 +70,61 @@ TEST_CASE("a guest that never takes the last data of a reset connection is not w
   flow.settle();
   flow.host->reset();
   flow.pass(11s);
+  CHECK(flow.relay->counters().flows == 0);
+}
+
+TEST_CASE("a host that resets after its end of stream is a RST to the guest") {
+  OpenFlow flow;
+  flow.host->feed_end();
+  flow.settle();
+  flow.taken = 1;
+  flow.send("to nobody");
+  CHECK(flow.port.count(kRst) == 0);
+  SECTION("when the reset comes") {
+    flow.host->reset();
+    flow.settle();
+  }
+  SECTION("when the guest sends once more") {
+    flow.host->reset();
+    flow.send("any more");
+  }
+  CHECK(flow.port.count(kRst) == 1);
+  CHECK(flow.relay->counters().flows == 0);
+}
+
+TEST_CASE("a host that resets while the guest takes nothing is not waited for long") {
+  OpenFlow flow;
+  flow.port.full = true;
+  flow.host->feed(std::string(2 << 20, 'a'));
+  flow.settle();
+  REQUIRE(flow.host->unread() > 0);
+  flow.host->reset();
+  flow.pass(9s);
+  CHECK(flow.relay->counters().flows == 1);
+  flow.pass(2s);
+  CHECK(flow.relay->counters().flows == 0);
+}
+
+TEST_CASE("a guest that vanished from a connection that both sides closed is given up") {
+  OpenFlow flow;
+  flow.port.full = true;
+  flow.host->feed("last words");
+  SECTION("the host first") {
+    flow.host->feed_end();
+    flow.settle();
+    flow.send({}, kFin | kAck);
+  }
+  SECTION("the guest first") {
+    flow.send({}, kFin | kAck);
+    flow.host->feed_end();
+    flow.settle();
+  }
+  flow.port.full = false;
+  flow.settle();
+  CHECK(flow.host->closed());
+  flow.pass(25s);
+  CHECK(flow.relay->counters().flows == 1);
+  flow.pass(10s);
   CHECK(flow.relay->counters().flows == 0);
 }
 

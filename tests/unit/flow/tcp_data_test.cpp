@@ -1,0 +1,88 @@
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "flow/open_flow.h"
+
+using namespace sluice;
+using namespace sluice::test;
+using namespace std::chrono_literals;
+
+TEST_CASE("bytes go both ways unchanged") {
+  OpenFlow flow;
+  flow.send("question");
+  CHECK(flow.host->sent() == "question");
+  std::string answer(20000, 'a');
+  flow.host->feed(answer);
+  flow.settle();
+  CHECK(flow.received() == answer);
+  CHECK(flow.live_buffers == 0);
+}
+
+TEST_CASE("segments out of order reach the host in order") {
+  OpenFlow flow;
+  flow.sequence += 5;
+  flow.send("world");
+  CHECK(flow.host->sent().empty());
+  flow.sequence = 1000;
+  flow.send("hello");
+  CHECK(flow.host->sent() == "helloworld");
+  CHECK(flow.live_buffers == 0);
+}
+
+TEST_CASE("a thousand small messages that waited for the guest's window all arrive") {
+  OpenFlow flow;
+  flow.window = 0;
+  flow.send({});
+  std::string all;
+  for (int i = 0; i < 1000; ++i) {
+    std::string message = std::to_string(i) + ",";
+    all += message;
+    flow.host->feed(message);
+    flow.settle();
+  }
+  flow.window = 65535;
+  for (int round = 0; round < 8; ++round) {
+    flow.taken = static_cast<std::uint32_t>(flow.received().size());
+    flow.send({});
+  }
+  CHECK(flow.received() == all);
+}
+
+TEST_CASE("what a guest sends beyond its window waits until it has been given more") {
+  OpenFlow flow;
+  const std::string stream = [] {
+    std::string bytes;
+    for (int i = 0; i < 100000; ++i) bytes += static_cast<char>(i * 31 >> 3);
+    return bytes;
+  }();
+  flow.host->set_send_room(0);
+  // Out of order, and then what was missing.
+  flow.sequence = 1000 + 40000;
+  flow.send(stream.substr(40000, 50000));
+  flow.sequence = 1000;
+  flow.send(stream.substr(0, 40000));
+  CHECK(flow.port.seen.back().acknowledgment == 1000 + 65536);
+  flow.host->set_send_room(kUnlimited);
+  flow.settle();
+  flow.sequence = 1000 + 65536;
+  flow.send(stream.substr(65536));
+  CHECK(flow.host->sent() == stream);
+}
+
+TEST_CASE("what a guest sends beyond its FIN is not part of the stream") {
+  OpenFlow flow;
+  flow.sequence = 1005;
+  flow.send({}, kFin | kAck);
+  SECTION("after it") {
+    flow.send("beyond");
+  }
+  SECTION("across it") {
+    flow.sequence = 1003;
+    flow.send("looooong");
+  }
+  flow.sequence = 1000;
+  flow.send("hello world");
+  CHECK(flow.host->sent().substr(0, 3) == "hel");
+  CHECK(flow.host->sent().size() == 5);
+  CHECK(flow.host->saw_end());
+}
