@@ -25,6 +25,9 @@
 
 namespace {
 
+/// A TAP drops what its queue, of 1000 frames unless told otherwise, has no room for.
+constexpr int kTapQueue = 4096;
+
 std::atomic<bool> stopping{false};
 int stop_fd = -1;  // readable once we end: wakes both threads
 
@@ -41,6 +44,8 @@ int open_tap(const char* name, int mtu) {
   int control = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   request.ifr_mtu = mtu;
   ::ioctl(control, SIOCSIFMTU, &request);
+  request.ifr_qlen = kTapQueue;
+  ::ioctl(control, SIOCSIFTXQLEN, &request);
   request.ifr_flags = IFF_UP;
   ::ioctl(control, SIOCSIFFLAGS, &request);
   ::close(control);

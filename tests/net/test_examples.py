@@ -32,7 +32,7 @@ def running(world, name, *arguments):
     try:
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         world.host.ip(f"link set {tap} netns {init.pid} name tap0")
-        guest.ip("link set tap0 txqueuelen 10000 up", "addr add 192.168.127.2/24 dev tap0",
+        guest.ip("link set tap0 txqueuelen 16384 up", "addr add 192.168.127.2/24 dev tap0",
                  "route add default via 192.168.127.1")
         process.guest = guest
         yield process
@@ -54,7 +54,7 @@ def vmm(request, world):
 def test_rings_that_are_always_full_lose_nothing(world, load, name):
     """As small as they can be.  (The TAP's own queue is long: what it drops is not ours.)"""
     with running(world, name, "--ring", 16) as vmm:
-        result = load.run(vmm.guest, WORLD[4], flows=16, at=16, up=4 << 20, down=4 << 20)
+        result = load.run(vmm.guest, WORLD[4], flows=4, at=4, up=16 << 20, down=16 << 20)
     assert result["ok"] == result["flows"], result
 
 
