@@ -362,7 +362,8 @@ std::size_t HttpRequestReader::take_sized(ConstBytes bytes) {
 
 std::size_t HttpRequestReader::take_chunk_end(ConstBytes bytes) {
   ++taken_;
-  if (bytes[0] != (chunk_end_cr_ ? '\n' : '\r')) {
+  char wanted = chunk_end_cr_ ? '\n' : '\r';
+  if (static_cast<char>(bytes[0]) != wanted) {
     fail("a chunk that doesn't end in CR LF");
     return 1;
   }

@@ -187,12 +187,11 @@ void TlsHelloReader::note_later_handshake_header() {
     std::size_t body = load_be24(&handshake_[1]);
     could_be_hello = body >= kMinHello && body <= kMaxServerHandshake;
   }
-  if (could_be_hello && handshake_.size() == kTellingBytes) {
-    could_be_hello = handshake_[kTlsHandshakeHeaderBytes] == kMajor;
-    if (could_be_hello) return note_handshake_header();
-  }
+  bool all = handshake_.size() == kTellingBytes;
+  if (could_be_hello && all) could_be_hello = handshake_[kTlsHandshakeHeaderBytes] == kMajor;
   if (could_be_hello) {
     state_ = State::need_more;
+    if (all) note_handshake_header();
     return;
   }
   if (!told && !cipher_changed_) return fail("a second hello that can't be read");

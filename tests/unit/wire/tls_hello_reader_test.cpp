@@ -195,11 +195,30 @@ TEST_CASE("a second hello is held and judged like the first") {
   CHECK(reader.released() == first.size() + between.size());
 }
 
-TEST_CASE("a second hello in pieces of one byte is found too") {
-  Message stream = record(22, hello_message("a.example")) + change_cipher_spec() +
-                   records(hello_message("b.example"), 1);
-  CHECK(run(stream).names == std::vector<std::string>{"a.example", "b.example"});
-  CHECK(run_bytewise(stream) == run(stream));
+TEST_CASE("a second hello is put together from records of any size too") {
+  Message hello = hello_message("b.example");
+  for (std::size_t size = 1; size <= hello.size(); ++size) {
+    CAPTURE(size);
+    Message stream =
+        record(22, hello_message("a.example")) + change_cipher_spec() + records(hello, size);
+    CHECK(run(stream).names == std::vector<std::string>{"a.example", "b.example"});
+    CHECK(run_bytewise(stream) == run(stream));
+  }
+}
+
+TEST_CASE("another record inside a second hello is refused, and no part of that hello released") {
+  Message first = record(22, hello_message("a.example", extension(42, {})));
+  Message second = hello_message("b.example");
+  for (std::size_t cut = 1; cut < second.size(); ++cut) {
+    CAPTURE(cut);
+    auto middle = second.begin() + static_cast<std::ptrdiff_t>(cut);
+    Message stream = first + record(22, Message(second.begin(), middle)) + record(23, {1}) +
+                     record(22, Message(middle, second.end()));
+    auto outcome = run(stream);
+    CHECK(outcome.state == State::malformed);
+    CHECK(outcome.released == first.size());
+    CHECK(run_bytewise(stream) == outcome);
+  }
 }
 
 TEST_CASE("a second hello behind refused early data is found") {
