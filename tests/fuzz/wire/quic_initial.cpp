@@ -74,11 +74,33 @@ void any_frames(ConstBytes in) {
   }
 }
 
+/// The same with every hello approved, so that a second one is looked for.
+void any_frames_approved(ConstBytes in) {
+  QuicHelloAssembler assembler;
+  testing::InitialPacket packet;
+  State last = State::need_more;
+  for (; in.size() > 1; ++packet.number) {
+    std::size_t size = std::min<std::size_t>(in[0], in.size() - 1);
+    packet.payload.assign(in.begin() + 1, in.begin() + 1 + static_cast<std::ptrdiff_t>(size));
+    in = in.subspan(1 + size);
+    auto answer = assembler.add(testing::seal(packet), TimePoint{});
+    check_answer(assembler, answer);
+    FUZZ_CHECK(answer.connection == 1);
+    // There is no way back from these.
+    FUZZ_CHECK(last != State::malformed || answer.state == State::malformed);
+    FUZZ_CHECK(last != State::too_large || answer.state == State::too_large);
+    last = answer.state;
+    assembler.approve(1);
+    FUZZ_CHECK(!assembler.hello(1));
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   ConstBytes in(data, size);
   any_datagrams(in);
   any_frames(in);
+  any_frames_approved(in);
   return 0;
 }

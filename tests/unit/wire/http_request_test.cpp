@@ -331,14 +331,14 @@ TEST_CASE("CONNECT names the host of its tunnel, and what follows waits for the 
   CHECK(reader.state() == State::switching);
   CHECK(reader.feed(bytes_of("x")) == 0);
 
-  for (std::string bad : {"CONNECT b.example HTTP/1.1\r\nHost: b.example\r\n\r\n",
-                          "CONNECT b.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n",
-                          "CONNECT b.example:443 HTTP/1.1\r\nHost: b.example:80\r\n\r\n",
-                          "CONNECT b.example:443 HTTP/1.1\r\n\r\n",
-                          "connect b.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\n",
-                          "CONNECT / HTTP/1.1\r\nHost: b.example\r\n\r\n",
-                          "CONNECT b.example:443 HTTP/1.1\r\nHost: b.example:443\r\n"
-                          "Content-Length: 4\r\n\r\n"}) {
+  for (std::string bad :
+       {"CONNECT b.example HTTP/1.1\r\nHost: b.example\r\n\r\n",
+        "CONNECT b.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "CONNECT b.example:443 HTTP/1.1\r\nHost: b.example:80\r\n\r\n",
+        "CONNECT b.example:443 HTTP/1.1\r\n\r\n",
+        "connect b.example:443 HTTP/1.1\r\nHost: b.example:443\r\n\r\n",
+        "CONNECT / HTTP/1.1\r\nHost: b.example\r\n\r\n",
+        "CONNECT b.example:443 HTTP/1.1\r\nHost: b.example\r\nContent-Length: 4\r\n\r\n"}) {
     CAPTURE(bad);
     CHECK(outcome_of(bad).state == State::malformed);
   }
