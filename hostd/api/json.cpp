@@ -113,6 +113,7 @@ json to_json(const DenialEvent& event, const std::string& network) {
           {"source", event.source.to_string()},
           {"destination", event.destination.to_string()},
           {"names", event.names},
+          {"server_name", event.server_name},
           {"verdict", "deny"},
           {"rule", event.rule},
           {"reason", event.reason},

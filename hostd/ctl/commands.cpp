@@ -148,6 +148,7 @@ void print_event(const json& event) {
                   text(event["verdict"]), text(event["layer"]), text(event["proto"]),
                   text(event["source"]), text(event["destination"]));
   if (!event["names"].empty()) line += fmt::format(" ({})", joined(event["names"]));
+  if (std::string asked = text(event["server_name"]); !asked.empty()) line += " for " + asked;
   line += fmt::format("  {}: {}", text(event["rule"]), text(event["reason"]));
   if (auto more = event["suppressed"].get<std::uint64_t>(); more > 0) {
     line += fmt::format(" (and {} more like it)", more);

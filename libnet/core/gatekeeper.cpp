@@ -67,7 +67,8 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
       return route;
     }
   }
-  if (!judge(Layer::syn, Direction::egress, Protocol::tcp, guest, remote)) return route;
+  policy::Decision decision = judge(Layer::syn, Direction::egress, Protocol::tcp, guest, remote);
+  if (!decision.allowed()) return route;
   if (is_unroutable(remote.address)) {
     route.kind = flow::TcpRoute::Kind::unreachable;
     return route;
@@ -81,12 +82,19 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
     route.addresses = {remote};
     route.hold = hold(remote.address);
   }
+  if (decision.name_is_decisive) {
+    route.first_flight = std::make_unique<policy::FirstFlight>(
+        first_flight_options_, [this, guest, remote](const DomainName& name) {
+          return policy_->judge_named(query(Direction::egress, Protocol::tcp, guest, remote), name)
+              .verdict;
+        });
+  }
   return route;
 }
 
 flow::UdpRoute Gatekeeper::route_udp(const Endpoint& guest, const Endpoint& remote) {
   flow::UdpRoute route;
-  if (!judge(Layer::udp, Direction::egress, Protocol::udp, guest, remote)) return route;
+  if (!judge(Layer::udp, Direction::egress, Protocol::udp, guest, remote).allowed()) return route;
   if (is_unroutable(remote.address)) return route;
   route.kind = flow::UdpRoute::Kind::send;
   route.address = is_host(remote.address)
@@ -97,35 +105,66 @@ flow::UdpRoute Gatekeeper::route_udp(const Endpoint& guest, const Endpoint& remo
 }
 
 bool Gatekeeper::allow_echo(const IpAddress& guest, const IpAddress& remote) {
-  return judge(Layer::icmp, Direction::egress, Protocol::icmp, {guest, Port()}, {remote, Port()}) &&
+  return judge(Layer::icmp, Direction::egress, Protocol::icmp, {guest, Port()}, {remote, Port()})
+             .allowed() &&
          !is_unroutable(remote);
 }
 
 bool Gatekeeper::allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) {
-  return judge(Layer::ingress, Direction::ingress, protocol, client, guest);
+  return judge(Layer::ingress, Direction::ingress, protocol, client, guest).allowed();
 }
 
-bool Gatekeeper::judge(Layer layer, Direction direction, Protocol protocol, const Endpoint& source,
-                       const Endpoint& destination) {
+bool Gatekeeper::allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
+                             const DomainName& name) {
+  auto asked = query(Direction::egress, protocol, guest, remote);
+  Verdict verdict = policy_->judge_named(asked, name).verdict;
+  if (!verdict.allowed()) {
+    on_first_flight_denied(protocol, guest, remote, {name, verdict, "the policy has changed"});
+  }
+  return verdict.allowed();
+}
+
+void Gatekeeper::on_first_flight_denied(Protocol protocol, const Endpoint& guest,
+                                        const Endpoint& remote,
+                                        const policy::FirstFlightDenial& denial) {
+  DenialEvent event;
+  event.layer = Layer::first_flight;
+  event.protocol = protocol;
+  event.source = guest;
+  event.destination = remote;
+  event.names = names_.names_of(remote.address, loop_.now());
+  if (denial.name) event.server_name = denial.name->text();
+  event.rule = denial.verdict ? policy_->describe(*denial.verdict) : "unidentified";
+  event.reason = denial.reason;
+  deny(std::move(event));
+}
+
+policy::Query Gatekeeper::query(Direction direction, Protocol protocol, const Endpoint& source,
+                                const Endpoint& destination) const {
   bool egress = direction == Direction::egress;
-  policy::Query query{.direction = direction,
-                      .protocol = protocol,
-                      .remote = egress ? destination.address : source.address,
-                      .port = destination.port,
-                      .names = &names_,
-                      .now = loop_.now()};
-  policy::Decision decision = policy_->judge(query);
-  if (decision.allowed()) return true;
+  return {.direction = direction,
+          .protocol = protocol,
+          .remote = egress ? destination.address : source.address,
+          .port = destination.port,
+          .names = &names_,
+          .now = loop_.now()};
+}
+
+policy::Decision Gatekeeper::judge(Layer layer, Direction direction, Protocol protocol,
+                                   const Endpoint& source, const Endpoint& destination) {
+  policy::Query asked = query(direction, protocol, source, destination);
+  policy::Decision decision = policy_->judge(asked);
+  if (decision.allowed()) return decision;
   DenialEvent event;
   event.layer = layer;
   event.protocol = protocol;
   event.source = source;
   event.destination = destination;
-  event.names = names_.names_of(query.remote, query.now);
+  event.names = names_.names_of(asked.remote, asked.now);
   event.rule = policy_->describe(decision.verdict);
   event.reason = decision.verdict.rule < 0 ? "no rule allows it" : "a rule denies it";
   deny(std::move(event));
-  return false;
+  return decision;
 }
 
 std::shared_ptr<const void> Gatekeeper::hold(const IpAddress& address) {

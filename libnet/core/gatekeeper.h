@@ -32,6 +32,9 @@ class Gatekeeper final : public flow::Gate {
              OnDenied on_denied);
 
   void set_dns(dns::Service* dns) { dns_ = dns; }
+  void set_first_flight_options(const policy::FirstFlightOptions& options) {
+    first_flight_options_ = options;
+  }
   /// Takes effect at once and whole.
   void set_policy(std::shared_ptr<const policy::Policy> policy);
   const policy::Policy& policy() const { return *policy_; }
@@ -44,6 +47,10 @@ class Gatekeeper final : public flow::Gate {
   flow::UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote) override;
   bool allow_echo(const IpAddress& guest, const IpAddress& remote) override;
   bool allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) override;
+  bool allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
+                   const DomainName& name) override;
+  void on_first_flight_denied(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
+                              const policy::FirstFlightDenial& denial) override;
   std::uint64_t generation() const override { return generation_; }
 
   // dns::Hooks
@@ -58,8 +65,11 @@ class Gatekeeper final : public flow::Gate {
   bool is_host(const IpAddress& address) const;
   /// Addresses that lead nowhere whatever the policy says.
   bool is_unroutable(const IpAddress& address) const;
-  bool judge(Layer layer, Direction direction, Protocol protocol, const Endpoint& source,
-             const Endpoint& destination);
+  policy::Query query(Direction direction, Protocol protocol, const Endpoint& source,
+                      const Endpoint& destination) const;
+  /// Reports a refusal.
+  policy::Decision judge(Layer layer, Direction direction, Protocol protocol,
+                         const Endpoint& source, const Endpoint& destination);
   /// Keeps the bindings of a flow's address in force for as long as the flow.
   std::shared_ptr<const void> hold(const IpAddress& address);
   void deny(DenialEvent event);
@@ -71,6 +81,7 @@ class Gatekeeper final : public flow::Gate {
   dns::Service* dns_ = nullptr;
   std::shared_ptr<const policy::Policy> policy_;
   policy::NameIndex names_;
+  policy::FirstFlightOptions first_flight_options_;
   std::uint64_t generation_ = 0;
   std::uint64_t denials_ = 0;
 

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/host_net.h"
+#include "policy/first_flight.h"
 
 namespace sluice::flow {
 
@@ -29,6 +30,8 @@ struct TcpRoute {
   std::unique_ptr<StreamSocket> session;
   /// Kept as long as the flow is open: what the answer rests on stays as it is.
   std::shared_ptr<const void> hold;
+  /// Set where a name has a part in the answer: what the guest says first is judged as well.
+  std::unique_ptr<policy::FirstFlight> first_flight;
 };
 
 /// Where a UDP flow goes.
@@ -52,6 +55,13 @@ class Gate {
   virtual bool allow_echo(const IpAddress& guest, const IpAddress& remote) = 0;
   /// Of a published port; `client` as it came to the host.
   virtual bool allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) = 0;
+  /// Whether a flow that route_tcp() allows may go on, after its first flight gave this name.
+  virtual bool allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
+                           const DomainName& name) = 0;
+  /// A first flight was refused: reports it.
+  virtual void on_first_flight_denied(Protocol protocol, const Endpoint& guest,
+                                      const Endpoint& remote,
+                                      const policy::FirstFlightDenial& denial) = 0;
   /// Changes whenever earlier answers may not hold any more.
   virtual std::uint64_t generation() const = 0;
 

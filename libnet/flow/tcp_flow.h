@@ -8,6 +8,7 @@
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "flow/flow_key.h"
+#include "flow/inspection.h"
 #include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
 
@@ -63,6 +64,8 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   std::vector<std::uint8_t> preface_;  ///< To be sent to the guest before the host's first byte.
   /// Of an inbound flow what its port counts by, of an outbound one TcpRoute::hold.
   std::shared_ptr<const void> hold_;
+  std::unique_ptr<Inspection> inspection_;  ///< Until nothing has to be judged any more.
+  std::unique_ptr<DomainName> name_;        ///< That its first flight gave.
   TimePoint deadline_{};  ///< Of the handshake with the guest or of a last drain; 0: none.
   TimePoint last_activity_{};
   bool host_readable_ = false;
@@ -75,6 +78,7 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   bool host_shut_ = false;  ///< The guest's FIN was passed on.
   bool timed_ = false;      ///< In the relay's set of flows with a deadline.
   bool inbound_ = false;
+  bool denied_ = false;  ///< By its first flight: the guest gets to hear why, and an end.
 };
 
 }  // namespace sluice::flow

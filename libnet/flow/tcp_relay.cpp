@@ -20,6 +20,18 @@ constexpr auto kAbandonedSyn = std::chrono::seconds(7);
 /// Pieces of guest data per send() call.
 constexpr std::size_t kMaxPieces = 64;
 
+/// Cuts a list of pieces to `bytes` in all; returns how many are left.
+std::size_t limit(std::span<iovec> pieces, std::size_t bytes) {
+  std::size_t count = 0;
+  for (iovec& piece : pieces) {
+    if (bytes == 0) break;
+    piece.iov_len = std::min(piece.iov_len, bytes);
+    bytes -= piece.iov_len;
+    ++count;
+  }
+  return count;
+}
+
 bool is_refusal(TcpRoute::Kind kind) {
   return kind == TcpRoute::Kind::refuse || kind == TcpRoute::Kind::drop ||
          kind == TcpRoute::Kind::prohibit || kind == TcpRoute::Kind::unreachable;
@@ -188,6 +200,9 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   TcpFlow& flow = *owned;
   flow.last_activity_ = loop_.now();
   flow.hold_ = std::move(route.hold);
+  if (route.first_flight) {
+    flow.inspection_ = std::make_unique<Inspection>(std::move(route.first_flight));
+  }
   flow.held_ = std::make_unique<TcpFlow::Held>();
   flow.held_->packet.assign(
       input.packet.begin(),
@@ -395,7 +410,8 @@ void TcpRelay::service(TcpFlow& flow) {
     }
   }
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
-  if (endpoint.established() && flow.timed_ && !flow.host_error_) {
+  bool is_awaited = flow.inspection_ && flow.inspection_->flight().is_waiting();
+  if (endpoint.established() && flow.timed_ && !flow.host_error_ && !flow.denied_ && !is_awaited) {
     timed_.erase(&flow);
     flow.timed_ = false;
   }
@@ -411,6 +427,7 @@ void TcpRelay::service(TcpFlow& flow) {
     std::vector<std::uint8_t>().swap(flow.preface_);
   }
 
+  if (flow.inspection_) inspect(flow);
   bool more = guest_to_host(flow);
   if (endpoint.established() && flow.preface_.empty()) more |= host_to_guest(flow);
   if (flow.host_error_ && endpoint.closed() == stack::CloseReason::none) {
@@ -433,18 +450,65 @@ void TcpRelay::service(TcpFlow& flow) {
   if (more) work_.add(flow);
 }
 
+void TcpRelay::inspect(TcpFlow& flow) {
+  policy::FirstFlight& flight = flow.inspection_->flight();
+  flow.inspection_->look(*flow.endpoint_);
+  if (flow.endpoint_->fin_received()) flight.give_up("it ended in the midst of its first flight");
+  finish_inspection(flow);
+  if (flow.inspection_ && flight.is_waiting() && !flow.timed_) {
+    set_deadline(flow, std::chrono::seconds(policy::FirstFlight::kPatienceSeconds));
+  }
+}
+
+void TcpRelay::finish_inspection(TcpFlow& flow) {
+  if (flow.inspection_->is_denied()) {
+    deny_first_flight(flow);
+  } else if (flow.inspection_->is_open()) {
+    if (const auto& name = flow.inspection_->flight().name()) {
+      flow.name_ = std::make_unique<DomainName>(*name);
+    }
+    flow.inspection_.reset();
+  }
+}
+
+void TcpRelay::deny_first_flight(TcpFlow& flow) {
+  ++counters_.refused_by_name;
+  policy::FirstFlight& flight = flow.inspection_->flight();
+  gate_.on_first_flight_denied(Protocol::tcp, flow.key_.guest, flow.key_.remote, flight.denial());
+  stack::TcpEndpoint& endpoint = *flow.endpoint_;
+  const auto& reply = flight.reply();
+  bool is_told = !reply.empty() && endpoint.send_space() >= reply.size() && !endpoint.send_shut() &&
+                 endpoint.write(BufferRef(), reply) == reply.size();
+  if (is_told) {
+    endpoint.shutdown_send();
+    set_deadline(flow, limits_.drain);
+  } else {
+    endpoint.abort();
+  }
+  if (flow.host_) flow.host_->reset_on_close();
+  flow.host_.reset();
+  flow.inspection_.reset();
+  flow.denied_ = true;
+}
+
 bool TcpRelay::guest_to_host(TcpFlow& flow) {
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
+  if (flow.denied_) endpoint.consume(endpoint.received());
   if (!flow.host_) return false;
   std::size_t budget = kTurnBytes;
   while (endpoint.received() > 0 && (flow.host_writable_ || flow.host_deaf_)) {
     if (flow.host_deaf_) {
       endpoint.consume(endpoint.received());
+      flow.inspection_.reset();
       break;
     }
     if (budget == 0) return true;
     std::array<iovec, kMaxPieces> pieces;
     std::size_t count = endpoint.peek(pieces);
+    if (flow.inspection_) {
+      count = limit(std::span(pieces).first(count), flow.inspection_->releasable());
+      if (count == 0) break;
+    }
     IoResult result = flow.host_->send(std::span(pieces).first(count));
     if (result.would_block()) {
       flow.host_writable_ = false;
@@ -458,6 +522,7 @@ bool TcpRelay::guest_to_host(TcpFlow& flow) {
       continue;
     }
     endpoint.consume(result.bytes);
+    if (flow.inspection_) flow.inspection_->pass(result.bytes);
     counters_.bytes_to_host += result.bytes;
     flow.last_activity_ = loop_.now();
     budget -= std::min(budget, result.bytes);
@@ -486,6 +551,13 @@ bool TcpRelay::host_to_guest(TcpFlow& flow) {
       flow.host_error_ |= !result.ok();
       if (!flow.host_error_) endpoint.shutdown_send();
       break;
+    }
+    if (flow.inspection_) {
+      constexpr std::size_t kTellingBytes = 16;
+      auto start = read_buffer_.peek(std::min(result.bytes, kTellingBytes));
+      flow.inspection_->flight().server_spoke(start);
+      // It may be what the guest's next bytes waited for.
+      work_.add(flow);
     }
     if (!write_to_guest(endpoint, result.bytes)) {
       // Bytes taken from the host are lost for want of memory: the stream must not go on.
@@ -543,7 +615,16 @@ void TcpRelay::tick() {
   for (TcpFlow* flow : timed_) {
     if (now >= flow->deadline_) late.push_back(flow);
   }
-  for (TcpFlow* flow : late) reset(*flow);
+  for (TcpFlow* flow : late) {
+    if (flow->inspection_ && flow->endpoint_ && !flow->host_error_) {
+      flow->inspection_->flight().give_up("it took too long");
+      finish_inspection(*flow);
+      if (!flow->denied_) flow->deadline_ = TimePoint::max();
+      work_.add(*flow);
+    } else {
+      reset(*flow);
+    }
+  }
   work_.sweep();
   constexpr std::uint32_t kIdleScan = 40;  // every 10 s
   if (limits_.idle > Duration::zero() && ticks_ % kIdleScan == 0) {
@@ -563,7 +644,10 @@ void TcpRelay::judge_again() {
   reset_if([&](TcpFlow& flow) {
     if (flow.inbound_) return false;
     TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
-    if (!is_refusal(route.kind)) return false;
+    bool is_allowed = !is_refusal(route.kind) && (!flow.name_ || !route.first_flight ||
+                                                  gate_.allow_named(Protocol::tcp, flow.key_.guest,
+                                                                    flow.key_.remote, *flow.name_));
+    if (is_allowed) return false;
     if (flow.held_) refuse_syn(flow);
     return true;
   });

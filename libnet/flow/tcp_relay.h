@@ -43,6 +43,7 @@ struct TcpCounters {
   std::size_t held_syns = 0;
   std::uint64_t opened = 0;
   std::uint64_t refused_by_policy = 0;
+  std::uint64_t refused_by_name = 0;  ///< By their first flight.
   std::uint64_t dial_refused = 0;
   std::uint64_t dial_unreachable = 0;
   std::uint64_t dial_timed_out = 0;
@@ -139,6 +140,9 @@ class TcpRelay {
   void report_limit(std::string_view limit);
   void set_deadline(TcpFlow& flow, Duration delay);
   void service(TcpFlow& flow);
+  void inspect(TcpFlow& flow);
+  void finish_inspection(TcpFlow& flow);
+  void deny_first_flight(TcpFlow& flow);
   bool guest_to_host(TcpFlow& flow);
   bool host_to_guest(TcpFlow& flow);
   bool write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes);

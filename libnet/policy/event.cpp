@@ -43,6 +43,8 @@ std::string_view to_string(Layer layer) {
       return "dns";
     case Layer::syn:
       return "syn";
+    case Layer::first_flight:
+      return "first-flight";
     case Layer::udp:
       return "udp";
     case Layer::icmp:
@@ -65,6 +67,7 @@ std::string DenialEvent::to_string() const {
                        sluice::to_string(protocol), source.to_string(), destination.to_string());
   }
   if (layer != Layer::dns && !names.empty()) line += fmt::format(" ({})", name_list(names));
+  if (!server_name.empty()) line += fmt::format(" for {}", printable(server_name));
   if (!rule.empty()) line += ": " + printable(rule);
   if (!reason.empty()) line += ": " + printable(reason);
   if (suppressed > 0) line += fmt::format(" (and {} like it, not shown)", suppressed);

@@ -167,7 +167,10 @@ void FirstFlight::server_spoke(ConstBytes bytes) {
 
 void FirstFlight::judge_name(const DomainName& name) {
   Verdict verdict = judge_(name);
-  if (verdict.allowed()) return;
+  if (verdict.allowed()) {
+    name_ = name;
+    return;
+  }
   deny({name, verdict,
         verdict.rule < 0 ? "no rule allows this name at this address" : "a rule denies this name"});
 }

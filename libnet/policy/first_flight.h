@@ -92,6 +92,8 @@ class FirstFlight {
   /// Whether the guest is awaited to complete something, for kPatienceSeconds.
   bool is_waiting() const;
 
+  /// The last name that was allowed.
+  const std::optional<DomainName>& name() const { return name_; }
   const FirstFlightDenial& denial() const { return denial_; }
   /// A TLS alert, an HTTP answer, or nothing: a RST says it then.
   const std::vector<std::uint8_t>& reply() const { return reply_; }
@@ -124,6 +126,7 @@ class FirstFlight {
   std::vector<std::uint8_t> start_;  // While unknown: for the reader that is asked second.
   std::uint64_t requests_ = 0;
   std::string server_start_;
+  std::optional<DomainName> name_;
   FirstFlightDenial denial_;
   std::vector<std::uint8_t> reply_;
 };

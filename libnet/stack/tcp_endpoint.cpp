@@ -247,13 +247,19 @@ bool TcpEndpoint::split_head() {
   return true;
 }
 
-std::size_t TcpEndpoint::peek(std::span<iovec> out) const {
+std::size_t TcpEndpoint::peek(std::span<iovec> out, std::size_t skip) const {
   std::size_t count = 0;
   for (std::size_t i = rx_head_; i < rx_.size(); ++i) {
+    if (skip >= rx_[i]->tot_len) {
+      skip -= rx_[i]->tot_len;
+      continue;
+    }
     for (pbuf* p = rx_[i]; p != nullptr; p = p->next) {
-      if (p->len == 0) continue;
+      std::size_t passed = std::min<std::size_t>(skip, p->len);
+      skip -= passed;
+      if (passed == p->len) continue;
       if (count == out.size()) return count;
-      out[count++] = {p->payload, p->len};
+      out[count++] = {static_cast<std::uint8_t*>(p->payload) + passed, p->len - passed};
     }
   }
   return count;
@@ -317,6 +323,35 @@ void TcpEndpoint::compact_received() {
       rx_[i] = copy;
     }
   }
+}
+
+void TcpEndpoint::merge_received(std::size_t most) {
+  if (rx_.size() - rx_head_ <= most) return;
+  // Of what a pbuf can describe.
+  constexpr std::size_t kPiece = 32 << 10;
+  std::vector<pbuf*> merged;
+  std::size_t left = received_, at = rx_head_, within = 0;
+  while (left > 0) {
+    auto size = static_cast<u16_t>(std::min(left, kPiece));
+    pbuf* piece = pbuf_alloc(PBUF_RAW, size, PBUF_RAM);
+    if (!piece) {
+      for (pbuf* made : merged) pbuf_free(made);
+      return;
+    }
+    merged.push_back(piece);
+    auto* out = static_cast<std::uint8_t*>(piece->payload);
+    for (u16_t filled = 0; filled < size;) {
+      u16_t copied = pbuf_copy_partial(rx_[at], out + filled, static_cast<u16_t>(size - filled),
+                                       static_cast<u16_t>(within));
+      filled = static_cast<u16_t>(filled + copied);
+      within += copied;
+      if (within == rx_[at]->tot_len) ++at, within = 0;
+    }
+    left -= size;
+  }
+  for (std::size_t i = rx_head_; i < rx_.size(); ++i) pbuf_free(rx_[i]);
+  rx_ = std::move(merged);
+  rx_head_ = 0;
 }
 
 std::size_t TcpEndpoint::send_space() const {

@@ -191,8 +191,8 @@ class TcpEndpoint {
 
   // Guest to host.
   std::size_t received() const { return received_; }
-  /// Describes the oldest received bytes; returns how many iovecs were filled.
-  std::size_t peek(std::span<iovec> out) const;
+  /// Describes the received bytes after the oldest `skip`; returns how many iovecs were filled.
+  std::size_t peek(std::span<iovec> out, std::size_t skip = 0) const;
   /// Frees the oldest `bytes` received and lets the guest send as much again, and more where the
   /// window was the limit and the budget allows it.
   void consume(std::size_t bytes);
@@ -200,6 +200,9 @@ class TcpEndpoint {
   bool fin_received() const { return fin_received_; }
   /// Copies what is queued into memory of its own where it pins much larger buffers.
   void compact_received();
+  /// Copies what is queued into few pieces where it is more than `most` of them. Cost is linear in
+  /// the bytes.
+  void merge_received(std::size_t most);
 
   // Host to guest.
   /// Bytes that write() takes now.

@@ -14,7 +14,7 @@ enum class Action : std::uint8_t { deny, allow };
 enum class Direction : std::uint8_t { egress, ingress };
 
 /// Where a decision was taken.
-enum class Layer : std::uint8_t { dns, syn, udp, icmp, ingress };
+enum class Layer : std::uint8_t { dns, syn, first_flight, udp, icmp, ingress };
 
 std::string_view to_string(Action action);        ///< "allow", "deny"
 std::string_view to_string(Direction direction);  ///< "egress", "ingress"
@@ -47,6 +47,8 @@ struct DenialEvent {
   Endpoint source;
   Endpoint destination;
   std::vector<std::string> names;  ///< What the name index binds to the destination, or was asked.
+  /// Of layer first_flight: the TLS server name or HTTP host; empty where it can't be read.
+  std::string server_name;
   std::string rule;                ///< The rule's text, or "default deny".
   std::string reason;              ///< One phrase, e.g. "no rule allows it".
   std::uint64_t suppressed = 0;    ///< Like refusals not reported since the last one reported.

@@ -25,6 +25,8 @@ class ScriptedGate final : public flow::Gate {
   std::function<flow::UdpRoute(const Endpoint&)> udp = [](const Endpoint& remote) {
     return flow::UdpRoute{flow::UdpRoute::Kind::send, remote};
   };
+  std::function<bool(const DomainName&)> named = [](const DomainName&) { return true; };
+  std::vector<policy::FirstFlightDenial> denials;
   bool echo = true;
   bool ingress = true;
   std::uint64_t version = 1;
@@ -33,6 +35,13 @@ class ScriptedGate final : public flow::Gate {
   flow::UdpRoute route_udp(const Endpoint&, const Endpoint& remote) override { return udp(remote); }
   bool allow_echo(const IpAddress&, const IpAddress&) override { return echo; }
   bool allow_ingress(Protocol, const Endpoint&, const Endpoint&) override { return ingress; }
+  bool allow_named(Protocol, const Endpoint&, const Endpoint&, const DomainName& name) override {
+    return named(name);
+  }
+  void on_first_flight_denied(Protocol, const Endpoint&, const Endpoint&,
+                              const policy::FirstFlightDenial& denial) override {
+    denials.push_back(denial);
+  }
   std::uint64_t generation() const override { return version; }
 };
 

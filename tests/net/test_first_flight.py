@@ -1,0 +1,259 @@
+"""Names that share an address, as on a CDN: what the guest says first decides, on every port."""
+import socket
+import ssl
+import threading
+import time
+from http.client import HTTPConnection
+
+import pytest
+
+from harness import servers
+from harness.clients import read_exactly
+from harness.world import PUBLIC4
+from test_control import ctl_json
+from test_dns import ask
+
+pytestmark = pytest.mark.hostd
+ALERT = bytes.fromhex("15030300020231")         # fatal, access_denied
+ODD_PORT = 8443
+
+
+@pytest.fixture(scope="module")
+def cdn(world):
+    """One address with both names, on 443 and an odd port; gives the certificate."""
+    context, certificate = servers.tls_context(["good.test", "other.test"])
+    running = [servers.HttpServer(world.world, port, context) for port in (443, ODD_PORT)]
+    yield certificate
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture
+def zone(dns):
+    dns.records.update({"good.test": [("A", PUBLIC4)], "other.test": [("A", PUBLIC4)],
+                        "also.test": [("A", PUBLIC4)]})
+    return dns
+
+
+@pytest.fixture
+def net(gateway, zone):
+    """A guest that may reach two of the three names, and has looked up one of them."""
+    running = gateway("--allow", "good.test", "--allow", "also.test", profile=None)
+    ask(running, "good.test")
+    return running
+
+
+def hello(name, alpn=()):
+    """The first flight of OpenSSL's client."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+class Far:
+    """A server of the test's own at the shared address: what has reached it?"""
+
+    def __init__(self, net, world, port=9443):
+        with world.world.listen(PUBLIC4, port) as listener:
+            self.client = net.guest.connect(PUBLIC4, port)
+            self.server, _ = listener.accept()
+        self.client.settimeout(8)
+        self.server.settimeout(8)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        self.server.close()
+
+    def heard(self):
+        """Everything until the end, which the gateway brings about."""
+        out = b""
+        try:
+            while chunk := self.server.recv(65536):
+                out += chunk
+        except ConnectionResetError:
+            pass
+        return out
+
+    def told(self):
+        """What the guest got before the end."""
+        out = b""
+        try:
+            while chunk := self.client.recv(65536):
+                out += chunk
+        except ConnectionResetError:
+            pass
+        return out
+
+
+def get_tls(net, certificate, name, port):
+    context = ssl.create_default_context(cadata=certificate)
+    with net.guest.connect(PUBLIC4, port) as plain:
+        with context.wrap_socket(plain, server_hostname=name) as tls:
+            connection = HTTPConnection(name)
+            connection.sock = tls
+            connection.request("GET", "/bytes/100000")
+            return len(connection.getresponse().read())
+
+
+@pytest.mark.parametrize("port", [443, ODD_PORT])
+def test_the_allowed_name_works_and_another_at_its_address_gets_a_tls_alert(net, cdn, port):
+    assert get_tls(net, cdn, "good.test", port) == 100_000
+    with pytest.raises(ssl.SSLError, match="ACCESS_DENIED|access denied"):
+        get_tls(net, cdn, "other.test", port)
+    line = net.wait_log("denied tcp .*other.test.*").group(0)
+    assert PUBLIC4 in line and "no rule allows this name" in line
+
+
+def test_an_allowed_name_that_the_guest_never_looked_up_opens_nothing(net, cdn):
+    with pytest.raises(ssl.SSLError, match="ACCESS_DENIED|access denied"):
+        get_tls(net, cdn, "also.test", 443)
+    ask(net, "also.test")
+    context = ssl.create_default_context(cadata=cdn)
+    context.check_hostname = False
+    with net.guest.connect(PUBLIC4, 443) as plain:
+        context.wrap_socket(plain, server_hostname="also.test").close()
+
+
+def test_not_one_byte_of_a_refused_hello_reaches_the_server(net, world):
+    with Far(net, world) as far:
+        far.client.sendall(hello("other.test"))
+        assert far.told() == ALERT
+        assert far.heard() == b""
+
+
+def test_a_hello_split_at_any_byte_is_read_all_the_same(net, world):
+    good, other = hello("good.test"), hello("other.test")
+    step = max(1, len(other) // 24)
+    for cut in [1, 2, 3, 4, 5, 6, *range(7, len(other), step)]:
+        with Far(net, world) as far:
+            far.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            far.client.sendall(other[:cut])
+            far.client.sendall(other[cut:])
+            assert far.told() == ALERT and far.heard() == b"", f"cut at {cut}"
+    with Far(net, world) as far:
+        far.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(len(good)):
+            far.client.sendall(good[i:i + 1])
+        assert read_exactly(far.server, len(good)) == good
+
+
+def test_a_hello_in_several_records_is_put_together(net, world):
+    message = hello("other.test")[5:]
+    records = b"".join(b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part
+                       for part in (message[i:i + 40] for i in range(0, len(message), 40)))
+    with Far(net, world) as far:
+        far.client.sendall(records)
+        assert far.told() == ALERT and far.heard() == b""
+
+
+def test_a_hello_that_never_ends_is_refused_after_five_seconds(net, world):
+    with Far(net, world) as far:
+        start = time.monotonic()
+        far.client.sendall(hello("good.test")[:-1])
+        assert far.told() == ALERT and far.heard() == b""
+        assert 4 < time.monotonic() - start < 7
+
+
+def test_a_hello_without_a_name_is_refused(net, world):
+    with Far(net, world) as far:
+        far.client.sendall(hello(None))
+        assert far.told() == ALERT and far.heard() == b""
+    assert "names no server" in net.wait_log("denied tcp .*unidentified.*").group(0)
+
+
+def test_every_request_of_an_http_connection_is_judged(net, world):
+    def request(host):
+        return f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+
+    with Far(net, world, 80) as far:
+        far.client.sendall(request("good.test"))
+        assert read_exactly(far.server, len(request("good.test"))) == request("good.test")
+        far.server.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        assert far.client.recv(100).startswith(b"HTTP/1.1 204")
+        far.client.sendall(request("other.test"))
+        assert far.heard() == b"" and far.told() == b""
+    with Far(net, world, 80) as far:
+        far.client.sendall(request("other.test"))
+        answer = far.told()
+        assert answer.startswith(b"HTTP/1.1 403 ") and b"other.test" in answer
+        assert far.heard() == b""
+
+
+@pytest.mark.parametrize("text", [
+    b"GET / HTTP/1.1\r\nHost: good.test\r\nHost: other.test\r\n\r\n",
+    b"GET http://other.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    b"CONNECT good.test:443 HTTP/1.1\r\nHost: good.test:443\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost : good.test\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+], ids=["two-hosts", "absolute", "connect", "no-host", "blank", "smuggled", "h2c"])
+def test_http_that_could_be_read_in_two_ways_reaches_nobody(net, world, text):
+    with Far(net, world, 80) as far:
+        far.client.sendall(text)
+        assert far.told().startswith(b"HTTP/1.1 403 ") and far.heard() == b""
+
+
+def test_a_large_upload_passes_an_inspected_connection_whole(net, world):
+    body = servers.body_of(3_000_000)
+    head = (f"PUT / HTTP/1.1\r\nHost: good.test\r\nContent-Length: {len(body)}\r\n\r\n").encode()
+    with Far(net, world, 80) as far:
+        sender = threading.Thread(target=far.client.sendall, args=(head + body,))
+        sender.start()
+        assert read_exactly(far.server, len(head) + len(body)) == head + body
+        sender.join(5)
+
+
+def test_a_server_that_speaks_first_does_not_wait(net, world):
+    with Far(net, world, 2525) as far:
+        start = time.monotonic()
+        far.server.sendall(b"220 ready\r\n")
+        assert far.client.recv(100) == b"220 ready\r\n"
+        far.client.sendall(b"\0\1\2 in its own words")
+        assert far.server.recv(100) == b"\0\1\2 in its own words"
+        assert time.monotonic() - start < 1
+
+
+def test_a_websocket_passes_once_the_server_has_agreed(net, world):
+    upgrade = (b"GET /chat HTTP/1.1\r\nHost: good.test\r\nConnection: Upgrade\r\n"
+               b"Upgrade: websocket\r\n\r\n")
+    with Far(net, world, 80) as far:
+        far.client.sendall(upgrade)
+        assert read_exactly(far.server, len(upgrade)) == upgrade
+        far.server.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        assert far.client.recv(100).startswith(b"HTTP/1.1 101")
+        far.client.sendall(b"\x81\x02hi")
+        assert far.server.recv(100) == b"\x81\x02hi"
+
+
+def test_a_denied_name_is_refused_where_all_others_are_allowed(gateway, world, zone, cdn):
+    net = gateway("--deny", "other.test", profile="public")
+    ask(net, "good.test")
+    assert get_tls(net, cdn, "good.test", 443) == 100_000
+    with pytest.raises(ssl.SSLError, match="ACCESS_DENIED|access denied"):
+        get_tls(net, cdn, "other.test", 443)
+
+
+def test_a_refused_first_flight_is_an_event_with_the_name(net, world):
+    with Far(net, world) as far:
+        far.client.sendall(hello("other.test"))
+        assert far.told() == ALERT
+    event = ctl_json(net, "events")["events"][-1]
+    assert event["layer"] == "first-flight" and event["server_name"] == "other.test"
+    assert "good.test" in event["names"] and event["verdict"] == "deny"
+
+
+def test_a_policy_without_name_rules_looks_into_nothing(gateway, world):
+    net = gateway(profile="public")
+    with Far(net, world) as far:
+        far.client.sendall(b"GET / HT")
+        assert far.server.recv(100) == b"GET / HT"
