@@ -49,9 +49,9 @@ struct DenialEvent {
   std::vector<std::string> names;  ///< What the name index binds to the destination, or was asked.
   /// Of layer first_flight: the TLS server name or HTTP host; empty where it can't be read.
   std::string server_name;
-  std::string rule;                ///< The rule's text, or "default deny".
-  std::string reason;              ///< One phrase, e.g. "no rule allows it".
-  std::uint64_t suppressed = 0;    ///< Like refusals not reported since the last one reported.
+  std::string rule;              ///< The rule's text, or "default deny".
+  std::string reason;            ///< One phrase, e.g. "no rule allows it".
+  std::uint64_t suppressed = 0;  ///< Like refusals not reported since the last one reported.
 
   /// One line for a person, e.g.
   /// `denied tcp 192.168.127.2:4000 -> 1.2.3.4:80 (example.com): default deny: no rule allows it`;
