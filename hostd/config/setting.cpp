@@ -78,6 +78,14 @@ Status add_rule(Options& options, const Given& given, std::optional<Action> shor
   return Status::ok();
 }
 
+Status set_action(const Given& given, std::string_view allow, Action& out) {
+  if (given.text != allow && given.text != "deny") {
+    return bad(fmt::format("'deny' or '{}' is needed", allow));
+  }
+  out = given.text == "deny" ? Action::deny : Action::allow;
+  return Status::ok();
+}
+
 Status set_address(const Given& given, std::optional<IpAddress>& out) {
   auto address = IpAddress::parse(given.text);
   if (!address) return address.status();
@@ -120,6 +128,16 @@ constexpr auto kSettings = std::to_array<Setting>({
      [](Options& options, const Given& given) {
        options.network.profile = given.text;
        return Status::ok();
+     }},
+    {"--unidentified", "policy.unidentified", Setting::Kind::value, kPolicyGroup, "WHAT",
+     "TLS, HTTP, QUIC without a readable name: deny, allow-if-bound",
+     [](Options& options, const Given& given) {
+       return set_action(given, "allow-if-bound", options.network.unidentified);
+     }},
+    {"--ech", "policy.ech", Setting::Kind::value, kPolicyGroup, "WHAT",
+     "TLS hellos that may hide a name: deny, allow",
+     [](Options& options, const Given& given) {
+       return set_action(given, "allow", options.network.encrypted_hello);
      }},
 
     {"-p,--publish", "publish", Setting::Kind::list, kPortsGroup, "SPEC",

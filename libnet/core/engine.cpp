@@ -57,7 +57,14 @@ Engine::Engine(Loop& loop, HostNet& host, NetworkConfig config,
       sender_(loop, gateway_config_),
       icmp_answers_(loop, sender_),
       gatekeeper_(loop, gateway_config_, config_.reverse, config_.on_denied),
-      reassembler_(HashKey::random()) {}
+      reassembler_(HashKey::random()) {
+  using policy::EncryptedHello, policy::Unidentified;
+  bool lets_unidentified = config_.unidentified == Action::allow;
+  bool lets_hidden = config_.encrypted_hello == Action::allow;
+  gatekeeper_.set_first_flight_options(
+      {.unidentified = lets_unidentified ? Unidentified::allow_if_bound : Unidentified::deny,
+       .encrypted_hello = lets_hidden ? EncryptedHello::allow : EncryptedHello::deny});
+}
 
 Engine::~Engine() {
   // Frames in the port refer to what flows hold, and flows to lwIP.

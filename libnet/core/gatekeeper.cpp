@@ -84,24 +84,33 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
   }
   if (decision.name_is_decisive) {
     route.first_flight = std::make_unique<policy::FirstFlight>(
-        first_flight_options_, [this, guest, remote](const DomainName& name) {
-          return policy_->judge_named(query(Direction::egress, Protocol::tcp, guest, remote), name)
-              .verdict;
-        });
+        first_flight_options_, name_judge(Protocol::tcp, guest, remote));
   }
   return route;
 }
 
 flow::UdpRoute Gatekeeper::route_udp(const Endpoint& guest, const Endpoint& remote) {
   flow::UdpRoute route;
-  if (!judge(Layer::udp, Direction::egress, Protocol::udp, guest, remote).allowed()) return route;
+  policy::Decision decision = judge(Layer::udp, Direction::egress, Protocol::udp, guest, remote);
+  if (!decision.allowed()) return route;
   if (is_unroutable(remote.address)) return route;
   route.kind = flow::UdpRoute::Kind::send;
   route.address = is_host(remote.address)
                       ? Endpoint{IpAddress::loopback(remote.address.family()), remote.port}
                       : remote;
   route.hold = hold(remote.address);
+  if (decision.name_is_decisive) {
+    route.first_flight = std::make_unique<policy::DatagramFlight>(
+        first_flight_options_, name_judge(Protocol::udp, guest, remote));
+  }
   return route;
+}
+
+policy::FirstFlight::Judge Gatekeeper::name_judge(Protocol protocol, const Endpoint& guest,
+                                                  const Endpoint& remote) const {
+  return [this, protocol, guest, remote](const DomainName& name) {
+    return policy_->judge_named(query(Direction::egress, protocol, guest, remote), name).verdict;
+  };
 }
 
 bool Gatekeeper::allow_echo(const IpAddress& guest, const IpAddress& remote) {

@@ -70,6 +70,8 @@ class Gatekeeper final : public flow::Gate {
   /// Reports a refusal.
   policy::Decision judge(Layer layer, Direction direction, Protocol protocol,
                          const Endpoint& source, const Endpoint& destination);
+  policy::FirstFlight::Judge name_judge(Protocol protocol, const Endpoint& guest,
+                                        const Endpoint& remote) const;
   /// Keeps the bindings of a flow's address in force for as long as the flow.
   std::shared_ptr<const void> hold(const IpAddress& address);
   void deny(DenialEvent event);

@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/host_net.h"
+#include "policy/datagram_flight.h"
 #include "policy/first_flight.h"
 
 namespace sluice::flow {
@@ -44,6 +45,8 @@ struct UdpRoute {
   Kind kind = Kind::prohibit;
   Endpoint address;
   std::shared_ptr<const void> hold;  ///< As in TcpRoute.
+  /// Set where a name has a part in the answer: QUIC's hellos are judged as well.
+  std::unique_ptr<policy::DatagramFlight> first_flight = nullptr;
 };
 
 /// Decides about flows: asked once when a flow begins, and again when generation() has changed.

@@ -114,10 +114,83 @@ UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
   if (peer.generation != gate_.generation()) {
     forget_name(mapping, peer);
     peer.generation = gate_.generation();
-    peer.route = gate_.route_udp(mapping.guest, remote);
+    route_again(mapping, peer);
     if (peer.route.kind == UdpRoute::Kind::send) mapping.named[peer.route.address] = remote;
   }
   return peer;
+}
+
+void UdpRelay::route_again(Mapping& mapping, Peer& peer) {
+  auto flight = std::move(peer.route.first_flight);
+  peer.route = gate_.route_udp(mapping.guest, peer.remote);
+  if (!flight || !peer.route.first_flight) return;
+  // What was read of connections under way can't be read again.
+  peer.route.first_flight = std::move(flight);
+  const auto& name = peer.route.first_flight->name();
+  if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name)) {
+    peer.route.kind = UdpRoute::Kind::prohibit;
+  }
+}
+
+bool UdpRelay::may_pass(Mapping& mapping, Peer& peer, const wire::Packet& packet,
+                        ConstBytes payload, std::uint8_t ttl) {
+  using Step = policy::DatagramFlight::Step;
+  policy::DatagramFlight& flight = *peer.route.first_flight;
+  auto [step, connection] = flight.judge(payload, loop_.now());
+  switch (step) {
+    case Step::pass:
+      if (connection != 0) release(mapping, peer, connection);
+      return true;
+    case Step::hold:
+      hold(peer, connection, payload, ttl);
+      return false;
+    case Step::drop:
+      return false;
+    case Step::deny:
+      break;
+  }
+  ++counters_.refused_by_name;
+  std::erase_if(peer.held, [&](const Held& held) { return held.connection == connection; });
+  gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote, flight.denial());
+  icmp_.send(packet.source(), packet.bytes(), wire::IcmpError::admin_prohibited);
+  return false;
+}
+
+void UdpRelay::hold(Peer& peer, std::uint32_t connection, ConstBytes payload, std::uint8_t ttl) {
+  if (peer.held.size() >= limits_.held_datagrams) {
+    ++counters_.overflow;
+    return;
+  }
+  peer.held.push_back({connection, {payload.begin(), payload.end()}, ttl, loop_.now()});
+}
+
+void UdpRelay::release(Mapping& mapping, Peer& peer, std::uint32_t connection) {
+  for (Held& held : peer.held) {
+    if (held.connection != connection) continue;
+    Queued queued{peer.route.address, {}, BufferRef(), nullptr, held.ttl};
+    queued.copy = std::make_unique_for_overwrite<std::uint8_t[]>(held.data.size());
+    std::copy(held.data.begin(), held.data.end(), queued.copy.get());
+    queued.data = {queued.copy.get(), held.data.size()};
+    mapping.queued_bytes += held.data.size() + kQueuedOverhead;
+    mapping.queue.push_back(std::move(queued));
+  }
+  std::erase_if(peer.held, [&](const Held& held) { return held.connection == connection; });
+}
+
+void UdpRelay::give_up_held(Mapping& mapping, Peer& peer) {
+  if (peer.held.empty() || loop_.now() - peer.held.front().since < limits_.held) return;
+  using Step = policy::DatagramFlight::Step;
+  if (peer.route.first_flight &&
+      peer.route.first_flight->give_up("it took too long") == Step::pass) {
+    while (!peer.held.empty()) release(mapping, peer, peer.held.front().connection);
+    work_.add(mapping);
+    return;
+  }
+  ++counters_.refused_by_name;
+  peer.held.clear();
+  if (!peer.route.first_flight) return;
+  gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote,
+                               peer.route.first_flight->denial());
 }
 
 void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& datagram,
@@ -136,10 +209,11 @@ void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& data
     return;
   }
   ConstBytes payload = datagram.payload();
-  auto* data = const_cast<std::uint8_t*>(payload.data());  // NOLINT: iovec, only read
   // A router takes one off the hop count; the usual one is what the host would use itself.
   std::uint8_t ttl =
       packet.ttl() < kUsualTtl ? static_cast<std::uint8_t>(packet.ttl() - 1) : kUsualTtl;
+  if (peer.route.first_flight && !may_pass(*mapping, peer, packet, payload, ttl)) return;
+  auto* data = const_cast<std::uint8_t*>(payload.data());  // NOLINT: iovec, only read
   mapping->queue.push_back({peer.route.address, {data, payload.size()}, buffer, nullptr, ttl});
   work_.add(*mapping);
 }
@@ -254,6 +328,7 @@ void UdpRelay::expire() {
   TimePoint now = loop_.now();
   for (auto& [key, mapping] : mappings_) {
     if (mapping->retired()) continue;
+    for (auto& [remote, peer] : mapping->peers) give_up_held(*mapping, peer);
     std::erase_if(mapping->peers, [&](const auto& entry) {
       const Peer& peer = entry.second;
       bool over = now - peer.last >= (peer.replied ? limits_.replied : limits_.unreplied);

@@ -34,6 +34,10 @@ struct UdpLimits {
   /// What waits for a host socket that is full, per mapping, with what keeping each of them costs.
   /// Past it datagrams are dropped.
   std::size_t queued_bytes = 1 << 20;
+  /// Datagrams of one destination held until their first flight is whole. A hello has 1 to 3.
+  std::size_t held_datagrams = 16;
+  /// How long.
+  Duration held = std::chrono::seconds(policy::FirstFlight::kPatienceSeconds);
   Duration unreplied = std::chrono::seconds(30);
   Duration replied = std::chrono::seconds(180);
   UdpFilter filter = UdpFilter::contacted;
@@ -44,8 +48,9 @@ struct UdpCounters {
   std::uint64_t to_host = 0;  ///< Datagrams.
   std::uint64_t to_guest = 0;
   std::uint64_t refused_by_policy = 0;
-  std::uint64_t filtered = 0;  ///< From somebody the guest never sent to.
-  std::uint64_t overflow = 0;  ///< The host socket was full for too long.
+  std::uint64_t refused_by_name = 0;  ///< By their first flight.
+  std::uint64_t filtered = 0;         ///< From somebody the guest never sent to.
+  std::uint64_t overflow = 0;         ///< The host socket was full for too long.
   std::uint64_t send_failed = 0;
   std::uint64_t no_socket = 0;
   std::uint64_t evicted = 0;  ///< Mappings that went for another's sake.
@@ -79,9 +84,17 @@ class UdpRelay {
   UdpCounters counters() const;
 
  private:
+  /// Waits for the rest of its first flight.
+  struct Held {
+    std::uint32_t connection;
+    std::vector<std::uint8_t> data;
+    std::uint8_t ttl;
+    TimePoint since;
+  };
   struct Peer {
     Endpoint remote;  ///< As the guest names it.
     UdpRoute route;
+    std::vector<Held> held;
     std::uint64_t generation = 0;
     TimePoint last;
     bool replied = false;
@@ -98,6 +111,12 @@ class UdpRelay {
   Mapping* find_or_open(const wire::Packet& packet, const Endpoint& guest);
   Peer& peer_of(Mapping& mapping, const Endpoint& remote);
   static void forget_name(Mapping& mapping, const Peer& peer);
+  bool may_pass(Mapping& mapping, Peer& peer, const wire::Packet& packet, ConstBytes payload,
+                std::uint8_t ttl);
+  void hold(Peer& peer, std::uint32_t connection, ConstBytes payload, std::uint8_t ttl);
+  void release(Mapping& mapping, Peer& peer, std::uint32_t connection);
+  void give_up_held(Mapping& mapping, Peer& peer);
+  void route_again(Mapping& mapping, Peer& peer);
   void send(Mapping& mapping);
   bool receive(Mapping& mapping);
   void report(Mapping& mapping, const SocketError& cause, ConstBytes payload);

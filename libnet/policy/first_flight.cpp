@@ -91,7 +91,7 @@ void FirstFlight::judge_hello() {
       const wire::ClientHello& hello = tls_.hello();
       if (hello.has_ech && options_.encrypted_hello == EncryptedHello::deny) {
         // Whatever becomes of the unidentified: this name was chosen to be seen.
-        deny({hello.server_name, std::nullopt, "its TLS hello may be for a hidden name (ECH)"});
+        deny({hello.server_name, std::nullopt, std::string(kHiddenName)});
         return;
       }
       if (!hello.server_name) {
@@ -171,8 +171,7 @@ void FirstFlight::judge_name(const DomainName& name) {
     name_ = name;
     return;
   }
-  deny({name, verdict,
-        verdict.rule < 0 ? "no rule allows this name at this address" : "a rule denies this name"});
+  deny({name, verdict, std::string(reason_of(verdict))});
 }
 
 bool FirstFlight::is_waiting() const {

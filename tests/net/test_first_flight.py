@@ -1,6 +1,9 @@
 """Names that share an address, as on a CDN: what the guest says first decides, on every port."""
+import pathlib
 import socket
 import ssl
+import subprocess
+import tempfile
 import threading
 import time
 from http.client import HTTPConnection
@@ -235,12 +238,79 @@ def test_a_websocket_passes_once_the_server_has_agreed(net, world):
         assert far.server.recv(100) == b"\x81\x02hi"
 
 
+def test_what_stays_unidentified_can_be_let_go_by_its_binding(gateway, world, zone):
+    net = gateway("--allow", "good.test", "--unidentified", "allow-if-bound", profile=None)
+    ask(net, "good.test")
+    with Far(net, world) as far:
+        nameless = hello(None)
+        far.client.sendall(nameless)
+        assert read_exactly(far.server, len(nameless)) == nameless
+    with Far(net, world) as far:
+        far.client.sendall(hello("other.test"))
+        assert far.told() == ALERT, "a name that is readable still counts"
+
+
 def test_a_denied_name_is_refused_where_all_others_are_allowed(gateway, world, zone, cdn):
     net = gateway("--deny", "other.test", profile="public")
     ask(net, "good.test")
     assert get_tls(net, cdn, "good.test", 443) == 100_000
     with pytest.raises(ssl.SSLError, match="ACCESS_DENIED|access denied"):
         get_tls(net, cdn, "other.test", 443)
+
+
+@pytest.fixture(scope="module")
+def quic(world):
+    """A QUIC server with a page at the shared address, on 443 and an odd port."""
+    with tempfile.TemporaryDirectory(prefix="sluice-net-") as directory:
+        folder = pathlib.Path(directory)
+        servers.make_certificate(["good.test", "other.test"], folder / "key", folder / "cert")
+        (folder / "page").write_bytes(servers.body_of(300_000))
+        running = [world.world.spawn("/usr/sbin/gtlsserver", "-q", "-d", folder, PUBLIC4, port,
+                                     folder / "key", folder / "cert",
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                   for port in (443, ODD_PORT)]
+        yield
+        for server in running:
+            server.stop()
+
+
+def get_quic(net, name, port, *options):
+    """What a real QUIC client downloads; nothing where it is refused."""
+    with tempfile.TemporaryDirectory(prefix="sluice-net-") as directory:
+        net.guest.run("gtlsclient", "-q", "--exit-on-all-streams-close", "--timeout=4s",
+                      "--handshake-timeout=4s", f"--sni={name}", f"--download={directory}",
+                      *options, PUBLIC4, port, f"https://{name}/page", timeout=20)
+        page = pathlib.Path(directory, "page")
+        return page.read_bytes() if page.exists() else b""
+
+
+@pytest.mark.parametrize("port", [443, ODD_PORT])
+@pytest.mark.parametrize("options", [["--version=v1"], ["--version=v2draft"]], ids=["v1", "v2"])
+def test_quic_reaches_the_allowed_name_and_no_other_at_its_address(net, quic, port, options):
+    if options == ["--version=v2draft"]:
+        # A draft's version can't be read, so it is unidentified whatever its name.
+        assert get_quic(net, "good.test", port, *options) == b""
+        assert "QUIC version" in net.wait_log("denied udp .*unidentified.*").group(0)
+        return
+    assert get_quic(net, "good.test", port, *options) == servers.body_of(300_000)
+    assert get_quic(net, "other.test", port, *options) == b""
+    line = net.wait_log("denied udp .*other.test.*").group(0)
+    assert PUBLIC4 in line and "no rule allows this name" in line
+
+
+def test_no_datagram_of_a_refused_quic_hello_reaches_the_server(net, world):
+    with world.world.udp(PUBLIC4, ODD_PORT + 1) as server:
+        server.settimeout(0.2)
+        assert get_quic(net, "other.test", ODD_PORT + 1) == b""
+        with pytest.raises(TimeoutError):
+            server.recv(65535)
+
+
+def test_udp_that_is_no_quic_passes_by_its_binding(net, world):
+    with world.world.udp(PUBLIC4, 5000) as server, net.guest.udp() as client:
+        client.sendto(b"\x01 no long header", (PUBLIC4, 5000))
+        server.settimeout(5)
+        assert server.recv(100) == b"\x01 no long header"
 
 
 def test_a_refused_first_flight_is_an_event_with_the_name(net, world):

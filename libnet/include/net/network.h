@@ -67,6 +67,12 @@ struct NetworkConfig {
   // Policy.
   std::vector<RuleText> rules;
   std::optional<std::string> profile;  ///< none, public, private, host, all; docs/policy.md.
+  /// A TLS, HTTP or QUIC flow that only a name rule opens (or that one could deny), and whose first
+  /// bytes give no readable name. Action::allow: what DNS has bound to the address decides alone.
+  Action unidentified = Action::deny;
+  /// Such a flow whose hello has encrypted_client_hello, meant or not (browsers send it at random):
+  /// the server may take it for another name than the readable one. Action::allow: that one counts.
+  Action encrypted_hello = Action::deny;
 
   // Published ports.
   std::vector<PublishSpec> publish;

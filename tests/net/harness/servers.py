@@ -105,15 +105,20 @@ class HttpServer(_Serving):
         self.serve(server)
 
 
+def make_certificate(names, key, cert):
+    """Writes a fresh self-signed certificate for the names."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert,
+                    "-days", "2", "-subj", f"/CN={names[0]}", "-addext",
+                    "subjectAltName=" + ",".join("DNS:" + n for n in names)],
+                   check=True, capture_output=True)
+
+
 def tls_context(names):
     """A server context with a fresh self-signed certificate for the names."""
     with tempfile.TemporaryDirectory() as folder:
         key, cert = os.path.join(folder, "key"), os.path.join(folder, "cert")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                        "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert,
-                        "-days", "2", "-subj", f"/CN={names[0]}", "-addext",
-                        "subjectAltName=" + ",".join("DNS:" + n for n in names)],
-                       check=True, capture_output=True)
+        make_certificate(names, key, cert)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
         with open(cert) as f:

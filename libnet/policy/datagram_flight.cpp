@@ -1,0 +1,61 @@
+#include "policy/datagram_flight.h"
+
+#include <fmt/format.h>
+
+namespace sluice::policy {
+
+DatagramFlight::Outcome DatagramFlight::judge(ConstBytes datagram, TimePoint now) {
+  using State = wire::QuicHelloAssembler::State;
+  auto seen = hellos_.add(datagram, now);
+  auto step = [&] {
+    switch (seen.state) {
+      case State::not_quic:
+      case State::judged:
+        return Step::pass;
+      case State::need_more:
+        return Step::hold;
+      case State::no_initial:
+        return name_ ? Step::pass : Step::drop;
+      case State::complete:
+        return judge_hello(seen.connection);
+      case State::other_version:
+        return unidentified(fmt::format("its QUIC version {:#x} can't be read", seen.version));
+      case State::too_large:
+        return unidentified("its QUIC hello is too large");
+      case State::malformed:
+        break;
+    }
+    return unidentified(fmt::format("its QUIC hello can't be read: {}", hellos_.reason()));
+  }();
+  return {step, seen.connection};
+}
+
+DatagramFlight::Step DatagramFlight::judge_hello(std::uint32_t connection) {
+  const wire::ClientHello& hello = *hellos_.hello(connection);
+  if (hello.has_ech && options_.encrypted_hello == EncryptedHello::deny) {
+    return deny({hello.server_name, std::nullopt, std::string(kHiddenName)});
+  }
+  if (!hello.server_name) {
+    Step step = unidentified("its QUIC hello names no server");
+    if (step == Step::pass) hellos_.approve(connection);
+    return step;
+  }
+  Verdict verdict = judge_(*hello.server_name);
+  if (!verdict.allowed())
+    return deny({hello.server_name, verdict, std::string(reason_of(verdict))});
+  name_ = hello.server_name;
+  hellos_.approve(connection);
+  return Step::pass;
+}
+
+DatagramFlight::Step DatagramFlight::unidentified(std::string reason) {
+  if (options_.unidentified == Unidentified::allow_if_bound) return Step::pass;
+  return deny({std::nullopt, std::nullopt, std::move(reason)});
+}
+
+DatagramFlight::Step DatagramFlight::deny(FirstFlightDenial denial) {
+  denial_ = std::move(denial);
+  return Step::deny;
+}
+
+}  // namespace sluice::policy
