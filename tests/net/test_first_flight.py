@@ -277,9 +277,14 @@ def quic(world):
 def get_quic(net, name, port, *options):
     """What a real QUIC client downloads; nothing where it is refused."""
     with tempfile.TemporaryDirectory(prefix="sluice-net-") as directory:
-        net.guest.run("gtlsclient", "-q", "--exit-on-all-streams-close", "--timeout=4s",
-                      "--handshake-timeout=4s", f"--sni={name}", f"--download={directory}",
-                      *options, PUBLIC4, port, f"https://{name}/page", timeout=20)
+        # The client takes the name that it sends from where it connects to, and that from here.
+        hosts = pathlib.Path(directory, "hosts")
+        hosts.write_text(f"{PUBLIC4} {name}\n")
+        net.guest.run("unshare", "-m", "sh", "-c",
+                      'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", hosts,
+                      "gtlsclient", "-q", "--exit-on-all-streams-close", "--timeout=4s",
+                      "--handshake-timeout=4s", f"--download={directory}", *options, name, port,
+                      f"https://{name}/page", timeout=20)
         page = pathlib.Path(directory, "page")
         return page.read_bytes() if page.exists() else b""
 
@@ -307,7 +312,7 @@ def test_no_datagram_of_a_refused_quic_hello_reaches_the_server(net, world):
 
 
 def test_udp_that_is_no_quic_passes_by_its_binding(net, world):
-    with world.world.udp(PUBLIC4, 5000) as server, net.guest.udp() as client:
+    with world.world.udp(PUBLIC4, 5000) as server, net.guest.udp("0.0.0.0") as client:
         client.sendto(b"\x01 no long header", (PUBLIC4, 5000))
         server.settimeout(5)
         assert server.recv(100) == b"\x01 no long header"
