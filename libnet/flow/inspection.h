@@ -26,6 +26,7 @@ class Inspection {
   void pass(std::size_t bytes) { passed_ += bytes; }
 
   policy::FirstFlight& flight() { return *flight_; }
+  const policy::FirstFlight& flight() const { return *flight_; }
   bool is_open() const { return flight_->state() == policy::FirstFlight::State::open; }
   bool is_denied() const { return flight_->state() == policy::FirstFlight::State::denied; }
 

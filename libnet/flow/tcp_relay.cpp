@@ -50,6 +50,12 @@ void TcpFlow::on_endpoint_changed() {
   relay_.work_.add(*this);
 }
 
+const DomainName* TcpFlow::name() const {
+  if (!inspection_) return name_.get();
+  const auto& name = inspection_->flight().name();
+  return name ? &*name : nullptr;
+}
+
 TcpRelay::TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate,
                    IcmpAnswers& icmp, const TcpLimits& limits)
     : loop_(loop), host_net_(host), engine_(engine), gate_(gate), icmp_(icmp), limits_(limits) {}
@@ -464,9 +470,7 @@ void TcpRelay::finish_inspection(TcpFlow& flow) {
   if (flow.inspection_->is_denied()) {
     deny_first_flight(flow);
   } else if (flow.inspection_->is_open()) {
-    if (const auto& name = flow.inspection_->flight().name()) {
-      flow.name_ = std::make_unique<DomainName>(*name);
-    }
+    if (const DomainName* name = flow.name()) flow.name_ = std::make_unique<DomainName>(*name);
     flow.inspection_.reset();
   }
 }
@@ -644,10 +648,13 @@ void TcpRelay::judge_again() {
   reset_if([&](TcpFlow& flow) {
     if (flow.inbound_) return false;
     TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
-    bool is_allowed = !is_refusal(route.kind) && (!flow.name_ || !route.first_flight ||
-                                                  gate_.allow_named(Protocol::tcp, flow.key_.guest,
-                                                                    flow.key_.remote, *flow.name_));
-    if (is_allowed) return false;
+    if (!is_refusal(route.kind)) {
+      bool is_named = route.first_flight && flow.name();
+      if (!is_named ||
+          gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, *flow.name())) {
+        return false;
+      }
+    }
     if (flow.held_) refuse_syn(flow);
     return true;
   });

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "check.h"
-#include "unit/wire/quic_seal.h"
 #include "wire/quic_hello.h"
+#include "wire/quic_seal.h"
 
 using namespace sluice;
 using wire::QuicHelloAssembler;

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "hello_builder.h"
+#include "wire/hello_builder.h"
 #include "wire/quic_packet.h"
 
 // Initial packets of a QUIC client, to begin a test from. For unit tests and fuzzers.

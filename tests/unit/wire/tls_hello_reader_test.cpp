@@ -4,7 +4,7 @@
 
 #include <ostream>
 
-#include "hello_builder.h"
+#include "wire/hello_builder.h"
 
 using namespace sluice;
 using namespace sluice::testing;

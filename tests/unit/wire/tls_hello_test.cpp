@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "hello_builder.h"
+#include "wire/hello_builder.h"
 
 using namespace sluice;
 using namespace sluice::testing;

@@ -1,0 +1,187 @@
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "flow/datagram_world.h"
+#include "flow/open_flow.h"
+#include "wire/quic_seal.h"
+
+using namespace sluice;
+using namespace sluice::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+Verdict judge(const DomainName& name) {
+  bool good = name.text() == "good.test";
+  return {good ? Action::allow : Action::deny, -1, Basis::name_rule};
+}
+
+std::string text(const testing::Message& bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+std::string tls_hello(std::string_view name) {
+  return text(testing::record(22, testing::hello_message(name)));
+}
+
+/// An open connection whose first flight is to be judged.
+struct Judged : RelayWorld {
+  Judged() {
+    gate.tcp = [](const Endpoint& remote) {
+      flow::TcpRoute route;
+      route.kind = flow::TcpRoute::Kind::dial;
+      route.addresses = {remote};
+      route.first_flight =
+          std::make_unique<policy::FirstFlight>(policy::FirstFlightOptions{}, judge);
+      return route;
+    };
+    input(OpenFlow::kGuest, OpenFlow::kRemote,
+          {.sequence = 999, .flags = kSyn, .options = {2, 4, 5, 180}});
+    settle();
+    host = net.dials.at(0);
+    host->connect();
+    settle();
+    first = port.take().at(0).sequence + 1;
+    send({});
+  }
+  void send(std::string_view payload, std::uint8_t flags = kAck) {
+    input(OpenFlow::kGuest, OpenFlow::kRemote,
+          {.sequence = sequence, .acknowledgment = first, .flags = flags, .payload = payload});
+    sequence += static_cast<std::uint32_t>(payload.size()) + ((flags & kFin) != 0 ? 1 : 0);
+    settle();
+  }
+
+  std::shared_ptr<StreamPeer> host;
+  std::uint32_t sequence = 1000;
+  std::uint32_t first = 0;
+};
+
+}  // namespace
+
+TEST_CASE("a hello reaches the host once its name is allowed, and what follows at once") {
+  Judged flow;
+  std::string hello = tls_hello("good.test");
+  flow.send(hello.substr(0, 30));
+  CHECK(flow.host->sent().empty());
+  flow.send(hello.substr(30));
+  CHECK(flow.host->sent() == hello);
+  CHECK(flow.live_buffers == 0);
+}
+
+TEST_CASE("a refused hello resets the host, tells the guest, and not a byte of it goes out") {
+  Judged flow;
+  flow.send(tls_hello("bad.test"));
+  CHECK(flow.host->sent().empty());
+  CHECK(flow.host->closed());
+  CHECK(flow.port.stream(flow.first) == std::string("\x15\x03\x03\x00\x02\x02\x31", 7));
+  REQUIRE(flow.gate.denials.size() == 1);
+  CHECK(flow.gate.denials[0].name->text() == "bad.test");
+  CHECK(flow.relay->counters().refused_by_name == 1);
+  flow.pass(11s);
+  CHECK(flow.relay->counters().flows == 0);
+}
+
+TEST_CASE("a first flight in single bytes is put together and passes whole") {
+  Judged flow;
+  std::string request = "GET / HTTP/1.1\r\nHost: good.test\r\nX: " + std::string(6000, 'x');
+  for (char c : request) flow.send(std::string(1, c));
+  CHECK(flow.host->sent().empty());
+  flow.send("\r\n\r\nGET /2 HTTP/1.1\r\nHost: good.test\r\n\r\n");
+  CHECK(flow.host->sent() == request + "\r\n\r\nGET /2 HTTP/1.1\r\nHost: good.test\r\n\r\n");
+  CHECK(flow.live_buffers == 0);
+}
+
+TEST_CASE("what the server says is not held") {
+  Judged flow;
+  flow.host->feed("220 ready\r\n");
+  flow.settle();
+  CHECK(flow.port.stream(flow.first) == "220 ready\r\n");
+}
+
+TEST_CASE("a first flight that is not whole after five seconds is refused") {
+  Judged flow;
+  flow.send(tls_hello("good.test").substr(0, 40));
+  flow.pass(4s);
+  CHECK(flow.gate.denials.empty());
+  flow.send("x");
+  flow.pass(2s);
+  REQUIRE(flow.gate.denials.size() == 1);
+  CHECK(flow.gate.denials[0].reason == "it took too long");
+  CHECK(flow.host->sent().empty());
+}
+
+TEST_CASE("a guest that ends in the midst of its first flight is refused") {
+  Judged flow;
+  flow.send("GET / HT");
+  flow.send({}, kAck | kFin);
+  REQUIRE(flow.gate.denials.size() == 1);
+  CHECK(flow.host->sent().empty());
+  CHECK(flow.host->closed());
+}
+
+TEST_CASE("a connection whose name a new policy denies is reset") {
+  Judged flow;
+  flow.send(tls_hello("good.test"));
+  flow.gate.named = [](const DomainName&) { return false; };
+  // TLS 1.3: a second hello could still come, so the flow is read on.
+  flow.send("\x17\x03\x03\x00\x01x");
+  flow.relay->judge_again();
+  flow.settle();
+  CHECK(flow.host->closed());
+  CHECK(flow.relay->counters().flows == 0);
+}
+
+TEST_CASE("a QUIC hello is held until it is whole, then leaves in order") {
+  DatagramWorld world;
+  Endpoint guest = at("192.168.127.2:5000"), remote = at("198.51.100.7:443");
+  world.gate.udp = [](const Endpoint& to) {
+    flow::UdpRoute route{flow::UdpRoute::Kind::send, to};
+    route.first_flight =
+        std::make_unique<policy::DatagramFlight>(policy::FirstFlightOptions{}, judge);
+    return route;
+  };
+  auto datagram = [](const testing::Message& payload, std::uint64_t number) {
+    testing::InitialPacket packet;
+    packet.payload = payload;
+    packet.payload.resize(1100);
+    packet.number = number;
+    return text(testing::seal(packet));
+  };
+  auto hello = testing::hello_message("good.test");
+  std::string one = datagram(testing::crypto_part(hello, 0, 50), 0);
+  std::string two = datagram(testing::crypto_part(hello, 50, hello.size()), 1);
+  world.send(guest, remote, one);
+  const auto& sent = world.net.datagrams.at(0)->sent;
+  CHECK(sent.empty());
+  world.send(guest, remote, two);
+  REQUIRE(sent.size() == 2);
+  CHECK(sent[0].data == one);
+  CHECK(sent[1].data == two);
+  world.send(guest, remote,
+             datagram(testing::crypto_frame(0, testing::hello_message("bad.test")), 9));
+  CHECK(sent.size() == 2);
+  CHECK(errors_in(world.output).size() == 1);
+  CHECK(world.gate.denials.size() == 1);
+}
+
+TEST_CASE("parts of QUIC hellos that never become whole are bounded, and given up") {
+  DatagramWorld world({.held_datagrams = 4});
+  Endpoint guest = at("192.168.127.2:5000"), remote = at("198.51.100.7:443");
+  world.gate.udp = [](const Endpoint& to) {
+    flow::UdpRoute route{flow::UdpRoute::Kind::send, to};
+    route.first_flight =
+        std::make_unique<policy::DatagramFlight>(policy::FirstFlightOptions{}, judge);
+    return route;
+  };
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    testing::InitialPacket packet;
+    packet.payload = testing::crypto_frame(20 * (i + 1), testing::Message(20, 7));
+    packet.payload.resize(1100);
+    packet.number = i;
+    world.send(guest, remote, text(testing::seal(packet)));
+  }
+  CHECK(world.udp.counters().overflow == 2);
+  world.pass(11s);
+  CHECK(world.net.datagrams.at(0)->sent.empty());
+  REQUIRE(world.gate.denials.size() == 1);
+  CHECK(world.gate.denials[0].reason == "it took too long");
+}
