@@ -187,7 +187,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
     }
     return;
   }
-  if (flows_.size() >= limits_.flows) {
+  if (!make_room()) {
     ++counters_.limit_flows;
     report_limit("the most flows");
     refuse();
@@ -348,7 +348,7 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound i
     kill(*old);
     work_.sweep();
   }
-  if (flows_.size() >= limits_.flows) {
+  if (!make_room()) {
     ++counters_.limit_flows;
     report_limit("the most flows");
     return fail(StatusCode::exhausted, "too many flows");
@@ -446,6 +446,10 @@ void TcpRelay::service(TcpFlow& flow) {
   }
   endpoint.finish_batch();
 
+  if (endpoint.in_time_wait() && !flow.resting_) {
+    flow.resting_ = true;
+    resting_.push_back(flow.key_);
+  }
   if (flow.host_ && flow.host_shut_ && flow.host_eof_) flow.host_.reset();
   bool delivered = flow.host_shut_ || flow.host_deaf_ || !flow.host_;
   if (endpoint.closed() == stack::CloseReason::aborted ||
@@ -588,6 +592,24 @@ bool TcpRelay::write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes) {
   return true;
 }
 
+void TcpRelay::forget_rested() {
+  while (!resting_.empty()) {
+    TcpFlow* flow = find(resting_.front());
+    if (flow && flow->resting_) return;
+    resting_.pop_front();
+  }
+}
+
+bool TcpRelay::make_room() {
+  if (flows_.size() < limits_.flows) return true;
+  // A connection that is over gives way: TIME_WAIT is for networks on which segments arrive late.
+  forget_rested();
+  if (resting_.empty()) return false;
+  kill(*find(resting_.front()));
+  work_.sweep();
+  return flows_.size() < limits_.flows;
+}
+
 void TcpRelay::kill(TcpFlow& flow) {
   if (!work_.retire(flow)) return;
   release_held(flow);
@@ -630,6 +652,7 @@ void TcpRelay::tick() {
     }
   }
   work_.sweep();
+  forget_rested();
   constexpr std::uint32_t kIdleScan = 40;  // every 10 s
   if (limits_.idle > Duration::zero() && ticks_ % kIdleScan == 0) {
     reset_if([&](TcpFlow& flow) { return now - flow.last_activity_ >= limits_.idle; });

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -146,6 +147,8 @@ class TcpRelay {
   bool guest_to_host(TcpFlow& flow);
   bool host_to_guest(TcpFlow& flow);
   bool write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes);
+  bool make_room();
+  void forget_rested();
   void kill(TcpFlow& flow);
   void reset(TcpFlow& flow);
   template <typename Condition>
@@ -163,6 +166,8 @@ class TcpRelay {
   std::list<TcpFlow*> held_;
   std::unordered_map<Endpoint, std::size_t> held_to_;
   std::unordered_set<TcpFlow*> timed_;
+  /// Flows that are over but for TIME_WAIT, longest first; some may be gone.
+  std::deque<FlowKey> resting_;
   WorkQueue<TcpFlow> work_{[this](TcpFlow& flow) { forget(flow); }};
   Joined joined_;
   TcpCounters counters_;

@@ -159,3 +159,22 @@ TEST_CASE("a segment of no connection is answered with RST, a RST is not") {
   world.input(kGuest, kRemote, {.sequence = 5, .flags = kRst});
   CHECK(world.port.seen.size() == 1);
 }
+
+TEST_CASE("a connection that is over makes room for a new one where there is no other") {
+  flow::TcpLimits limits;
+  limits.flows = 1;
+  OpenFlow flow(limits);
+  flow.host->feed_end();
+  flow.settle();
+  flow.taken = 1;
+  flow.send({}, kAck | kFin);
+  REQUIRE(flow.relay->counters().flows == 1);
+  Endpoint other{OpenFlow::kGuest.address, Port(40001)};
+  flow.input(other, OpenFlow::kRemote, {.sequence = 5, .flags = kSyn});
+  flow.settle();
+  CHECK(flow.net.dials.size() == 2);
+  CHECK(flow.relay->counters().limit_flows == 0);
+  flow.input({OpenFlow::kGuest.address, Port(40002)}, OpenFlow::kRemote, {.flags = kSyn});
+  flow.settle();
+  CHECK(flow.relay->counters().limit_flows == 1);
+}
