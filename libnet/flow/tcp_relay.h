@@ -100,8 +100,11 @@ class TcpRelay {
   Status open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound inbound);
   /// Resets the inbound flows with this hold.
   void reset_inbound(const std::shared_ptr<const void>& hold);
-  /// Whether a flow between these two exists.
-  bool exists(const FlowKey& key) const { return flows_.contains(key); }
+  /// Whether a flow between these two exists that is not over: one in TIME_WAIT gives way.
+  bool exists(const FlowKey& key) const {
+    auto it = flows_.find(key);
+    return it != flows_.end() && !it->second->resting_;
+  }
 
   /// Time-outs; every stack::TcpEngine::kTickMs.
   void tick();
