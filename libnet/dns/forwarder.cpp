@@ -30,7 +30,8 @@ void Forwarder::ask_next(JobRef job) {
     std::size_t upstream = job->attempts++ % job->order.size();
     if (job->ruled_out[upstream]) continue;
     if (ask(job, upstream)) {
-      job->timer->start(std::min(kPatience, job->started + kDeadline - loop_.now()));
+      Duration wait = job->attempts < job->order.size() ? kHedge : kPatience;
+      job->timer->start(std::min(wait, job->started + kDeadline - loop_.now()));
       return;
     }
     job->ruled_out[upstream] = true;

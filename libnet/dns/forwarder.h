@@ -15,12 +15,16 @@ namespace sluice::dns {
 
 /// Gets a question answered by any of the upstream resolvers.
 ///
-/// They are asked one after the other, `kPatience` apart, while those asked before may still
-/// answer: the first answer wins. A resolver that says it can't (SERVFAIL, REFUSED) or that can't
-/// be reached brings on the next at once and is not asked again. Whoever is silent gets a second
-/// chance. After `kDeadline`, before the common resolver library gives up on us (5 s), it is over.
+/// They are asked one after the other, `kHedge` apart, while those asked before may still answer:
+/// the first answer wins. A resolver that says it can't (SERVFAIL, REFUSED) or that can't be
+/// reached brings on the next at once and is not asked again. Once all were asked, whoever is
+/// silent gets a second chance, `kPatience` apart, since only a loss is mended by asking the same
+/// one again. After `kDeadline`, before the common resolver library gives up on us (5 s), it is
+/// over.
 class Forwarder {
  public:
+  /// Longer than a warm resolver anywhere on Earth takes, shorter than people notice.
+  static constexpr Duration kHedge = std::chrono::milliseconds(300);
   static constexpr Duration kPatience = std::chrono::seconds(1);
   static constexpr Duration kDeadline = std::chrono::milliseconds(4500);
   /// Bounds the sockets of one question.
