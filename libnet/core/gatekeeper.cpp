@@ -153,7 +153,7 @@ void Gatekeeper::deny(DenialEvent event) {
 }
 
 dns::LookupVerdict Gatekeeper::may_query(const dns::Lookup& lookup) {
-  if (lookup.origin == dns::Origin::local) return dns::LookupVerdict::allow;
+  if (lookup.origin != dns::Origin::upstream) return dns::LookupVerdict::allow;
   Verdict verdict = policy_->judge_lookup(lookup.name);
   if (verdict.allowed()) return dns::LookupVerdict::allow;
   DenialEvent event;
@@ -174,7 +174,9 @@ std::vector<std::size_t> Gatekeeper::on_answer(const dns::AnswerNotice& notice) 
   TimePoint now = loop_.now();
   for (std::size_t i = 0; i < notice.addresses.size(); ++i) {
     const dns::BoundAddress& bound = notice.addresses[i];
-    if (!policy_->answer_allowed(notice.names.front(), bound.address)) {
+    // The owner's own records are no rebinding, and a rule on such a name means what they say.
+    if (notice.origin == dns::Origin::upstream &&
+        !policy_->answer_allowed(notice.names.front(), bound.address)) {
       removed.push_back(i);
       continue;
     }

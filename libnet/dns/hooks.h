@@ -22,8 +22,12 @@ struct Client {
   Endpoint server;  ///< The address that the guest believes it asks.
 };
 
-/// Whether the answer comes from the local zone or from an upstream resolver.
-enum class Origin : std::uint8_t { local, upstream };
+/// Where the answer comes from.
+enum class Origin : std::uint8_t {
+  local,       ///< The local zone: the gateway, the host, guests.
+  configured,  ///< The owner's extra records, which are what the owner says they are.
+  upstream,    ///< A resolver, whose word is to be judged.
+};
 
 enum class LookupVerdict : std::uint8_t {
   allow,
@@ -47,7 +51,8 @@ struct BoundAddress {
 struct AnswerNotice {
   const Client& client;
   /// The name asked, then each alias (CNAME) in between. Alias names with bytes that DomainName
-  /// refuses are left out.
+  /// refuses are left out. Where the owner's records lead to a name outside, that name is the one
+  /// asked upstream and the first here; the aliases on the way to it come last.
   std::span<const DomainName> names;
   std::span<const BoundAddress> addresses;
   Origin origin;

@@ -68,6 +68,19 @@ Answer without(const Answer& answer, const std::vector<std::size_t>& removed) {
   return kept;
 }
 
+/// `answer`, of the given age, with the owner's aliases that led to it.
+Answer behind(const Answer& aliases, const Answer& answer, std::chrono::seconds age) {
+  Answer whole = answer;
+  whole.records = aliases.records;
+  // Only what came from outside has aged.
+  for (auto& record : whole.records) {
+    record.ttl_seconds += static_cast<std::uint32_t>(age.count());
+  }
+  whole.records.insert(whole.records.end(), answer.records.begin(), answer.records.end());
+  whole.names.insert(whole.names.end(), aliases.names.begin(), aliases.names.end());
+  return whole;
+}
+
 std::optional<ExtendedError> explanation_of(const Answer& answer) {
   if (answer.rcode != DnsRcode::server_failure) return std::nullopt;
   return ExtendedError{DnsExtendedError::no_reachable_authority, "no upstream resolver answered"};
@@ -79,7 +92,7 @@ Service::Service(Loop& loop, HostNet& host, Options options, Hooks hooks)
     : loop_(loop),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
-      local_zone_(options_.zone),
+      local_{LocalZone(options_.zone), {}},
       cache_(options_.cache_bytes),
       forwarder_(loop, host, counters_, options_.random) {}
 
@@ -103,25 +116,40 @@ void Service::answer(Waiter waiter) {
   auto name = question.name.domain();
   if (!name) return deny(waiter, LookupVerdict::nxdomain);
 
-  auto local = local_zone_.find(*name, question.type);
-  Origin origin = local ? Origin::local : Origin::upstream;
-  if (hooks_.may_query) {
-    auto verdict = hooks_.may_query({waiter.client, *name, question.type, origin});
-    if (verdict != LookupVerdict::allow) return deny(waiter, verdict);
+  auto local = local_.find(*name, question.type);
+  Origin origin = local ? local->origin : Origin::upstream;
+  if (auto verdict = judge(waiter, *name, origin); verdict != LookupVerdict::allow) {
+    return deny(waiter, verdict);
   }
   if (question.type == DnsType::any) {
     return send(waiter, make_any(question.name), std::chrono::seconds(0), std::nullopt);
   }
-  if (local) {
-    ++counters_.local_answers;
-    return tell(waiter, *local, std::chrono::seconds(0), origin);
+  if (!local) {
+    auto asked = question.name;
+    return ask_outside(asked, std::move(waiter));
   }
-  QuestionKey key(question.name, question.type);
+  if (!local->outside) {
+    ++counters_.local_answers;
+    return tell(waiter, local->answer, std::chrono::seconds(0), origin);
+  }
+  auto verdict = judge(waiter, *local->outside, Origin::upstream);
+  if (verdict != LookupVerdict::allow) return deny(waiter, verdict);
+  waiter.aliases = std::make_shared<const Answer>(std::move(local->answer));
+  ask_outside(DnsName(*local->outside), std::move(waiter));
+}
+
+LookupVerdict Service::judge(const Waiter& waiter, const DomainName& name, Origin origin) const {
+  if (!hooks_.may_query) return LookupVerdict::allow;
+  return hooks_.may_query({waiter.client, name, waiter.query.question.type, origin});
+}
+
+void Service::ask_outside(const DnsName& name, Waiter waiter) {
+  QuestionKey key(name, waiter.query.question.type);
   if (auto hit = cache_.find(key, loop_.now())) {
     ++counters_.cache_hits;
-    return tell(waiter, *hit->answer, hit->age, origin);
+    return tell(waiter, *hit->answer, hit->age, Origin::upstream);
   }
-  wait_for_upstream(key, std::move(waiter));
+  wait_for_upstream(key, name, std::move(waiter));
 }
 
 void Service::deny(const Waiter& waiter, LookupVerdict verdict) {
@@ -137,7 +165,7 @@ void Service::deny(const Waiter& waiter, LookupVerdict verdict) {
        ExtendedError{DnsExtendedError::blocked, "denied by policy"});
 }
 
-void Service::wait_for_upstream(const QuestionKey& key, Waiter waiter) {
+void Service::wait_for_upstream(const QuestionKey& key, const DnsName& name, Waiter waiter) {
   auto open = waiting_.find(key);
   bool is_new = open == waiting_.end();
   if (waiting_queries_ >= options_.max_waiting_queries ||
@@ -146,9 +174,8 @@ void Service::wait_for_upstream(const QuestionKey& key, Waiter waiter) {
     return fail(waiter);
   }
   if (is_new) {
-    const auto& question = waiter.query.question;
     forwarder_.resolve(
-        {question.name.lowered(), question.type},
+        {name.lowered(), waiter.query.question.type},
         [this, key](std::shared_ptr<const Answer> answer) { on_resolved(key, std::move(answer)); });
     open = waiting_.emplace(key, Waiters()).first;
   } else {
@@ -172,8 +199,11 @@ void Service::fail(const Waiter& waiter) {
   send(waiter, make_failure(), std::chrono::seconds(0), std::nullopt);
 }
 
-void Service::tell(const Waiter& waiter, const Answer& answer, std::chrono::seconds age,
+void Service::tell(const Waiter& waiter, const Answer& found, std::chrono::seconds age,
                    Origin origin) {
+  std::optional<Answer> whole;
+  if (waiter.aliases) whole = behind(*waiter.aliases, found, age);
+  const Answer& answer = whole ? *whole : found;
   auto addresses = addresses_of(answer, age);
   std::vector<std::size_t> removed;
   if (hooks_.on_answer && !addresses.empty()) {

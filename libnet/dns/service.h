@@ -12,7 +12,7 @@
 #include "dns/counters.h"
 #include "dns/forwarder.h"
 #include "dns/hooks.h"
-#include "dns/local_zone.h"
+#include "dns/local_names.h"
 #include "dns/query.h"
 
 namespace sluice::dns {
@@ -37,13 +37,16 @@ struct Options {
   Exchange::Random random = random_u64;
 };
 
-/// A forwarding DNS server without an opinion: it checks queries, answers its local zone, asks the
+/// A forwarding DNS server without an opinion: it checks queries, answers its local names, asks the
 /// hooks, keeps a cache and asks the upstream resolvers.
 ///
 /// ```
-///   query -> check -> local zone? -> may_query -> cache -> forwarder -> upstreams
+///   query -> check -> local name? -> may_query -> cache -> forwarder -> upstreams
 ///   reply <------------------------------------- on_answer <-'
 /// ```
+/// An alias among the owner's records that leads outside is followed upstream where may_query lets
+/// its target be asked.
+///
 /// A client's EDNS options, DO and CD bits go no further: an upstream sees a name and a type.
 /// Answers are not DNSSEC-transparent. A name with bytes that DomainName refuses can be matched by
 /// no rule, so it is denied as NXDOMAIN and never forwarded. Belongs to the loop's thread; outlives
@@ -63,7 +66,9 @@ class Service {
   /// answered in the order in which answers come.
   std::unique_ptr<StreamSocket> open_session(const Client& client);
 
-  LocalZone& local_zone() { return local_zone_; }
+  LocalZone& local_zone() { return local_.zone; }
+  /// Replaces the owner's records and zones, from the next query on.
+  void set_records(RecordSet records) { local_.records = std::move(records); }
   /// In the order of preference; none: what is not local or cached is SERVFAIL. A change of the
   /// list drops the cache, because another network may have other answers.
   void set_upstreams(const std::vector<Endpoint>& endpoints);
@@ -79,16 +84,21 @@ class Service {
     Client client;
     Transport transport;
     ReplyTo reply;
+    /// The owner's aliases from the name asked to the one that is asked upstream.
+    std::shared_ptr<const Answer> aliases;
   };
   using Waiters = std::vector<Waiter>;
 
   void answer(Waiter waiter);
+  /// From the cache or from the upstreams.
+  void ask_outside(const wire::DnsName& name, Waiter waiter);
+  LookupVerdict judge(const Waiter& waiter, const DomainName& name, Origin origin) const;
   void deny(const Waiter& waiter, LookupVerdict verdict);
-  void wait_for_upstream(const QuestionKey& key, Waiter waiter);
+  void wait_for_upstream(const QuestionKey& key, const wire::DnsName& name, Waiter waiter);
   void on_resolved(const QuestionKey& key, std::shared_ptr<const Answer> answer);
   void fail(const Waiter& waiter);
   /// Lets on_answer see the addresses, then replies.
-  void tell(const Waiter& waiter, const Answer& answer, std::chrono::seconds age, Origin origin);
+  void tell(const Waiter& waiter, const Answer& found, std::chrono::seconds age, Origin origin);
   void send(const Waiter& waiter, const Answer& answer, std::chrono::seconds age,
             std::optional<ExtendedError> error);
   Answer denial(const wire::DnsName& name, wire::DnsRcode rcode) const;
@@ -97,7 +107,7 @@ class Service {
   Options options_;
   Hooks hooks_;
   Counters counters_;
-  LocalZone local_zone_;
+  LocalNames local_;
   Cache cache_;
   std::unordered_map<QuestionKey, Waiters, QuestionHash> waiting_;
   std::size_t waiting_queries_ = 0;
