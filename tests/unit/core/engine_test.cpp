@@ -139,10 +139,10 @@ TEST_CASE("a handshake that the guest never finishes ends in time") {
 TEST_CASE("a bad policy changes nothing") {
   EngineWorld world(EngineWorld::with_rules("allow@any"));
   REQUIRE(opens(world));
-  std::string before = world.engine->policy_summary();
+  std::string before = world.engine->inspector().policy().summary;
   Status status = world.engine->set_policy({EngineWorld::rule("deny@")}, "none");
   CHECK(status.code() == StatusCode::invalid_argument);
-  CHECK(world.engine->policy_summary() == before);
+  CHECK(world.engine->inspector().policy().summary == before);
   CHECK(world.engine->counters().tcp_flows == 1);
 }
 
