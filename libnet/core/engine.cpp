@@ -95,12 +95,21 @@ Status Engine::start() {
     }
   });
 
+  auto records = dns::parse_record_set(config_.dns_records, config_.dns_zones);
+  if (!records) return records.status();
   dns_ = std::make_unique<dns::Service>(
-      loop_, host_, dns::Options{},
-      dns::Hooks{
-          [this](const dns::Lookup& lookup) { return gatekeeper_.may_query(lookup); },
-          [this](const dns::AnswerNotice& notice) { return gatekeeper_.on_answer(notice); }});
+      loop_, host_,
+      dns::Options{.denied_names = config_.denied_names,
+                   .limits = config_.dns_limits,
+                   .stale_if_error = config_.dns_stale_if_error},
+      dns::Hooks{[this](const dns::Lookup& lookup) { return gatekeeper_.may_query(lookup); },
+                 [this](const dns::AnswerNotice& notice) { return gatekeeper_.on_answer(notice); },
+                 [this](const dns::Lookup& lookup, dns::Limit limit) {
+                   gatekeeper_.on_limit(lookup, limit);
+                 }});
   gatekeeper_.set_dns(dns_.get());
+  dns_->set_records(std::move(*records));
+  dns_->set_split(config_.dns_split);
   set_local_names();
   if (config_.dns_upstreams.empty()) {
     resolvers_ = std::make_unique<dns::HostResolvers>(

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace sluice::core {
 
@@ -155,17 +156,34 @@ void Gatekeeper::deny(DenialEvent event) {
 dns::LookupVerdict Gatekeeper::may_query(const dns::Lookup& lookup) {
   if (lookup.origin != dns::Origin::upstream) return dns::LookupVerdict::allow;
   Verdict verdict = policy_->judge_lookup(lookup.name);
-  if (verdict.allowed()) return dns::LookupVerdict::allow;
+  if (verdict.allowed()) {
+    bool below =
+        verdict.rule >= 0 && std::holds_alternative<policy::SuffixName>(
+                                 policy_->rules()[static_cast<std::size_t>(verdict.rule)].target);
+    return below ? dns::LookupVerdict::allow_below : dns::LookupVerdict::allow;
+  }
+  deny_lookup(lookup, policy_->describe(verdict),
+              verdict.rule < 0 ? "no rule lets this name be resolved" : "a rule denies it");
+  return verdict.rule < 0 ? dns::LookupVerdict::prohibited : dns::LookupVerdict::blocked;
+}
+
+void Gatekeeper::on_limit(const dns::Lookup& lookup, dns::Limit limit) {
+  static constexpr std::array<const char*, 4> kReasons{
+      "too many lookups in a second", "too many different names of this zone in a minute",
+      "the name looks like encoded data", "too much data in answers in a minute"};
+  deny_lookup(lookup, "limit on lookups", kReasons[static_cast<std::size_t>(limit)]);
+}
+
+void Gatekeeper::deny_lookup(const dns::Lookup& lookup, std::string rule, std::string reason) {
   DenialEvent event;
   event.layer = Layer::dns;
   event.protocol = Protocol::udp;
   event.source = lookup.client.source;
   event.destination = lookup.client.server;
   event.names = {lookup.name.text()};
-  event.rule = policy_->describe(verdict);
-  event.reason = verdict.rule < 0 ? "no rule lets this name be resolved" : "a rule denies it";
+  event.rule = std::move(rule);
+  event.reason = std::move(reason);
   deny(std::move(event));
-  return dns::LookupVerdict::nxdomain;
 }
 
 std::vector<std::size_t> Gatekeeper::on_answer(const dns::AnswerNotice& notice) {

@@ -49,6 +49,7 @@ class Gatekeeper final : public flow::Gate {
   // dns::Hooks
   dns::LookupVerdict may_query(const dns::Lookup& lookup);
   std::vector<std::size_t> on_answer(const dns::AnswerNotice& notice);
+  void on_limit(const dns::Lookup& lookup, dns::Limit limit);
 
   std::uint64_t denials() const { return denials_; }
 
@@ -62,6 +63,7 @@ class Gatekeeper final : public flow::Gate {
              const Endpoint& destination);
   /// Keeps the bindings of a flow's address in force for as long as the flow.
   std::shared_ptr<const void> hold(const IpAddress& address);
+  void deny_lookup(const dns::Lookup& lookup, std::string rule, std::string reason);
   void deny(DenialEvent event);
 
   Loop& loop_;

@@ -37,10 +37,8 @@ class Forwarder {
   /// All references outlive it.
   Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random);
 
-  void set_upstreams(const std::vector<Endpoint>& endpoints) { upstreams_.set(endpoints); }
-  const Upstreams& upstreams() const { return upstreams_; }
-
-  void resolve(Exchange::Question question, Done done);
+  /// Asks `upstreams` and no others, and notes there how they do.
+  void resolve(Exchange::Question question, std::shared_ptr<Upstreams> upstreams, Done done);
 
  private:
   struct Attempt {
@@ -49,6 +47,7 @@ class Forwarder {
   };
   struct Job {
     Exchange::Question question;
+    std::shared_ptr<Upstreams> upstreams;
     Done done;
     TimePoint started;
     std::vector<Endpoint> order;
@@ -70,7 +69,6 @@ class Forwarder {
   HostNet& host_;
   Counters& counters_;
   Exchange::Random random_;
-  Upstreams upstreams_;
   std::list<Job> jobs_;
 };
 

@@ -31,8 +31,9 @@ enum class Origin : std::uint8_t {
 
 enum class LookupVerdict : std::uint8_t {
   allow,
-  nxdomain,  ///< NXDOMAIN with SOA: what a resolver library takes as the last word.
-  refused,   ///< REFUSED: many libraries ask their next server.
+  allow_below,  ///< Allowed with everything in its zone, so names can be made up to carry data.
+  blocked,      ///< Denied by a rule.
+  prohibited,   ///< Denied because no rule allows it.
 };
 
 struct Lookup {
@@ -58,7 +59,10 @@ struct AnswerNotice {
   Origin origin;
 };
 
-/// How the owner takes part. Both run on the loop's thread, inside Service::query() or a later turn
+/// What a guest had too much of; net/dns.h has the bounds.
+enum class Limit : std::uint8_t { query_rate, names_in_zone, encoded_name, data };
+
+/// How the owner takes part. All run on the loop's thread, inside Service::query() or a later turn
 /// of the loop, and must not call the Service. An empty function allows everything.
 struct Hooks {
   /// May this name be resolved? Asked for every query, cached or not; a name that is not allowed
@@ -68,6 +72,9 @@ struct Hooks {
   /// is there before the guest can connect. Returns the indices, ascending, of the addresses that
   /// the client must not see.
   std::function<std::vector<std::size_t>(const AnswerNotice&)> on_answer;
+  /// A guest passed a limit; called once in a minute for each kind (and zone), however often it
+  /// happens. The client gets SERVFAIL.
+  std::function<void(const Lookup&, Limit)> on_limit;
 };
 
 }  // namespace sluice::dns

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "dns/record_text.h"
+
 namespace sluice::dns {
 
 using wire::DnsName;
@@ -27,6 +29,17 @@ const Record* alias_of(const std::vector<Record>& records) {
 std::optional<DomainName> alias_target(const Record& record) {
   auto target = DnsName::read(record.rdata, 0);
   return target ? target->name.domain() : std::nullopt;
+}
+
+Result<RecordSet> parse_record_set(const std::vector<std::string>& records,
+                                   const std::vector<DomainName>& zones) {
+  std::vector<Record> parsed;
+  for (const auto& text : records) {
+    auto record = parse_record(text);
+    if (!record) return record.status();
+    parsed.push_back(std::move(*record));
+  }
+  return RecordSet::make(std::move(parsed), zones);
 }
 
 Result<RecordSet> RecordSet::make(std::vector<Record> records, std::vector<DomainName> zones) {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -55,6 +56,10 @@ class RecordSet {
   std::unordered_set<DomainName> zones_;
   std::size_t count_ = 0;
 };
+
+/// A set from records as parse_record() reads them.
+Result<RecordSet> parse_record_set(const std::vector<std::string>& records,
+                                   const std::vector<DomainName>& zones);
 
 /// The target of an alias record; nothing where no DomainName can hold it.
 std::optional<DomainName> alias_target(const Record& record);

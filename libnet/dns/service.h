@@ -6,14 +6,18 @@
 #include <unordered_map>
 #include <vector>
 
+#include <net/dns.h>
+
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "dns/cache.h"
 #include "dns/counters.h"
 #include "dns/forwarder.h"
 #include "dns/hooks.h"
+#include "dns/limiter.h"
 #include "dns/local_names.h"
 #include "dns/query.h"
+#include "dns/split_upstreams.h"
 
 namespace sluice::dns {
 
@@ -33,6 +37,11 @@ struct Options {
   /// Bounds UDP replies whatever size the client offers; 512 to 65535.
   std::size_t max_udp_reply_bytes = wire::kDnsEdnsUdpBytes;
   EmptiedAnswer when_emptied = EmptiedAnswer::no_data;
+  DeniedNames denied_names = DeniedNames::nxdomain;
+  DnsLimits limits;
+  /// How long past its time an answer is given when every upstream fails (RFC 8767, which advises
+  /// one to three days); 0: not at all.
+  std::chrono::seconds stale_if_error{0};
   /// Ids and cases of upstream questions: unpredictable but in a test.
   Exchange::Random random = random_u64;
 };
@@ -72,8 +81,10 @@ class Service {
   /// In the order of preference; none: what is not local or cached is SERVFAIL. A change of the
   /// list drops the cache, because another network may have other answers.
   void set_upstreams(const std::vector<Endpoint>& endpoints);
+  /// Resolvers for zones, in place of those; a change drops the cache too.
+  void set_split(const std::vector<DnsSplit>& zones);
   void flush_cache() { cache_.clear(); }
-  const Upstreams& upstreams() const { return forwarder_.upstreams(); }
+  const Upstreams& upstreams() const { return upstreams_.general(); }
 
   const Counters& counters() const { return counters_; }
   const Cache& cache() const { return cache_; }
@@ -84,6 +95,8 @@ class Service {
     Client client;
     Transport transport;
     ReplyTo reply;
+    /// The name that is asked upstream.
+    DomainName name;
     /// The owner's aliases from the name asked to the one that is asked upstream.
     std::shared_ptr<const Answer> aliases;
   };
@@ -91,14 +104,18 @@ class Service {
 
   void answer(Waiter waiter);
   /// From the cache or from the upstreams.
-  void ask_outside(const wire::DnsName& name, Waiter waiter);
+  void ask_outside(LookupVerdict verdict, Waiter waiter);
   LookupVerdict judge(const Waiter& waiter, const DomainName& name, Origin origin) const;
   void deny(const Waiter& waiter, LookupVerdict verdict);
-  void wait_for_upstream(const QuestionKey& key, const wire::DnsName& name, Waiter waiter);
+  void wait_for_upstream(const QuestionKey& key, Waiter waiter);
   void on_resolved(const QuestionKey& key, std::shared_ptr<const Answer> answer);
+  static Lookup lookup_of(const Waiter& waiter);
+  void exceed(const Waiter& waiter, const Limiter::Excess& excess);
   void fail(const Waiter& waiter);
   /// Lets on_answer see the addresses, then replies.
-  void tell(const Waiter& waiter, const Answer& found, std::chrono::seconds age, Origin origin);
+  void tell(const Waiter& waiter, const Answer& found, std::chrono::seconds age, Origin origin,
+            std::optional<ExtendedError> explanation = std::nullopt);
+  void tell_cached(const Waiter& waiter, const Cache::Hit& hit);
   void send(const Waiter& waiter, const Answer& answer, std::chrono::seconds age,
             std::optional<ExtendedError> error);
   Answer denial(const wire::DnsName& name, wire::DnsRcode rcode) const;
@@ -109,8 +126,10 @@ class Service {
   Counters counters_;
   LocalNames local_;
   Cache cache_;
+  Limiter limiter_;
   std::unordered_map<QuestionKey, Waiters, QuestionHash> waiting_;
   std::size_t waiting_queries_ = 0;
+  SplitUpstreams upstreams_;
   Forwarder forwarder_;
 };
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <net/address.h>
+#include <net/dns.h>
 #include <net/inspect.h>
 #include <net/name.h>
 #include <net/publish.h>
@@ -63,6 +64,12 @@ struct NetworkConfig {
   // Names.
   std::vector<Endpoint> dns_upstreams;  ///< Empty: the host's, from `resolv_conf`, as they change.
   std::string resolv_conf = "/etc/resolv.conf";
+  std::vector<DnsSplit> dns_split;       ///< Zones that have resolvers of their own.
+  std::vector<std::string> dns_records;  ///< Each "NAME [TTL] TYPE VALUE"; dns/record_text.h.
+  std::vector<DomainName> dns_zones;     ///< In these, what has no record does not exist.
+  DeniedNames denied_names = DeniedNames::nxdomain;
+  std::chrono::seconds dns_stale_if_error{0};  ///< RFC 8767: 0 turns it off.
+  DnsLimits dns_limits;
 
   // Policy.
   std::vector<RuleText> rules;

@@ -195,7 +195,7 @@ TEST_CASE("a scan of many ports costs no more reports than places") {
 TEST_CASE("a name that no rule lets be resolved is NXDOMAIN and reported with who asked") {
   Keeper keeper("allow@good.example.com");
   CHECK(keeper.query("good.example.com") == dns::LookupVerdict::allow);
-  CHECK(keeper.query("bad.example.com") == dns::LookupVerdict::nxdomain);
+  CHECK(keeper.query("bad.example.com") == dns::LookupVerdict::prohibited);
   REQUIRE(keeper.denied.size() == 1);
   CHECK(keeper.denied[0].layer == Layer::dns);
   CHECK(keeper.denied[0].names == std::vector<std::string>{"bad.example.com"});
