@@ -104,12 +104,15 @@ class ConfigReader {
 
   Status read_setting(const Setting& setting, const toml::node& node) {
     if (!is_list(setting)) return read_scalar(setting, node);
+    if (setting.key == "dns.split" && node.is_table()) return read_split(setting, *node.as_table());
     const toml::array* array = node.as_array();
     if (!array) return bad(node, setting.key, fmt::format("{} is needed", wanted_type(setting)));
     for (const toml::node& element : *array) {
       const toml::table* table = element.as_table();
-      Status status =
-          table && setting.key == "publish" ? read_publish(*table) : read_scalar(setting, element);
+      Status status = table && setting.key == "publish"       ? read_publish(*table)
+                      : table && setting.key == "dns.records" ? read_parts(setting, *table, kRecord)
+                      : table && setting.key == "dns.zones"   ? read_parts(setting, *table, kZone)
+                                                              : read_scalar(setting, element);
       if (!status) return status;
     }
     return Status::ok();
@@ -122,9 +125,65 @@ class ConfigReader {
                          : setting.kind == Setting::Kind::count ? is_number
                                                                 : !is_bool);
     if (!fits) return bad(node, setting.key, fmt::format("{} is needed", wanted_type(setting)));
-    file_.entries_.push_back(
-        {&setting, {*text, name_, static_cast<int>(node.source().begin.line)}});
+    add_entry(setting, *text, node);
     return Status::ok();
+  }
+
+  /// A key of a table that stands for one value on the command line.
+  struct Part {
+    std::string_view key;
+    bool needed;
+  };
+  static constexpr std::array<Part, 4> kRecord{
+      {{"name", true}, {"ttl", false}, {"type", true}, {"value", true}}};
+  static constexpr std::array<Part, 1> kZone{{{"name", true}}};
+
+  /// The parts in their order, with blanks between.
+  Status read_parts(const Setting& setting, const toml::table& table, std::span<const Part> parts) {
+    std::vector<std::string_view> keys;
+    for (const Part& part : parts) keys.push_back(part.key);
+    for (const auto& [key, node] : table) {
+      if (std::find(keys.begin(), keys.end(), key.str()) != keys.end()) continue;
+      return Status(
+          StatusCode::invalid_argument,
+          fmt::format("{}, line {}: '{}.{}' is not a setting{}", name_, key.source().begin.line,
+                      setting.key, key.str(), policy::spelling_hint(key.str(), keys)));
+    }
+    std::string text;
+    for (const Part& part : parts) {
+      const toml::node* node = table.get(part.key);
+      if (!node && !part.needed) continue;
+      auto value = node ? text_of(*node) : std::nullopt;
+      bool is_last = &part == &parts.back();
+      if (!value || value->empty() || (!is_last && value->find_first_of(" \t") != value->npos)) {
+        return bad(table, setting.key, fmt::format("{} is needed, a word", part.key));
+      }
+      text += (text.empty() ? "" : " ") + *value;
+    }
+    add_entry(setting, text, table);
+    return Status::ok();
+  }
+
+  /// `"corp.example" = ["10.0.0.53"]` for each zone.
+  Status read_split(const Setting& setting, const toml::table& table) {
+    for (const auto& [zone, node] : table) {
+      const toml::array* array = node.as_array();
+      if (!array) return bad(node, setting.key, "an array of resolvers is needed for each zone");
+      std::string text(zone.str());
+      text += '=';
+      for (const toml::node& element : *array) {
+        auto resolver = text_of(element);
+        if (!resolver) return bad(element, setting.key, "a resolver is a string");
+        text += (&element == &array->front() ? "" : ",") + *resolver;
+      }
+      add_entry(setting, text, node);
+    }
+    return Status::ok();
+  }
+
+  void add_entry(const Setting& setting, std::string text, const toml::node& node) {
+    file_.entries_.push_back(
+        {&setting, {std::move(text), name_, static_cast<int>(node.source().begin.line)}});
   }
 
   /// Strings, whole numbers and booleans, as text.

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <utility>
 
 #include "core/config_check.h"
 #include "dns/host_resolvers.h"
+#include "dns/record_set.h"
+#include "dns/record_text.h"
 
 namespace sluice::hostd {
 
@@ -17,6 +20,7 @@ namespace {
 constexpr std::string_view kPolicyGroup = "Policy (in the order given; first match wins)";
 constexpr std::string_view kPortsGroup = "Ports";
 constexpr std::string_view kAddressGroup = "Addresses";
+constexpr std::string_view kNamesGroup = "Names";
 constexpr std::string_view kProcessGroup = "Process";
 
 Status bad(std::string why) {
@@ -88,6 +92,29 @@ Status set_address(const Given& given, std::optional<IpAddress>& out) {
 
 Status set_prefix(const Given& given, IpPrefix& out) {
   return take(IpPrefix::parse(given.text), [&](IpPrefix prefix) { out = prefix; });
+}
+
+/// An enum whose values are written as `words`, in order.
+template <typename Enum>
+Status set_choice(const Given& given, std::array<std::string_view, 2> words, Enum& out) {
+  auto at = std::find(words.begin(), words.end(), given.text);
+  if (at == words.end()) return bad(fmt::format("{} or {} is needed", words[0], words[1]));
+  out = static_cast<Enum>(at - words.begin());
+  return Status::ok();
+}
+
+Status set_limit(const Given& given, std::uint32_t& out) {
+  return parse_number(given.text, out) ? Status::ok() : bad("a number is needed; 0: no limit");
+}
+
+Status add_dns_record(Options& options, const Given& given) {
+  return take(dns::parse_record(given.text),
+              [&](const dns::Record&) { options.network.dns_records.push_back(given.text); });
+}
+
+Status add_dns_zone(Options& options, const Given& given) {
+  return take(DomainName::parse(given.text),
+              [&](DomainName zone) { options.network.dns_zones.push_back(std::move(zone)); });
 }
 
 Status set_mtu(Options& options, const Given& given) {
@@ -167,6 +194,54 @@ constexpr auto kSettings = std::to_array<Setting>({
        });
      }},
 
+    {"--dns-split", "dns.split", Setting::Kind::list, kNamesGroup, "ZONE=ADDR[,ADDR]",
+     "resolvers of one zone; no other is asked for it",
+     [](Options& options, const Given& given) {
+       return take(dns::parse_split(given.text), [&](DnsSplit split) {
+         options.network.dns_split.push_back(std::move(split));
+       });
+     }},
+    {"--dns-record", "dns.records", Setting::Kind::list, kNamesGroup, "RECORD",
+     "'NAME [TTL] TYPE VALUE', answered here", add_dns_record},
+    {"--dns-zone", "dns.zones", Setting::Kind::list, kNamesGroup, "ZONE",
+     "what has no record there does not exist", add_dns_zone},
+    {"--dns-denied", "dns.denied-names", Setting::Kind::value, kNamesGroup, "ANSWER",
+     "nxdomain (default) or refused",
+     [](Options& options, const Given& given) {
+       return set_choice(given, {"nxdomain", "refused"}, options.network.denied_names);
+     }},
+    {"--dns-stale", "dns.stale-if-error", Setting::Kind::value, kNamesGroup, "SECONDS",
+     "how old an answer may be when all resolvers fail (0)",
+     [](Options& options, const Given& given) {
+       constexpr std::uint32_t kLongest = 7 * 24 * 3600;
+       std::uint32_t seconds = 0;
+       if (!parse_number(given.text, seconds) || seconds > kLongest) {
+         return bad("0 to 604800 seconds are possible");
+       }
+       options.network.dns_stale_if_error = std::chrono::seconds(seconds);
+       return Status::ok();
+     }},
+    {"--dns-rate", "dns.queries-per-second", Setting::Kind::value, kNamesGroup, "N",
+     "lookups that go to resolvers (500; 0: no limit)",
+     [](Options& options, const Given& given) {
+       return set_limit(given, options.network.dns_limits.queries_per_second);
+     }},
+    {"--dns-names", "dns.names-per-zone", Setting::Kind::value, kNamesGroup, "N",
+     "different names of a zone in a minute (3000; 0: no limit)",
+     [](Options& options, const Given& given) {
+       return set_limit(given, options.network.dns_limits.names_per_zone);
+     }},
+    {"--dns-data", "dns.data-per-minute", Setting::Kind::value, kNamesGroup, "BYTES",
+     "of answers that are no addresses (262144; 0: no limit)",
+     [](Options& options, const Given& given) {
+       return set_limit(given, options.network.dns_limits.data_bytes);
+     }},
+    {"--dns-encoded", "dns.encoded-names", Setting::Kind::value, kNamesGroup, "ACTION",
+     "names like data below an allowed zone: deny (default) or allow",
+     [](Options& options, const Given& given) {
+       return set_choice(given, {"deny", "allow"}, options.network.dns_limits.encoded_names);
+     }},
+
     {"--name", "name", Setting::Kind::value, kProcessGroup, "NAME",
      "of this instance (hostd-PID)",
      [](Options& options, const Given& given) {
@@ -238,6 +313,8 @@ Status complete(Options& options) {
     }
     return bad("no guest: give one of " + flags);
   }
+  auto records = dns::parse_record_set(options.network.dns_records, options.network.dns_zones);
+  if (!records) return records.status();
   if (options.name.empty()) options.name = fmt::format("hostd-{}", ::getpid());
   options.network.name = options.name;
   // A libkrun guest without GUEST_TSO posts buffers for 1500-byte packets and loses larger ones.
