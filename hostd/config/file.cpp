@@ -156,7 +156,8 @@ class ConfigReader {
       auto value = node ? text_of(*node) : std::nullopt;
       bool is_last = &part == &parts.back();
       if (!value || value->empty() || (!is_last && value->find_first_of(" \t") != value->npos)) {
-        return bad(table, setting.key, fmt::format("{} is needed, a word", part.key));
+        return bad(table, setting.key,
+                   fmt::format("{} is needed{}", part.key, is_last ? "" : ", a single word"));
       }
       text += (text.empty() ? "" : " ") + *value;
     }

@@ -92,21 +92,25 @@ Status RecordSet::add(Record record) {
 }
 
 Status RecordSet::check_aliases() const {
+  const DomainName* faulty = nullptr;
   for (const auto& [name, records] : names_) {
     const Record* alias = alias_of(records);
     for (int steps = 0; alias != nullptr; ++steps) {
       if (steps == kMaxAliases) {
-        return bad(
-            fmt::format("DNS record of {}: its CNAMEs lead back to themselves, or are more "
-                        "than {}; end the chain",
-                        name.text(), kMaxAliases));
+        // The first by name, so that the same records always give the same error.
+        if (!faulty || name < *faulty) faulty = &name;
+        break;
       }
       auto target = alias_target(*alias);
       auto next = target ? names_.find(*target) : names_.end();
       alias = next == names_.end() ? nullptr : alias_of(next->second);
     }
   }
-  return Status::ok();
+  if (!faulty) return Status::ok();
+  return bad(
+      fmt::format("DNS record of {}: its CNAMEs lead back to themselves, or are more than {}; "
+                  "end the chain",
+                  faulty->text(), kMaxAliases));
 }
 
 std::optional<Answer> RecordSet::find(const DomainName& name, DnsType type) const {

@@ -203,6 +203,35 @@ TEST_CASE("a name that no rule lets be resolved is NXDOMAIN and reported with wh
   CHECK(keeper.query("host.vm.internal", dns::Origin::local) == dns::LookupVerdict::allow);
 }
 
+TEST_CASE("a denied lookup says whether a rule or the default decided, an allowed one by what") {
+  Keeper keeper("deny@bad.example.com,allow@one.example.com,allow@*.zone.example.com");
+  CHECK(keeper.query("bad.example.com") == dns::LookupVerdict::blocked);
+  CHECK(keeper.query("other.example.com") == dns::LookupVerdict::prohibited);
+  CHECK(keeper.query("one.example.com") == dns::LookupVerdict::allow);
+  CHECK(keeper.query("a.zone.example.com") == dns::LookupVerdict::allow_below);
+  CHECK(keeper.query("bad.example.com", dns::Origin::configured) == dns::LookupVerdict::allow);
+}
+
+TEST_CASE("a limit on lookups that a guest passes is reported like a refusal") {
+  Keeper keeper("allow@*.zone.example.com");
+  dns::Client client{.guest = 0, .source = kGuest, .server = endpoint("192.168.127.1:53")};
+  DomainName name = domain("a.zone.example.com");
+  keeper.gatekeeper.on_limit({client, name, wire::DnsType::a, dns::Origin::upstream},
+                             dns::Limit::names_in_zone);
+  REQUIRE(keeper.denied.size() == 1);
+  CHECK(keeper.denied[0].names == std::vector<std::string>{"a.zone.example.com"});
+  CHECK(keeper.denied[0].rule == "limit on lookups");
+  CHECK(keeper.denied[0].reason == "too many different names of this zone in a minute");
+}
+
+TEST_CASE("a record of the owner's may lead inside, and a rule on its name opens that") {
+  Keeper keeper("allow@db.example.com");
+  CHECK(keeper.answer({domain("db.example.com")}, {{ip("10.0.0.5"), 60s}}, dns::Origin::configured)
+            .empty());
+  CHECK(keeper.tcp("10.0.0.5:443").kind == Tcp::dial);
+  CHECK(keeper.tcp("10.0.0.6:443").kind == Tcp::refuse);
+}
+
 TEST_CASE("an answer opens its addresses for the name asked and every alias, at once") {
   Keeper keeper("allow@www.example.com");
   CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::refuse);
