@@ -31,17 +31,21 @@ double bits_per_byte(std::string_view text) {
   return bits;
 }
 
-/// What could carry a message to the guest; an address carries next to nothing.
-std::size_t data_bytes(const Answer& answer) {
-  std::size_t bytes = 0;
-  for (const auto& record : answer.records) {
-    if (record.type != DnsType::a && record.type != DnsType::aaaa) bytes += record.rdata.size();
-  }
-  return bytes;
-}
+/// The aliases before an address that any honest answer gets by with.
+constexpr std::size_t kFreeAliasBytes = 512;
 
 bool is_address(DnsType type) {
   return type == DnsType::a || type == DnsType::aaaa;
+}
+
+/// What could carry a message to the guest; an address carries next to nothing.
+std::size_t data_bytes(const Answer& answer, DnsType asked) {
+  std::size_t bytes = 0;
+  for (const auto& record : answer.records) {
+    if (!is_address(record.type)) bytes += record.rdata.size();
+  }
+  std::size_t free = is_address(asked) ? kFreeAliasBytes : 0;
+  return bytes - std::min(bytes, free);
 }
 
 }  // namespace
@@ -120,13 +124,23 @@ std::optional<Limiter::Excess> Limiter::count_query(const Lookup& lookup, bool b
 
 std::optional<Limiter::Excess> Limiter::count_answer(const Lookup& lookup, const Answer& answer,
                                                      TimePoint now) {
-  std::size_t bytes = data_bytes(answer);
+  std::size_t bytes = data_bytes(answer, lookup.type);
   if (bytes == 0 || limits_.data_bytes == 0) return std::nullopt;
   Guest& guest = guest_of(lookup.client.guest, now);
   guest.data.renew(now);
   guest.data.used += bytes;
   if (guest.data.used <= limits_.data_bytes) return std::nullopt;
   return guest.data.exceed(Limit::data);
+}
+
+std::optional<Limiter::Excess> Limiter::check_cached(const Lookup& lookup, const Answer& answer,
+                                                     TimePoint now) {
+  auto found = guests_.find(lookup.client.guest);
+  if (found == guests_.end() || limits_.data_bytes == 0) return std::nullopt;
+  auto& data = found->second->data;
+  data.renew(now);
+  if (data.used <= limits_.data_bytes || data_bytes(answer, lookup.type) == 0) return std::nullopt;
+  return data.exceed(Limit::data);
 }
 
 std::size_t Limiter::names(std::uint32_t guest) const {

@@ -41,6 +41,9 @@ class Limiter {
   std::optional<Excess> count_query(const Lookup& lookup, bool below_rule, TimePoint now);
   /// Counts an answer that a resolver gave; it is not for the guest where it passes the limit.
   std::optional<Excess> count_answer(const Lookup& lookup, const Answer& answer, TimePoint now);
+  /// Counts nothing, but while the guest is over its limit of data it gets none from the cache
+  /// either: the answer that passed the limit is there.
+  std::optional<Excess> check_cached(const Lookup& lookup, const Answer& answer, TimePoint now);
 
   std::size_t guests() const { return guests_.size(); }
   /// Names remembered for a guest.

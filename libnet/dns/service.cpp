@@ -153,7 +153,8 @@ void Service::ask_outside(LookupVerdict verdict, Waiter waiter) {
   QuestionKey key(DnsName(waiter.name), waiter.query.question.type);
   if (auto hit = cache_.find(key, loop_.now())) {
     ++counters_.cache_hits;
-    return tell_cached(waiter, *hit);
+    auto excess = limiter_.check_cached(lookup_of(waiter), *hit->answer, loop_.now());
+    return excess ? exceed(waiter, *excess) : tell_cached(waiter, *hit);
   }
   bool below_rule = verdict == LookupVerdict::allow_below;
   if (auto excess = limiter_.count_query(lookup_of(waiter), below_rule, loop_.now())) {

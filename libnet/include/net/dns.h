@@ -36,7 +36,8 @@ struct DnsLimits {
   /// Different names of one registered zone ("example.com", "example.co.uk") in a minute, each
   /// guest's.
   std::uint32_t names_per_zone = 3000;
-  /// Bytes of answers other than addresses (TXT, NULL, ...) in a minute, each guest's.
+  /// Bytes of answers other than addresses (TXT, NULL, ...) in a minute, each guest's. Aliases
+  /// before an address count beyond 512 bytes.
   std::uint32_t data_bytes = 256 * 1024;
   EncodedNames encoded_names = EncodedNames::deny;
 };

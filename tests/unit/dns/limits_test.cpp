@@ -96,6 +96,7 @@ TEST_CASE("answers other than addresses are limited in bytes a minute") {
   CHECK(world.code("b.example", DnsType::txt) == kAnswered);
   CHECK(world.code("c.example", DnsType::txt) == kOver);
   CHECK(world.asked.size() == 3);
+  CHECK(world.code("c.example", DnsType::txt) == kOver);
   CHECK(world.code("d.example", DnsType::txt) == kOver);
   CHECK(world.asked.size() == 3);
   CHECK(world.code("d.example", DnsType::a) == kAnswered);
@@ -103,6 +104,25 @@ TEST_CASE("answers other than addresses are limited in bytes a minute") {
   CHECK(world.events == decltype(world.events){{"c.example", Limit::data}});
   world.loop.advance(60s);
   CHECK(world.code("e.example", DnsType::txt) == kAnswered);
+}
+
+TEST_CASE("aliases before an address count as data only where no honest chain is so long") {
+  LimitWorld world({.data_bytes = 100});
+  auto length = GENERATE(2, 16);
+  world.add_resolver("192.0.2.1:53", [length](const DnsMessage& query, Transport) {
+    ReplyBuilder reply(query);
+    auto name = query.questions()[0].name.lowered().to_string();
+    for (int i = 0; i < length; ++i) {
+      auto target = fmt::format("{}{:050}.{:050}.example", i, 0, 0);
+      reply.alias(name, target);
+      name = target;
+    }
+    return std::optional(reply.address(name, "198.51.100.1").build());
+  });
+  auto expected = length == 2 ? kAnswered : kOver;
+  for (const char* name : {"a.example", "b.example", "a.example"}) {
+    CHECK(world.code(name) == expected);
+  }
 }
 
 TEST_CASE("encoded names are refused where only a rule on their zone allows them") {
