@@ -59,7 +59,7 @@ Result<Reload::Report> Reload::run() {
   if (!options) return options.status();
   const std::vector<PublishSpec>& wanted = options->network.publish;
   if (Status status = publish_new(wanted); !status) return status;
-  Status status = network_.set_policy(options->network.rules, options->network.profile);
+  Status status = network_.set_policy(options->network.policy);
   if (!status) {
     unpublish_old(published_);
     return status;

@@ -33,7 +33,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kExitOk = 0, kExitFailed = 1, kExitUsage = 2;
+constexpr int kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitClosed = 3;
 
 int fail(const Status& status) {
   log_line(LogLevel::error, status.message());
@@ -118,14 +118,18 @@ void reload_config(Reload& reload) {
 }
 
 /// SIGTERM and SIGINT end, SIGUSR1 prints the status, SIGHUP reloads where there is a config file;
-/// `ended` becomes readable when the guest goes.
-void wait_for_end(int signals, int ended, Network& network, Reload* reload) {
+/// `ended` becomes readable when the guest goes, `closed` when policy closes it. The exit status.
+int wait_for_end(int signals, int ended, int closed, Network& network, Reload* reload) {
   while (true) {
-    pollfd fds[] = {{signals, POLLIN, 0}, {ended, POLLIN, 0}};
-    if (::poll(fds, 2, -1) < 0 && errno != EINTR) return;
+    pollfd fds[] = {{signals, POLLIN, 0}, {ended, POLLIN, 0}, {closed, POLLIN, 0}};
+    if (::poll(fds, 3, -1) < 0 && errno != EINTR) return kExitFailed;
+    if (fds[2].revents != 0) {
+      log_line(LogLevel::error, "the guest is closed by policy: ending");
+      return kExitClosed;
+    }
     if (fds[1].revents != 0) {
       log_line(LogLevel::info, "the guest's end is gone: ending");
-      return;
+      return kExitOk;
     }
     if (fds[0].revents == 0) continue;
     signalfd_siginfo info{};
@@ -139,7 +143,7 @@ void wait_for_end(int signals, int ended, Network& network, Reload* reload) {
       continue;
     }
     log(LogLevel::info, "signal {}: ending", ::strsignal(static_cast<int>(info.ssi_signo)));
-    return;
+    return kExitOk;
   }
 }
 
@@ -155,7 +159,9 @@ int run(Options options, Configuration configuration) {
   std::signal(SIGPIPE, SIG_IGN);
   UniqueFd signals(::signalfd(-1, &set, SFD_CLOEXEC));
   UniqueFd ended(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!signals || !ended) return fail(Status::from_errno(errno, "make signalfd and eventfd"));
+  UniqueFd closed(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!signals || !ended || !closed)
+    return fail(Status::from_errno(errno, "make signalfd and eventfd"));
 
   if (options.ready_fd >= 0 && ::fcntl(options.ready_fd, F_GETFD) < 0) {
     return fail(Status(StatusCode::invalid_argument,
@@ -185,6 +191,13 @@ int run(Options options, Configuration configuration) {
     log_line(LogLevel::warn, event.to_string());
     events.append(to_json(event, name).dump());
   };
+  if (options.on_violation == OnViolation::close_guest) {
+    options.network.on_violation = [fd = closed.get()](const DenialEvent& event) {
+      log_line(LogLevel::error, "closed by policy: " + event.to_string());
+      std::uint64_t one = 1;
+      static_cast<void>(!::write(fd, &one, sizeof one));
+    };
+  }
   auto network = Network::create(options.network);
   if (!network) return fail(as_flag(network.status(), options));
   if (Status status = drop_privileges(options.run_as,
@@ -213,10 +226,10 @@ int run(Options options, Configuration configuration) {
   if (!configuration.path().empty()) {
     reload = std::make_unique<Reload>(std::move(configuration), options, **network);
   }
-  wait_for_end(signals.get(), ended.get(), **network, reload.get());
+  int status = wait_for_end(signals.get(), ended.get(), closed.get(), **network, reload.get());
   control->reset();
   network->reset();
-  return kExitOk;
+  return status;
 }
 
 }  // namespace sluice::hostd

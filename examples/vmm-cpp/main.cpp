@@ -104,13 +104,13 @@ void receive(int tap, sluice::RingLink& ring) {
 bool apply(sluice::NetworkConfig& config, const std::string& flag, const std::string& value) {
   using sluice::Action;
   if (flag == "--allow" || flag == "--deny") {
-    config.rules.push_back({.text = value,
-                            .where = flag,
-                            .shorthand = flag == "--allow" ? Action::allow : Action::deny});
+    config.policy.rules.push_back({.text = value,
+                                   .where = flag,
+                                   .shorthand = flag == "--allow" ? Action::allow : Action::deny});
   } else if (flag == "--rule") {
-    config.rules.push_back({.text = value, .where = flag, .shorthand = {}});
+    config.policy.rules.push_back({.text = value, .where = flag, .shorthand = {}});
   } else if (flag == "--profile") {
-    config.profile = value;
+    config.policy.profile = value;
   } else if (flag == "--publish") {
     auto spec = sluice::parse_publish(value);
     if (!spec) return std::fprintf(stderr, "%s\n", spec.status().message().c_str()), false;

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "hostd/api/json.h"
+#include "hostd/presets/presets.h"
 
 namespace sluice::hostd {
 
@@ -71,6 +73,79 @@ std::string with_number(const std::string& event, std::uint64_t number) {
   return fmt::format("{{\"seq\":{},{}", number, std::string_view(event).substr(1));
 }
 
+/// The strings of an array that may be missing.
+Result<std::vector<std::string>> strings_of(const json& body, const std::string& key) {
+  std::vector<std::string> out;
+  Status bad(StatusCode::invalid_argument, key + " is an array of strings");
+  json list = body.value(key, json::array());
+  if (!list.is_array()) return bad;
+  for (const json& one : list) {
+    if (!one.is_string()) return bad;
+    out.push_back(one.get<std::string>());
+  }
+  return out;
+}
+
+/// "scopes": [{"prefix": BLOCK, "rules": [RULE, ...]}, ...]
+Status add_scopes(const json& body, PolicyText& text) {
+  Status bad(StatusCode::invalid_argument, "scopes is an array of objects with prefix and rules");
+  json scopes = body.value("scopes", json::array());
+  if (!scopes.is_array()) return bad;
+  for (const json& scope : scopes) {
+    if (!scope.is_object() || !scope.contains("prefix") || !scope["prefix"].is_string()) return bad;
+    auto prefix = IpPrefix::parse(scope["prefix"].get<std::string>());
+    if (!prefix) return prefix.status();
+    auto rules = strings_of(scope, "rules");
+    if (!rules) return rules.status();
+    for (std::string& rule : *rules) {
+      text.rules.push_back({.text = std::move(rule),
+                            .where = fmt::format("api, scope {}", prefix->to_string()),
+                            .shorthand = {},
+                            .scope = *prefix});
+    }
+  }
+  return Status::ok();
+}
+
+/// The policy that a body describes. `now`: the one in force, of which the sets and the settings
+/// stay where the body has none.
+Result<PolicyText> policy_text_of(const json& body, PolicyText now) {
+  PolicyText text{.sets = std::move(now.sets), .wide_suffix = now.wide_suffix};
+  auto rules = strings_of(body, "rules");
+  if (!rules) return rules.status();
+  for (std::string& rule : *rules) {
+    int line = static_cast<int>(text.rules.size()) + 1;
+    text.rules.push_back({.text = std::move(rule), .where = "api", .line = line, .shorthand = {}});
+  }
+  if (Status status = add_scopes(body, text); !status) return status;
+  auto presets = strings_of(body, "presets");
+  if (!presets) return presets.status();
+  for (const std::string& preset : *presets) {
+    auto more = preset_rules(preset);
+    if (!more) return more.status();
+    std::move(more->begin(), more->end(), std::back_inserter(text.rules));
+  }
+  if (auto profile = body.find("profile"); profile != body.end() && !profile->is_null()) {
+    if (!profile->is_string()) {
+      return Status(StatusCode::invalid_argument, "profile is a string");
+    }
+    text.profile = profile->get<std::string>();
+  }
+  if (!body.contains("sets")) return text;
+  if (!body["sets"].is_object()) {
+    return Status(StatusCode::invalid_argument, "sets is an object of arrays of strings");
+  }
+  text.sets.clear();
+  for (const auto& [name, members] : body["sets"].items()) {
+    auto list = strings_of(body["sets"], name);
+    if (!list) return list.status();
+    for (std::string& member : *list) {
+      text.sets.push_back({.name = name, .members = std::move(member), .where = "api"});
+    }
+  }
+  return text;
+}
+
 /// Server-sent events (HTML standard, section 9.2): each with its number as id.
 class EventStream final : public HttpStream {
  public:
@@ -104,11 +179,19 @@ struct Api::Route {
 };
 
 const Api::Route Api::kRoutes[] = {
-    {"GET", "/v1/status", &Api::status},        {"GET", "/v1/dns", &Api::dns},
-    {"GET", "/v1/names", &Api::names},          {"DELETE", "/v1/names", &Api::forget_name},
-    {"GET", "/v1/ports", &Api::ports},          {"PUT", "/v1/ports", &Api::add_port},
-    {"DELETE", "/v1/ports", &Api::remove_port}, {"GET", "/v1/policy", &Api::policy},
-    {"PUT", "/v1/policy", &Api::set_policy},    {"GET", "/v1/policy/check", &Api::check_policy},
+    {"GET", "/v1/status", &Api::status},
+    {"GET", "/v1/dns", &Api::dns},
+    {"GET", "/v1/names", &Api::names},
+    {"DELETE", "/v1/names", &Api::forget_name},
+    {"GET", "/v1/ports", &Api::ports},
+    {"PUT", "/v1/ports", &Api::add_port},
+    {"DELETE", "/v1/ports", &Api::remove_port},
+    {"GET", "/v1/policy", &Api::policy},
+    {"PUT", "/v1/policy", &Api::set_policy},
+    {"GET", "/v1/policy/check", &Api::check_policy},
+    {"GET", "/v1/policy/learn", &Api::learned},
+    {"PUT", "/v1/policy/learn", &Api::learn},
+    {"DELETE", "/v1/policy/learn", &Api::stop_learning},
     {"GET", "/v1/events", &Api::events},
 };
 
@@ -192,28 +275,41 @@ HttpResponse Api::policy(const HttpRequest&) {
 }
 
 HttpResponse Api::set_policy(const HttpRequest& request) {
-  auto body = object_of(request, {"rules", "profile"});
+  auto body = object_of(request, {"rules", "presets", "profile", "scopes", "sets"});
   if (!body) return problem(body.status());
-  json texts = body->value("rules", json::array());
-  if (!texts.is_array()) return problem(400, "bad request", "rules is an array of strings");
-  std::vector<RuleText> rules;
-  int line = 0;
-  for (const json& rule : texts) {
-    if (!rule.is_string()) return problem(400, "bad request", "rules are strings");
-    rules.push_back({.text = rule.get<std::string>(), .where = "api", .line = ++line});
-  }
-  std::optional<std::string> profile;
-  if (body->contains("profile") && !(*body)["profile"].is_null()) {
-    if (!(*body)["profile"].is_string()) return problem(400, "bad request", "profile is a string");
-    profile = (*body)["profile"].get<std::string>();
-  }
-  Status status = network_.set_policy(std::move(rules), std::move(profile));
+  auto text = policy_text_of(*body, network_.policy_text());
+  if (!text) return problem(text.status());
+  Status status = network_.set_policy(std::move(*text));
   return status ? reply(to_json(network_.policy())) : problem(status);
 }
 
 HttpResponse Api::check_policy(const HttpRequest& request) {
   auto answer = network_.check_policy(argument(request, "q").value_or(""));
   return answer ? reply(to_json(*answer)) : problem(answer.status());
+}
+
+HttpResponse Api::learned(const HttpRequest&) {
+  return reply(to_json(network_.learned()));
+}
+
+HttpResponse Api::learn(const HttpRequest& request) {
+  LearnMode mode = LearnMode::everything;
+  if (!request.body.empty()) {
+    auto body = object_of(request, {"mode"});
+    if (!body) return problem(body.status());
+    json wanted = body->value("mode", json("everything"));
+    if (wanted != "everything" && wanted != "refused") {
+      return problem(400, "bad request", "mode is everything or refused");
+    }
+    if (wanted == "refused") mode = LearnMode::refused;
+  }
+  network_.learn(mode);
+  return reply(to_json(network_.learned()));
+}
+
+HttpResponse Api::stop_learning(const HttpRequest&) {
+  network_.stop_learning();
+  return reply(to_json(network_.learned()));
 }
 
 HttpResponse Api::events(const HttpRequest& request) {

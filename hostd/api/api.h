@@ -33,6 +33,9 @@ class Api {
   HttpResponse policy(const HttpRequest& request);
   HttpResponse set_policy(const HttpRequest& request);
   HttpResponse check_policy(const HttpRequest& request);
+  HttpResponse learned(const HttpRequest& request);
+  HttpResponse learn(const HttpRequest& request);
+  HttpResponse stop_learning(const HttpRequest& request);
   HttpResponse events(const HttpRequest& request);
 
   std::string name_;

@@ -15,6 +15,8 @@ std::string text(Action action) {
 json to_json(const RuleInfo& rule) {
   json out{{"text", rule.text}, {"source", rule.source}};
   if (rule.line > 0) out["line"] = rule.line;
+  if (!rule.scope.empty()) out["scope"] = rule.scope;
+  if (!rule.set.empty()) out["set"] = rule.set;
   return out;
 }
 
@@ -87,6 +89,19 @@ json to_json(const PolicyAnswer& answer) {
   return out;
 }
 
+json to_json(const LearnReport& report) {
+  json rules = json::array();
+  for (const LearnReport::Item& item : report.rules) {
+    json one{{"rule", item.rule}, {"seen", item.seen}};
+    if (!item.note.empty()) one["note"] = item.note;
+    rules.push_back(std::move(one));
+  }
+  return {{"active", report.active},
+          {"mode", report.mode == LearnMode::everything ? "everything" : "refused"},
+          {"rules", std::move(rules)},
+          {"overflow", report.overflow}};
+}
+
 json to_json(const NameBinding& binding) {
   return {{"name", binding.name},
           {"address", binding.address.to_string()},
@@ -117,6 +132,7 @@ json to_json(const DenialEvent& event, const std::string& network) {
           {"verdict", "deny"},
           {"rule", event.rule},
           {"reason", event.reason},
+          {"fatal", event.is_fatal},
           {"suppressed", event.suppressed}};
 }
 

@@ -15,6 +15,7 @@ nlohmann::json to_json(const PublishedPort& port);
 nlohmann::json to_json(const NetworkCounters& counters);
 nlohmann::json to_json(const PolicyInfo& policy);
 nlohmann::json to_json(const PolicyAnswer& answer);
+nlohmann::json to_json(const LearnReport& report);
 nlohmann::json to_json(const NameBinding& binding);
 nlohmann::json to_json(const DnsInfo& dns);
 nlohmann::json to_json(const DenialEvent& event, const std::string& network);

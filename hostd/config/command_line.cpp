@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "hostd/config/setting.h"
+#include "hostd/presets/presets.h"
 
 namespace sluice::hostd {
 
@@ -68,6 +69,19 @@ void add_setting(CLI::App& app, const Setting& setting, std::vector<Configuratio
   }
 }
 
+/// All of them with what they are for, or the text of one.
+int show_presets(const std::string& wanted) {
+  if (auto rules = preset_rules(wanted); !wanted.empty() && !rules) {
+    std::fprintf(stderr, "hostd: %s\n", rules.status().message().c_str());
+    return 2;
+  }
+  for (const Preset& preset : presets()) {
+    if (wanted == preset.name) std::fputs(std::string(preset.text).c_str(), stdout);
+    if (wanted.empty()) fmt::print("{:<10}{}\n", preset.name, preset.purpose());
+  }
+  return 0;
+}
+
 }  // namespace
 
 CommandLine parse_command_line(int argc, char** argv) {
@@ -90,10 +104,14 @@ CommandLine parse_command_line(int argc, char** argv) {
   CLI::App* check = app.add_subcommand("check", "check a config file and print what it comes to");
   check->add_option("CONFIG", config_path, "the TOML file")->required()->type_name("");
 
+  std::string preset;
+  CLI::App* list = app.add_subcommand("presets", "list the presets, or show the rules of one");
+  list->add_option("NAME", preset, "the preset to show")->type_name("");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    CLI::App* asked = run->parsed() ? run : check->parsed() ? check : &app;
+    CLI::App* asked = run->parsed() ? run : check->parsed() ? check : list->parsed() ? list : &app;
     std::fputs(asked->help().c_str(), stdout);
     return {};
   } catch (const CLI::CallForVersion& version) {
@@ -103,6 +121,7 @@ CommandLine parse_command_line(int argc, char** argv) {
     std::fprintf(stderr, "hostd: %s\n", error.what());
     return {.exit_status = 2};
   }
+  if (list->parsed()) return {.exit_status = show_presets(preset)};
   bool checks = check->parsed();
   CommandLine out{.command = checks ? CommandLine::Command::check : CommandLine::Command::run,
                   .configuration = Configuration(std::move(collected), config_path)};

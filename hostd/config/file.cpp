@@ -18,6 +18,10 @@ namespace sluice::hostd {
 
 namespace {
 
+// Its keys are names of the operator's choice.
+constexpr std::string_view kSetsKey = "policy.sets";
+constexpr std::string_view kScopeKey = "policy.scope";
+
 bool is_list(const Setting& setting) {
   return setting.kind == Setting::Kind::list;
 }
@@ -61,7 +65,9 @@ class ConfigReader {
       std::string key = prefix + std::string(toml_key.str());
       const Setting* setting = find(key);
       Status status;
-      if (setting != nullptr) {
+      if (key == kSetsKey) {
+        status = read_sets(*setting, node);
+      } else if (setting != nullptr) {
         status = read_setting(*setting, node);
       } else if (is_section(key)) {
         const toml::table* section = node.as_table();
@@ -104,13 +110,67 @@ class ConfigReader {
 
   Status read_setting(const Setting& setting, const toml::node& node) {
     if (!is_list(setting)) return read_scalar(setting, node);
+    if (setting.key == "dns.split" && node.is_table()) return read_split(setting, *node.as_table());
     const toml::array* array = node.as_array();
     if (!array) return bad(node, setting.key, fmt::format("{} is needed", wanted_type(setting)));
     for (const toml::node& element : *array) {
       const toml::table* table = element.as_table();
-      Status status =
-          table && setting.key == "publish" ? read_publish(*table) : read_scalar(setting, element);
+      Status status = table && setting.key == "publish"       ? read_publish(*table)
+                      : table && setting.key == kScopeKey     ? read_scope(setting, *table)
+                      : table && setting.key == "dns.records" ? read_parts(setting, *table, kRecord)
+                      : table && setting.key == "dns.zones"   ? read_parts(setting, *table, kZone)
+                                                              : read_scalar(setting, element);
       if (!status) return status;
+    }
+    return Status::ok();
+  }
+
+  /// A table of arrays; each member becomes what `--set` would be given.
+  Status read_sets(const Setting& setting, const toml::node& node) {
+    const toml::table* sets = node.as_table();
+    if (!sets) return bad(node, setting.key, "is a table, [policy.sets]");
+    for (const auto& [name, members] : *sets) {
+      std::string key = fmt::format("{}.{}", setting.key, name.str());
+      const toml::array* array = members.as_array();
+      if (!array || array->empty()) {
+        return bad(members, key, "an array of names, suffixes, addresses and blocks is needed");
+      }
+      for (const toml::node& member : *array) {
+        auto text = member.value_exact<std::string>();
+        if (!text) return bad(member, key, "a string is needed");
+        file_.entries_.push_back({&setting,
+                                  {fmt::format("{}={}", name.str(), *text), name_,
+                                   static_cast<int>(member.source().begin.line)}});
+      }
+    }
+    return Status::ok();
+  }
+
+  /// A block and its rules; each rule becomes what `--scope` would be given.
+  Status read_scope(const Setting& setting, const toml::table& table) {
+    static constexpr std::array<std::string_view, 2> kKeys = {"prefix", "rules"};
+    if (Status status = check_keys(setting.key, table, kKeys); !status) return status;
+    auto prefix = table["prefix"].value_exact<std::string>();
+    const toml::array* rules = table["rules"].as_array();
+    if (!prefix || !rules) return bad(table, setting.key, "both prefix and rules are needed");
+    for (const toml::node& rule : *rules) {
+      auto text = rule.value_exact<std::string>();
+      if (!text) return bad(rule, "policy.scope.rules", "an array of strings is needed");
+      file_.entries_.push_back({&setting,
+                                {fmt::format("{}={}", *prefix, *text), name_,
+                                 static_cast<int>(rule.source().begin.line)}});
+    }
+    return Status::ok();
+  }
+
+  Status check_keys(std::string_view key, const toml::table& table,
+                    std::span<const std::string_view> known) const {
+    for (const auto& [name, node] : table) {
+      if (std::find(known.begin(), known.end(), name.str()) != known.end()) continue;
+      return Status(
+          StatusCode::invalid_argument,
+          fmt::format("{}, line {}: '{}.{}' is not a setting{}", name_, name.source().begin.line,
+                      key, name.str(), policy::spelling_hint(name.str(), known)));
     }
     return Status::ok();
   }
@@ -122,9 +182,66 @@ class ConfigReader {
                          : setting.kind == Setting::Kind::count ? is_number
                                                                 : !is_bool);
     if (!fits) return bad(node, setting.key, fmt::format("{} is needed", wanted_type(setting)));
-    file_.entries_.push_back(
-        {&setting, {*text, name_, static_cast<int>(node.source().begin.line)}});
+    add_entry(setting, *text, node);
     return Status::ok();
+  }
+
+  /// A key of a table that stands for one value on the command line.
+  struct Part {
+    std::string_view key;
+    bool needed;
+  };
+  static constexpr std::array<Part, 4> kRecord{
+      {{"name", true}, {"ttl", false}, {"type", true}, {"value", true}}};
+  static constexpr std::array<Part, 1> kZone{{{"name", true}}};
+
+  /// The parts in their order, with blanks between.
+  Status read_parts(const Setting& setting, const toml::table& table, std::span<const Part> parts) {
+    std::vector<std::string_view> keys;
+    for (const Part& part : parts) keys.push_back(part.key);
+    for (const auto& [key, node] : table) {
+      if (std::find(keys.begin(), keys.end(), key.str()) != keys.end()) continue;
+      return Status(
+          StatusCode::invalid_argument,
+          fmt::format("{}, line {}: '{}.{}' is not a setting{}", name_, key.source().begin.line,
+                      setting.key, key.str(), policy::spelling_hint(key.str(), keys)));
+    }
+    std::string text;
+    for (const Part& part : parts) {
+      const toml::node* node = table.get(part.key);
+      if (!node && !part.needed) continue;
+      auto value = node ? text_of(*node) : std::nullopt;
+      bool is_last = &part == &parts.back();
+      if (!value || value->empty() || (!is_last && value->find_first_of(" \t") != value->npos)) {
+        return bad(table, setting.key,
+                   fmt::format("{} is needed{}", part.key, is_last ? "" : ", a single word"));
+      }
+      text += (text.empty() ? "" : " ") + *value;
+    }
+    add_entry(setting, text, table);
+    return Status::ok();
+  }
+
+  /// `"corp.example" = ["10.0.0.53"]` for each zone.
+  Status read_split(const Setting& setting, const toml::table& table) {
+    for (const auto& [zone, node] : table) {
+      const toml::array* array = node.as_array();
+      if (!array) return bad(node, setting.key, "an array of resolvers is needed for each zone");
+      std::string text(zone.str());
+      text += '=';
+      for (const toml::node& element : *array) {
+        auto resolver = text_of(element);
+        if (!resolver) return bad(element, setting.key, "a resolver is a string");
+        text += (&element == &array->front() ? "" : ",") + *resolver;
+      }
+      add_entry(setting, text, node);
+    }
+    return Status::ok();
+  }
+
+  void add_entry(const Setting& setting, std::string text, const toml::node& node) {
+    file_.entries_.push_back(
+        {&setting, {std::move(text), name_, static_cast<int>(node.source().begin.line)}});
   }
 
   /// Strings, whole numbers and booleans, as text.
@@ -143,13 +260,7 @@ class ConfigReader {
                                                               "allowed-sources",
                                                               "max-connections",
                                                               "connections-per-second"};
-    for (const auto& [key, node] : table) {
-      if (std::find(kKeys.begin(), kKeys.end(), key.str()) != kKeys.end()) continue;
-      return Status(
-          StatusCode::invalid_argument,
-          fmt::format("{}, line {}: 'publish.{}' is not a setting{}", name_,
-                      key.source().begin.line, key.str(), policy::spelling_hint(key.str(), kKeys)));
-    }
+    if (Status status = check_keys("publish", table, kKeys); !status) return status;
     auto text = [&](std::string_view key) {
       const toml::node* node = table.get(key);
       return node ? text_of(*node) : std::nullopt;

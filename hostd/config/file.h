@@ -20,6 +20,17 @@ namespace sluice::hostd {
 ///     guest = 80
 ///     allowed-sources = ["192.0.2.0/24"]
 ///
+/// Sets are a table of their own:
+///
+///     [policy.sets]
+///     mirrors = ["deb.example.org", "*.pypi.example", "10.0.0.0/8"]
+///
+/// and rules for a part of the guest too:
+///
+///     [[policy.scope]]
+///     prefix = "10.88.0.0/16"
+///     rules = ["allow@github.com:tcp:443"]
+///
 /// A key that nobody knows, a value of the wrong type and a syntax error are errors that name the
 /// line; nothing is taken over then.
 class ConfigFile {

@@ -27,6 +27,12 @@ struct Tap {
 };
 using Attachment = std::variant<ListenStream, ConnectStream, ListenDatagram, PassedFd, Tap>;
 
+/// What becomes of a guest that a rule marked `deny!` refused something.
+enum class OnViolation : std::uint8_t {
+  event,        ///< It is reported like any refusal.
+  close_guest,  ///< hostd ends, with exit status 3, and the guest's network with it.
+};
+
 /// Everything that `hostd run` can be told, by flags or by a config file.
 struct Options {
   std::string config_path;  ///< Empty: no file.
@@ -34,6 +40,7 @@ struct Options {
   std::optional<Attachment> attachment;
   NetworkConfig network;
   bool mtu_given = false;
+  OnViolation on_violation = OnViolation::close_guest;
   std::string api_path;  ///< Of the control socket; empty: the usual place; "none": none.
   std::string run_as;    ///< Empty: nobody, where we are root.
   int ready_fd = -1;

@@ -3,12 +3,17 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <iterator>
 #include <utility>
 
 #include "core/config_check.h"
 #include "dns/host_resolvers.h"
+#include "dns/record_set.h"
+#include "dns/record_text.h"
+#include "hostd/presets/presets.h"
 
 namespace sluice::hostd {
 
@@ -17,6 +22,7 @@ namespace {
 constexpr std::string_view kPolicyGroup = "Policy (in the order given; first match wins)";
 constexpr std::string_view kPortsGroup = "Ports";
 constexpr std::string_view kAddressGroup = "Addresses";
+constexpr std::string_view kNamesGroup = "Names";
 constexpr std::string_view kProcessGroup = "Process";
 
 Status bad(std::string why) {
@@ -69,7 +75,7 @@ Status set_fd(Options& options, const Given& given) {
 }
 
 Status add_rule(Options& options, const Given& given, std::optional<Action> shorthand) {
-  options.network.rules.push_back(
+  options.network.policy.rules.push_back(
       {.text = given.text,
        .origin = given.on_command_line() ? RuleOrigin::command_line : RuleOrigin::config,
        .where = given.where,
@@ -86,6 +92,35 @@ Status set_action(const Given& given, std::string_view allow, Action& out) {
   return Status::ok();
 }
 
+/// "NAME=MEMBER,..."
+Status add_set(Options& options, const Given& given) {
+  auto equals = given.text.find('=');
+  if (equals == std::string::npos) return bad("the form is NAME=TARGET[,TARGET...]");
+  options.network.policy.sets.push_back({.name = given.text.substr(0, equals),
+                                         .members = given.text.substr(equals + 1),
+                                         .where = given.where,
+                                         .line = given.line});
+  return Status::ok();
+}
+
+/// "BLOCK=RULE"
+Status add_scoped_rule(Options& options, const Given& given) {
+  auto equals = given.text.find('=');
+  if (equals == std::string::npos) return bad("the form is BLOCK=RULE");
+  return take(IpPrefix::parse(given.text.substr(0, equals)), [&](const IpPrefix& scope) {
+    static_cast<void>(
+        add_rule(options, {given.text.substr(equals + 1), given.where, given.line}, {}));
+    options.network.policy.rules.back().scope = scope;
+  });
+}
+
+Status add_preset(Options& options, const Given& given) {
+  return take(preset_rules(given.text), [&](std::vector<RuleText> rules) {
+    auto& all = options.network.policy.rules;
+    std::move(rules.begin(), rules.end(), std::back_inserter(all));
+  });
+}
+
 Status set_address(const Given& given, std::optional<IpAddress>& out) {
   auto address = IpAddress::parse(given.text);
   if (!address) return address.status();
@@ -96,6 +131,29 @@ Status set_address(const Given& given, std::optional<IpAddress>& out) {
 
 Status set_prefix(const Given& given, IpPrefix& out) {
   return take(IpPrefix::parse(given.text), [&](IpPrefix prefix) { out = prefix; });
+}
+
+/// An enum whose values are written as `words`, in order.
+template <typename Enum>
+Status set_choice(const Given& given, std::array<std::string_view, 2> words, Enum& out) {
+  auto at = std::find(words.begin(), words.end(), given.text);
+  if (at == words.end()) return bad(fmt::format("{} or {} is needed", words[0], words[1]));
+  out = static_cast<Enum>(at - words.begin());
+  return Status::ok();
+}
+
+Status set_limit(const Given& given, std::uint32_t& out) {
+  return parse_number(given.text, out) ? Status::ok() : bad("a number is needed; 0: no limit");
+}
+
+Status add_dns_record(Options& options, const Given& given) {
+  return take(dns::parse_record(given.text),
+              [&](const dns::Record&) { options.network.dns_records.push_back(given.text); });
+}
+
+Status add_dns_zone(Options& options, const Given& given) {
+  return take(DomainName::parse(given.text),
+              [&](DomainName zone) { options.network.dns_zones.push_back(std::move(zone)); });
 }
 
 Status set_mtu(Options& options, const Given& given) {
@@ -126,7 +184,29 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"--profile", "policy.profile", Setting::Kind::value, kPolicyGroup, "NAME",
      "none, public (default), private, host, all",
      [](Options& options, const Given& given) {
-       options.network.profile = given.text;
+       options.network.policy.profile = given.text;
+       return Status::ok();
+     }},
+    {"--preset", "policy.presets", Setting::Kind::list, kPolicyGroup, "NAME",
+     "what a tool needs, such as github; hostd presets lists them", add_preset},
+    {"--set", "policy.sets", Setting::Kind::list, kPolicyGroup, "NAME=TARGET,...",
+     "a set of names and addresses, for rules on set:NAME", add_set},
+    {"--scope", "policy.scope", Setting::Kind::list, kPolicyGroup, "BLOCK=RULE",
+     "a rule for one block of addresses inside the guest alone", add_scoped_rule},
+    {"--on-violation", "policy.on-violation", Setting::Kind::value, kPolicyGroup, "WHAT",
+     "of a rule deny!@...: close-guest (default), or event",
+     [](Options& options, const Given& given) {
+       if (given.text != "event" && given.text != "close-guest") {
+         return bad("event or close-guest is needed");
+       }
+       options.on_violation =
+           given.text == "event" ? OnViolation::event : OnViolation::close_guest;
+       return Status::ok();
+     }},
+    {"--allow-wide-suffix", "policy.allow-wide-suffix", Setting::Kind::toggle, kPolicyGroup, "",
+     "let a rule be on a whole top-level domain, *.com",
+     [](Options& options, const Given& given) {
+       options.network.policy.wide_suffix = given.text == "true";
        return Status::ok();
      }},
     {"--unidentified", "policy.unidentified", Setting::Kind::value, kPolicyGroup, "WHAT",
@@ -175,6 +255,13 @@ constexpr auto kSettings = std::to_array<Setting>({
      [](Options& options, const Given& given) {
        return set_prefix(given, options.network.prefix6);
      }},
+    {"--route", "guest.routes", Setting::Kind::list, kAddressGroup, "BLOCK",
+     "addresses behind the guest, its containers; repeatable",
+     [](Options& options, const Given& given) {
+       return take(IpPrefix::parse(given.text), [&](const IpPrefix& block) {
+         options.network.routed_prefixes.push_back(block);
+       });
+     }},
     {"--mtu", "guest.mtu", Setting::Kind::value, kAddressGroup, "N",
      "largest IP packet (65520; 1500 on datagrams)", set_mtu},
     {"--dns", "dns.upstream", Setting::Kind::list, kAddressGroup, "ADDR[:PORT]",
@@ -183,6 +270,54 @@ constexpr auto kSettings = std::to_array<Setting>({
        return take(dns::parse_resolver(given.text), [&](const Endpoint& resolver) {
          options.network.dns_upstreams.push_back(resolver);
        });
+     }},
+
+    {"--dns-split", "dns.split", Setting::Kind::list, kNamesGroup, "ZONE=ADDR[,ADDR]",
+     "resolvers of one zone; no other is asked for it",
+     [](Options& options, const Given& given) {
+       return take(dns::parse_split(given.text), [&](DnsSplit split) {
+         options.network.dns_split.push_back(std::move(split));
+       });
+     }},
+    {"--dns-record", "dns.records", Setting::Kind::list, kNamesGroup, "RECORD",
+     "'NAME [TTL] TYPE VALUE', answered here", add_dns_record},
+    {"--dns-zone", "dns.zones", Setting::Kind::list, kNamesGroup, "ZONE",
+     "what has no record there does not exist", add_dns_zone},
+    {"--dns-denied", "dns.denied-names", Setting::Kind::value, kNamesGroup, "ANSWER",
+     "nxdomain (default) or refused",
+     [](Options& options, const Given& given) {
+       return set_choice(given, {"nxdomain", "refused"}, options.network.denied_names);
+     }},
+    {"--dns-stale", "dns.stale-if-error", Setting::Kind::value, kNamesGroup, "SECONDS",
+     "how old an answer may be when all resolvers fail (0)",
+     [](Options& options, const Given& given) {
+       constexpr std::uint32_t kLongest = 7 * 24 * 3600;
+       std::uint32_t seconds = 0;
+       if (!parse_number(given.text, seconds) || seconds > kLongest) {
+         return bad("0 to 604800 seconds are possible");
+       }
+       options.network.dns_stale_if_error = std::chrono::seconds(seconds);
+       return Status::ok();
+     }},
+    {"--dns-rate", "dns.queries-per-second", Setting::Kind::value, kNamesGroup, "N",
+     "lookups that go to resolvers (500; 0: no limit)",
+     [](Options& options, const Given& given) {
+       return set_limit(given, options.network.dns_limits.queries_per_second);
+     }},
+    {"--dns-names", "dns.names-per-zone", Setting::Kind::value, kNamesGroup, "N",
+     "different names of a zone in a minute (3000; 0: no limit)",
+     [](Options& options, const Given& given) {
+       return set_limit(given, options.network.dns_limits.names_per_zone);
+     }},
+    {"--dns-data", "dns.data-per-minute", Setting::Kind::value, kNamesGroup, "BYTES",
+     "of answers that are no addresses (262144; 0: no limit)",
+     [](Options& options, const Given& given) {
+       return set_limit(given, options.network.dns_limits.data_bytes);
+     }},
+    {"--dns-encoded", "dns.encoded-names", Setting::Kind::value, kNamesGroup, "ACTION",
+     "names like data below an allowed zone: deny (default) or allow",
+     [](Options& options, const Given& given) {
+       return set_choice(given, {"deny", "allow"}, options.network.dns_limits.encoded_names);
      }},
 
     {"--name", "name", Setting::Kind::value, kProcessGroup, "NAME",
@@ -256,6 +391,8 @@ Status complete(Options& options) {
     }
     return bad("no guest: give one of " + flags);
   }
+  auto records = dns::parse_record_set(options.network.dns_records, options.network.dns_zones);
+  if (!records) return records.status();
   if (options.name.empty()) options.name = fmt::format("hostd-{}", ::getpid());
   options.network.name = options.name;
   // A libkrun guest without GUEST_TSO posts buffers for 1500-byte packets and loses larger ones.

@@ -38,6 +38,8 @@ std::string bytes(std::uint64_t count) {
 std::string place_of(const json& rule) {
   std::string place = text(rule["source"]);
   if (rule.contains("line")) place += fmt::format(":{}", rule["line"].get<int>());
+  if (rule.contains("set")) place += ", set " + text(rule["set"]);
+  if (rule.contains("scope")) place += ", for " + text(rule["scope"]);
   return place;
 }
 
@@ -136,6 +138,22 @@ void print_check(const json& answer) {
   if (answer.contains("note")) print(fmt::format("  note   {}\n", text(answer["note"])));
 }
 
+/// As lines that a config file's list takes.
+void print_learned(const json& report) {
+  std::string state = report["active"].get<bool>() ? "learning" : "not learning";
+  print(fmt::format("# {}: what {}\n", state,
+                    report["mode"] == "everything" ? "a policy without rules would have refused"
+                                                   : "the policy refused"));
+  for (const json& item : report["rules"]) {
+    std::string why = fmt::format("seen {}", text(item["seen"]));
+    if (item.contains("note")) why += "; " + text(item["note"]);
+    print(fmt::format("{:<50} # {}\n", "\"" + text(item["rule"]) + "\",", why));
+  }
+  if (auto lost = report["overflow"].get<std::uint64_t>(); lost > 0) {
+    print(fmt::format("# {} more lookups and flows were too many to record\n", lost));
+  }
+}
+
 void print_event(const json& event) {
   std::int64_t nanoseconds = event["time_ns"].get<std::int64_t>();
   std::time_t seconds = nanoseconds / 1'000'000'000;
@@ -150,6 +168,7 @@ void print_event(const json& event) {
   if (!event["names"].empty()) line += fmt::format(" ({})", joined(event["names"]));
   if (std::string asked = text(event["server_name"]); !asked.empty()) line += " for " + asked;
   line += fmt::format("  {}: {}", text(event["rule"]), text(event["reason"]));
+  if (event["fatal"].get<bool>()) line += " (fatal)";
   if (auto more = event["suppressed"].get<std::uint64_t>(); more > 0) {
     line += fmt::format(" (and {} more like it)", more);
   }
@@ -204,8 +223,9 @@ int Commands::policy() {
   return show(client_.get("/v1/policy"), print_policy);
 }
 
-int Commands::set_policy(const std::vector<std::string>& rules, const std::string& profile) {
-  json body{{"rules", rules}};
+int Commands::set_policy(const std::vector<std::string>& rules,
+                         const std::vector<std::string>& presets, const std::string& profile) {
+  json body{{"rules", rules}, {"presets", presets}};
   if (!profile.empty()) body["profile"] = profile;
   return show(client_.put("/v1/policy", body), print_policy);
 }
@@ -214,6 +234,19 @@ int Commands::check_policy(const std::string& question) {
   auto answer = client_.get("/v1/policy/check?q=" + encoded(question));
   int status = show(answer, print_check);
   return status == 0 && (*answer)["verdict"] != "allow" ? 1 : status;
+}
+
+int Commands::start_learning(bool refused_only) {
+  json body{{"mode", refused_only ? "refused" : "everything"}};
+  return show(client_.put("/v1/policy/learn", body), print_nothing);
+}
+
+int Commands::stop_learning() {
+  return show(client_.remove("/v1/policy/learn"), print_learned);
+}
+
+int Commands::learned() {
+  return show(client_.get("/v1/policy/learn"), print_learned);
 }
 
 int Commands::events(bool follow) {

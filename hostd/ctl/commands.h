@@ -24,8 +24,12 @@ class Commands {
   int add_port(const std::string& spec);
   int remove_port(const std::string& spec, bool reset_flows);
   int policy();
-  int set_policy(const std::vector<std::string>& rules, const std::string& profile);
+  int set_policy(const std::vector<std::string>& rules, const std::vector<std::string>& presets,
+                 const std::string& profile);
   int check_policy(const std::string& question);
+  int start_learning(bool refused_only);
+  int stop_learning();
+  int learned();
   int events(bool follow);
 
  private:

@@ -68,15 +68,18 @@ int main(int argc, char** argv) {
   remove->add_option("SPEC", spec, "as it was published")->required();
   remove->add_flag("--reset", reset, "end its open connections too");
 
-  std::vector<std::string> rules, question;
+  std::vector<std::string> rules, presets, question;
   std::string profile;
   CLI::App* policy = app.add_subcommand("policy", "what the guest may reach");
   policy->require_subcommand(1);
   command(*policy, "show", "the rules in force",
           [](Commands& commands) { return commands.policy(); });
-  CLI::App* set = command(*policy, "set", "replace them, whole or not at all",
-                          [&](Commands& commands) { return commands.set_policy(rules, profile); });
+  CLI::App* set =
+      command(*policy, "set", "replace them, whole or not at all",
+              [&](Commands& commands) { return commands.set_policy(rules, presets, profile); });
   set->add_option("RULE", rules, "allow|deny[:DIRECTION]@TARGET[:PROTO[:PORTS]]");
+  set->add_option("--preset", presets, "what a tool needs, such as github; repeatable")
+      ->type_name("NAME");
   set->add_option("--profile", profile, "none, public, private, host, all")->type_name("NAME");
   command(*policy, "check", "what they would say, and why",
           [&](Commands& commands) {
@@ -84,8 +87,22 @@ int main(int argc, char** argv) {
             for (const std::string& word : question) text += (text.empty() ? "" : " ") + word;
             return commands.check_policy(text);
           })
-      ->add_option("QUESTION", question, "tcp|udp HOST:PORT, icmp HOST, dns NAME")
+      ->add_option("QUESTION", question,
+                   "tcp|udp HOST:PORT, icmp HOST, dns NAME; then from ADDRESS")
       ->required();
+
+  bool refused_only = false;
+  CLI::App* learn =
+      policy->add_subcommand("learn", "record what the guest does, and print rules that allow it");
+  learn->require_subcommand(1);
+  command(*learn, "start", "begin anew; what is allowed stays as it is",
+          [&](Commands& commands) { return commands.start_learning(refused_only); })
+      ->add_flag("--refused", refused_only,
+                 "only what the policy refuses (all that a policy without rules would refuse)");
+  command(*learn, "stop", "stop, and print the rules",
+          [](Commands& commands) { return commands.stop_learning(); });
+  command(*learn, "show", "print the rules so far",
+          [](Commands& commands) { return commands.learned(); });
 
   bool follow = false;
   command(app, "events", "what was refused, and why", [&](Commands& commands) {

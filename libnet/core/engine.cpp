@@ -6,20 +6,11 @@
 
 #include "base/log.h"
 #include "core/config_check.h"
-#include "policy/rule_set.h"
+#include "core/policy_source.h"
 
 namespace sluice::core {
 
 namespace {
-
-std::vector<policy::RuleSource> sources_of(const std::vector<RuleText>& rules, RuleOrigin origin) {
-  std::vector<policy::RuleSource> sources;
-  for (const RuleText& rule : rules) {
-    if (rule.origin != origin) continue;
-    sources.push_back({rule.text, rule.where, rule.line, rule.shorthand});
-  }
-  return sources;
-}
 
 DomainName in_zone(const std::string& label) {
   return *DomainName::parse(label + ".vm.internal");
@@ -56,7 +47,7 @@ Engine::Engine(Loop& loop, HostNet& host, NetworkConfig config,
       gateway_config_(gateway_config),
       sender_(loop, gateway_config_),
       icmp_answers_(loop, sender_),
-      gatekeeper_(loop, gateway_config_, config_.reverse, config_.on_denied),
+      gatekeeper_(loop, gateway_config_, config_.reverse, config_.on_denied, config_.on_violation),
       reassembler_(HashKey::random()) {
   using policy::EncryptedHello, policy::Unidentified;
   bool lets_unidentified = config_.unidentified == Action::allow;
@@ -80,7 +71,7 @@ Status Engine::start() {
       HostRoutes::open(loop_, [this](const HostRoutesSnapshot&) { follow_host_routes(); });
   if (!routes) return routes.status();
   host_routes_ = std::move(*routes);
-  if (Status status = use_policy(config_.rules, config_.profile); !status) return status;
+  if (Status status = use_policy(config_.policy); !status) return status;
   for (const policy::Warning& warning : gatekeeper_.policy().warnings()) {
     log(LogLevel::warn, "policy: {}", warning.text);
   }
@@ -102,12 +93,21 @@ Status Engine::start() {
     }
   });
 
+  auto records = dns::parse_record_set(config_.dns_records, config_.dns_zones);
+  if (!records) return records.status();
   dns_ = std::make_unique<dns::Service>(
-      loop_, host_, dns::Options{},
-      dns::Hooks{
-          [this](const dns::Lookup& lookup) { return gatekeeper_.may_query(lookup); },
-          [this](const dns::AnswerNotice& notice) { return gatekeeper_.on_answer(notice); }});
+      loop_, host_,
+      dns::Options{.denied_names = config_.denied_names,
+                   .limits = config_.dns_limits,
+                   .stale_if_error = config_.dns_stale_if_error},
+      dns::Hooks{[this](const dns::Lookup& lookup) { return gatekeeper_.may_query(lookup); },
+                 [this](const dns::AnswerNotice& notice) { return gatekeeper_.on_answer(notice); },
+                 [this](const dns::Lookup& lookup, dns::Limit limit) {
+                   gatekeeper_.on_limit(lookup, limit);
+                 }});
   gatekeeper_.set_dns(dns_.get());
+  dns_->set_records(std::move(*records));
+  dns_->set_split(config_.dns_split);
   set_local_names();
   if (config_.dns_upstreams.empty()) {
     resolvers_ = std::make_unique<dns::HostResolvers>(
@@ -178,40 +178,21 @@ Status Engine::start() {
 }
 
 policy::HostView Engine::host_view() const {
-  const HostRoutesSnapshot& snapshot = host_routes_->snapshot();
-  policy::HostView view;
-  view.addresses = snapshot.addresses;
-  view.on_link = snapshot.on_link;
-  view.gateways = {gateway_config_.gateway4, gateway_config_.gateway6};
-  view.host_aliases = {gateway_config_.host_alias4};
-  if (gateway_config_.host_alias6) view.host_aliases.push_back(*gateway_config_.host_alias6);
-  view.guest_subnets = {gateway_config_.subnet4, gateway_config_.prefix6};
-  view.guest_subnets.insert(view.guest_subnets.end(), gateway_config_.routed.begin(),
-                            gateway_config_.routed.end());
-  return view;
+  return make_host_view(gateway_config_, host_routes_->snapshot());
 }
 
-Status Engine::use_policy(const std::vector<RuleText>& rules,
-                          const std::optional<std::string>& profile) {
-  policy::RuleInputs inputs{.command_line = sources_of(rules, RuleOrigin::command_line),
-                            .config = sources_of(rules, RuleOrigin::config),
-                            .profile = profile,
-                            .options = {}};
-  auto assembled = policy::assemble_rules(inputs);
-  if (!assembled) return assembled.status();
+Status Engine::use_policy(const PolicyText& text) {
   policy::HostView view = host_view();
-  auto policy = policy::Policy::compile(std::move(*assembled), view,
-                                        {.generation = gatekeeper_.generation() + 1});
+  auto policy = compile_policy(text, view, gatekeeper_.generation() + 1);
   if (!policy) return policy.status();
   gatekeeper_.set_policy(std::move(*policy));
   policy_view_ = std::move(view);
   return Status::ok();
 }
 
-Status Engine::set_policy(std::vector<RuleText> rules, std::optional<std::string> profile) {
-  if (Status status = use_policy(rules, profile); !status) return status;
-  config_.rules = std::move(rules);
-  config_.profile = std::move(profile);
+Status Engine::set_policy(PolicyText policy) {
+  if (Status status = use_policy(policy); !status) return status;
+  config_.policy = std::move(policy);
   tcp_->judge_again();
   schedule();
   return Status::ok();
@@ -237,7 +218,7 @@ void Engine::follow_host_routes() {
   gateway_->set_ipv6_default_route(
       has_route ? gateway::DefaultRoute::present : gateway::DefaultRoute::absent, loop_.now());
   if (host_view() != policy_view_) {
-    if (Status status = use_policy(config_.rules, config_.profile); !status) {
+    if (Status status = use_policy(config_.policy); !status) {
       log(LogLevel::error, "policy: still for the host's former addresses: {}", status.message());
     }
   }

@@ -47,9 +47,11 @@ class Engine {
   Status attach(std::unique_ptr<link::GuestPort> port);
   void detach();
 
+  Gatekeeper& gatekeeper() { return gatekeeper_; }
   policy::NameIndex& names() { return gatekeeper_.names(); }
   void forget(const DomainName& name);
-  Status set_policy(std::vector<RuleText> rules, std::optional<std::string> profile);
+  Status set_policy(PolicyText policy);
+  const PolicyText& policy_text() const { return config_.policy; }
   /// Looks at what is here, for the moment of a call.
   Inspector inspector() { return Inspector(loop_, gatekeeper_, *dns_); }
 
@@ -66,7 +68,7 @@ class Engine {
   Status start();
   policy::HostView host_view() const;
   /// Compiles and puts into effect; on an error nothing changes.
-  Status use_policy(const std::vector<RuleText>& rules, const std::optional<std::string>& profile);
+  Status use_policy(const PolicyText& text);
   void set_local_names();
   void follow_host_routes();
   void schedule();

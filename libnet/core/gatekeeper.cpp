@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace sluice::core {
 
@@ -17,11 +18,12 @@ constexpr Port kDns{53};
 }  // namespace
 
 Gatekeeper::Gatekeeper(Loop& loop, const gateway::Config& config, std::vector<ReverseSpec> reverse,
-                       OnDenied on_denied)
+                       OnDenied on_denied, OnDenied on_violation)
     : loop_(loop),
       config_(config),
       reverse_(std::move(reverse)),
-      on_denied_(std::move(on_denied)) {}
+      on_denied_(std::move(on_denied)),
+      on_violation_(std::move(on_violation)) {}
 
 void Gatekeeper::set_policy(std::shared_ptr<const policy::Policy> policy) {
   policy_ = std::move(policy);
@@ -144,6 +146,7 @@ void Gatekeeper::on_first_flight_denied(Protocol protocol, const Endpoint& guest
   event.names = names_.names_of(remote.address, loop_.now());
   if (denial.name) event.server_name = denial.name->text();
   event.rule = denial.verdict ? policy_->describe(*denial.verdict) : "unidentified";
+  event.is_fatal = denial.verdict && policy_->is_fatal(*denial.verdict);
   event.reason = denial.reason;
   deny(std::move(event));
 }
@@ -155,6 +158,7 @@ policy::Query Gatekeeper::query(Direction direction, Protocol protocol, const En
           .protocol = protocol,
           .remote = egress ? destination.address : source.address,
           .port = destination.port,
+          .inner = egress ? source.address : destination.address,
           .names = &names_,
           .now = loop_.now()};
 }
@@ -163,6 +167,7 @@ policy::Decision Gatekeeper::judge(Layer layer, Direction direction, Protocol pr
                                    const Endpoint& source, const Endpoint& destination) {
   policy::Query asked = query(direction, protocol, source, destination);
   policy::Decision decision = policy_->judge(asked);
+  if (is_learning_) learn_flow(asked, decision);
   if (decision.allowed()) return decision;
   DenialEvent event;
   event.layer = layer;
@@ -171,9 +176,40 @@ policy::Decision Gatekeeper::judge(Layer layer, Direction direction, Protocol pr
   event.destination = destination;
   event.names = names_.names_of(asked.remote, asked.now);
   event.rule = policy_->describe(decision.verdict);
+  event.is_fatal = policy_->is_fatal(decision.verdict);
   event.reason = decision.verdict.rule < 0 ? "no rule allows it" : "a rule denies it";
   deny(std::move(event));
   return decision;
+}
+
+void Gatekeeper::learn(LearnMode mode) {
+  learner_ = policy::Learner();
+  learn_mode_ = mode;
+  is_learning_ = true;
+}
+
+LearnReport Gatekeeper::learned() const {
+  LearnReport report{
+      .active = is_learning_, .mode = learn_mode_, .rules = {}, .overflow = learner_.overflow()};
+  for (const policy::LearnedRule& one : learner_.rules()) {
+    report.rules.push_back({one.rule.to_string(), one.seen, one.note});
+  }
+  return report;
+}
+
+void Gatekeeper::learn_flow(const policy::Query& query, const policy::Decision& decision) {
+  bool counts = learn_mode_ == LearnMode::everything || !decision.allowed();
+  // What needs no rule, and what no rule can open.
+  if (!counts || query.direction == Direction::ingress ||
+      decision.verdict.basis == Basis::dns_service || is_unroutable(query.remote)) {
+    return;
+  }
+  learner_.saw_flow(
+      {.protocol = query.protocol,
+       .remote = query.remote,
+       .port = query.port,
+       .is_public = policy_->groups().groups_of(query.remote).for_allow.has(policy::Group::public_),
+       .names = names_.names_of(query.remote, query.now)});
 }
 
 std::shared_ptr<const void> Gatekeeper::hold(const IpAddress& address) {
@@ -184,6 +220,8 @@ std::shared_ptr<const void> Gatekeeper::hold(const IpAddress& address) {
 
 void Gatekeeper::deny(DenialEvent event) {
   ++denials_;
+  event.time_ns = loop_.wall_time_ns();
+  if (event.is_fatal && on_violation_) on_violation_(event);
   std::string kind =
       fmt::format("{} {} {} {} {}", static_cast<int>(event.layer), static_cast<int>(event.protocol),
                   event.source.address.to_string(), event.destination.to_string(),
@@ -196,24 +234,46 @@ void Gatekeeper::deny(DenialEvent event) {
   }
   event.suppressed = std::exchange(it->second.suppressed, 0);
   it->second.reported = loop_.now();
-  event.time_ns = loop_.wall_time_ns();
   if (on_denied_) on_denied_(event);
 }
 
 dns::LookupVerdict Gatekeeper::may_query(const dns::Lookup& lookup) {
-  if (lookup.origin == dns::Origin::local) return dns::LookupVerdict::allow;
-  Verdict verdict = policy_->judge_lookup(lookup.name);
-  if (verdict.allowed()) return dns::LookupVerdict::allow;
+  if (lookup.origin != dns::Origin::upstream) return dns::LookupVerdict::allow;
+  Verdict verdict = policy_->judge_lookup(lookup.name, lookup.client.source.address);
+  if (is_learning_ && (learn_mode_ == LearnMode::everything || !verdict.allowed())) {
+    learner_.saw_lookup(lookup.name);
+  }
+  if (verdict.allowed()) {
+    bool below =
+        verdict.rule >= 0 && std::holds_alternative<policy::SuffixName>(
+                                 policy_->rules()[static_cast<std::size_t>(verdict.rule)].target);
+    return below ? dns::LookupVerdict::allow_below : dns::LookupVerdict::allow;
+  }
+  deny_lookup(lookup, policy_->describe(verdict),
+              verdict.rule < 0 ? "no rule lets this name be resolved" : "a rule denies it",
+              policy_->is_fatal(verdict));
+  return verdict.rule < 0 ? dns::LookupVerdict::prohibited : dns::LookupVerdict::blocked;
+}
+
+void Gatekeeper::on_limit(const dns::Lookup& lookup, dns::Limit limit) {
+  static constexpr std::array<const char*, 4> kReasons{
+      "too many lookups in a second", "too many different names of this zone in a minute",
+      "the name looks like encoded data", "too much data in answers in a minute"};
+  deny_lookup(lookup, "limit on lookups", kReasons[static_cast<std::size_t>(limit)], false);
+}
+
+void Gatekeeper::deny_lookup(const dns::Lookup& lookup, std::string rule, std::string reason,
+                             bool is_fatal) {
   DenialEvent event;
   event.layer = Layer::dns;
   event.protocol = Protocol::udp;
   event.source = lookup.client.source;
   event.destination = lookup.client.server;
   event.names = {lookup.name.text()};
-  event.rule = policy_->describe(verdict);
-  event.reason = verdict.rule < 0 ? "no rule lets this name be resolved" : "a rule denies it";
+  event.rule = std::move(rule);
+  event.reason = std::move(reason);
+  event.is_fatal = is_fatal;
   deny(std::move(event));
-  return dns::LookupVerdict::nxdomain;
 }
 
 std::vector<std::size_t> Gatekeeper::on_answer(const dns::AnswerNotice& notice) {
@@ -222,7 +282,10 @@ std::vector<std::size_t> Gatekeeper::on_answer(const dns::AnswerNotice& notice) 
   TimePoint now = loop_.now();
   for (std::size_t i = 0; i < notice.addresses.size(); ++i) {
     const dns::BoundAddress& bound = notice.addresses[i];
-    if (!policy_->answer_allowed(notice.names.front(), bound.address)) {
+    // The owner's own records are no rebinding, and a rule on such a name means what they say.
+    if (notice.origin == dns::Origin::upstream &&
+        !policy_->answer_allowed(notice.names.front(), bound.address,
+                                 notice.client.source.address)) {
       removed.push_back(i);
       continue;
     }

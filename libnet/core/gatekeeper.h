@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include <net/inspect.h>
 #include <net/publish.h>
 #include <net/verdict.h>
 
@@ -17,6 +18,7 @@
 #include "dns/service.h"
 #include "flow/gate.h"
 #include "gateway/config.h"
+#include "policy/learner.h"
 #include "policy/name_index.h"
 #include "policy/policy.h"
 
@@ -29,7 +31,7 @@ class Gatekeeper final : public flow::Gate {
   using OnDenied = std::function<void(const DenialEvent&)>;
 
   Gatekeeper(Loop& loop, const gateway::Config& config, std::vector<ReverseSpec> reverse,
-             OnDenied on_denied);
+             OnDenied on_denied, OnDenied on_violation = {});
 
   void set_dns(dns::Service* dns) { dns_ = dns; }
   void set_first_flight_options(const policy::FirstFlightOptions& options) {
@@ -41,6 +43,11 @@ class Gatekeeper final : public flow::Gate {
   policy::NameIndex& names() { return names_; }
   /// Drops the bindings of a name; what only they allowed is refused when it is judged again.
   void forget(const DomainName& name);
+
+  // See Network's calls of these names.
+  void learn(LearnMode mode);
+  void stop_learning() { is_learning_ = false; }
+  LearnReport learned() const;
 
   // flow::Gate
   flow::TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote) override;
@@ -56,6 +63,7 @@ class Gatekeeper final : public flow::Gate {
   // dns::Hooks
   dns::LookupVerdict may_query(const dns::Lookup& lookup);
   std::vector<std::size_t> on_answer(const dns::AnswerNotice& notice);
+  void on_limit(const dns::Lookup& lookup, dns::Limit limit);
 
   std::uint64_t denials() const { return denials_; }
 
@@ -74,18 +82,25 @@ class Gatekeeper final : public flow::Gate {
                                         const Endpoint& remote) const;
   /// Keeps the bindings of a flow's address in force for as long as the flow.
   std::shared_ptr<const void> hold(const IpAddress& address);
+  void deny_lookup(const dns::Lookup& lookup, std::string rule, std::string reason, bool is_fatal);
   void deny(DenialEvent event);
+  void learn_flow(const policy::Query& query, const policy::Decision& decision);
 
   Loop& loop_;
   const gateway::Config& config_;
   std::vector<ReverseSpec> reverse_;
   OnDenied on_denied_;
+  OnDenied on_violation_;
   dns::Service* dns_ = nullptr;
   std::shared_ptr<const policy::Policy> policy_;
   policy::NameIndex names_;
   policy::FirstFlightOptions first_flight_options_;
   std::uint64_t generation_ = 0;
   std::uint64_t denials_ = 0;
+
+  bool is_learning_ = false;
+  LearnMode learn_mode_ = LearnMode::everything;
+  policy::Learner learner_;
 
   /// Refusals reported lately, by what makes them alike.
   struct Recent {

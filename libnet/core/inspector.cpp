@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kForms =
     "; the forms are 'tcp HOST:PORT', 'udp HOST:PORT', 'icmp HOST', 'dns NAME' and 'ingress "
-    "tcp|udp CLIENT:PORT'";
+    "tcp|udp CLIENT:PORT', each with 'from ADDRESS' behind it or not";
 
 Status bad(std::string_view question, std::string_view why) {
   return Status(StatusCode::invalid_argument, fmt::format("'{}' {}{}", question, why, kForms));
@@ -33,6 +33,7 @@ struct Question {
   Protocol protocol = Protocol::tcp;
   std::string_view host;
   Port port;
+  std::optional<IpAddress> inner;  ///< Behind the guest's NIC.
 };
 
 Result<Question> parse_question(std::string_view text) {
@@ -53,7 +54,12 @@ Result<Question> parse_question(std::string_view text) {
     return bad(text, "is no question");
   }
   std::string_view target = next_word(rest);
-  if (target.empty() || !next_word(rest).empty()) return bad(text, "is no question");
+  if (target.empty()) return bad(text, "is no question");
+  if (std::string_view more = next_word(rest); !more.empty()) {
+    auto inner = IpAddress::parse(next_word(rest));
+    if (more != "from" || !inner || !next_word(rest).empty()) return bad(text, "is no question");
+    question.inner = *inner;
+  }
   question.host = target;
   if (question.protocol == Protocol::icmp || question.is_lookup) return question;
   auto colon = target.rfind(':');
@@ -77,22 +83,31 @@ std::string subject_of(Direction direction, Protocol protocol, std::string_view 
                                                       to_string(protocol), host, port.value());
 }
 
-}  // namespace
-
-RuleInfo Inspector::rule_info(const policy::Rule& rule) const {
-  return {rule.to_string(), rule.origin.source, rule.origin.line};
+RuleInfo rule_info(const policy::Rule& rule) {
+  return {.text = rule.to_string(),
+          .source = rule.origin.source,
+          .line = rule.origin.line,
+          .scope = rule.scope ? rule.scope->to_string() : "",
+          .set = rule.origin.set};
 }
 
-PolicyInfo Inspector::policy() const {
-  const policy::Policy& policy = gatekeeper_.policy();
+}  // namespace
+
+PolicyInfo describe_policy(const policy::Policy& policy) {
   PolicyInfo info;
-  info.generation = gatekeeper_.generation();
+  info.generation = policy.generation();
   for (const policy::Rule& rule : policy.rules()) info.rules.push_back(rule_info(rule));
   info.egress_default = policy.default_of(Direction::egress);
   info.ingress_default = policy.default_of(Direction::ingress);
   info.names_resolve = policy.needs_names();
   for (const policy::Warning& warning : policy.warnings()) info.warnings.push_back(warning.text);
   info.summary = policy.summary();
+  return info;
+}
+
+PolicyInfo Inspector::policy() const {
+  PolicyInfo info = describe_policy(gatekeeper_.policy());
+  info.generation = gatekeeper_.generation();
   return info;
 }
 
@@ -123,7 +138,9 @@ DnsInfo Inspector::dns() const {
                    {"ignored", counters.ignored},
                    {"denied", counters.denied},
                    {"addresses_removed", counters.addresses_removed},
+                   {"limited", counters.limited},
                    {"local_answers", counters.local_answers},
+                   {"stale_answers", counters.stale_answers},
                    {"cache_hits", counters.cache_hits},
                    {"coalesced", counters.coalesced},
                    {"overloaded", counters.overloaded},
@@ -154,13 +171,14 @@ Judgement Inspector::explain(std::string subject, const Verdict& verdict) const 
   return judgement;
 }
 
-Judgement Inspector::judge_flow(Direction direction, Protocol protocol,
-                                const Endpoint& remote) const {
+Judgement Inspector::judge_flow(Direction direction, Protocol protocol, const Endpoint& remote,
+                                const std::optional<IpAddress>& inner) const {
   const policy::NameIndex& names = gatekeeper_.names();
   policy::Decision decision = gatekeeper_.policy().judge({.direction = direction,
                                                           .protocol = protocol,
                                                           .remote = remote.address,
                                                           .port = remote.port,
+                                                          .inner = inner,
                                                           .names = &names,
                                                           .now = loop_.now()});
   std::string host = remote.address.to_string();
@@ -172,20 +190,22 @@ Judgement Inspector::judge_flow(Direction direction, Protocol protocol,
   return judgement;
 }
 
-Judgement Inspector::judge_lookup(const DomainName& name) const {
+Judgement Inspector::judge_lookup(const DomainName& name,
+                                  const std::optional<IpAddress>& inner) const {
   Judgement judgement =
-      explain("lookup of " + name.text(), gatekeeper_.policy().judge_lookup(name));
+      explain("lookup of " + name.text(), gatekeeper_.policy().judge_lookup(name, inner));
   if (judgement.action == Action::deny && !judgement.rule) {
     judgement.reason = "no rule lets this name be resolved";
   }
   return judgement;
 }
 
-PolicyAnswer Inspector::check_name(const DomainName& name, Protocol protocol, Port port) const {
+PolicyAnswer Inspector::check_name(const DomainName& name, Protocol protocol, Port port,
+                                   const std::optional<IpAddress>& inner) const {
   PolicyAnswer answer;
-  answer.lookup = judge_lookup(name);
+  answer.lookup = judge_lookup(name, inner);
   for (const IpAddress& address : gatekeeper_.names().addresses_of(name, loop_.now())) {
-    answer.flows.push_back(judge_flow(Direction::egress, protocol, {address, port}));
+    answer.flows.push_back(judge_flow(Direction::egress, protocol, {address, port}, inner));
   }
   if (!answer.flows.empty()) {
     bool any = std::any_of(answer.flows.begin(), answer.flows.end(),
@@ -196,7 +216,7 @@ PolicyAnswer Inspector::check_name(const DomainName& name, Protocol protocol, Po
   answer.note = "the guest has not looked this name up, so no address is bound to it";
   answer.action = answer.lookup->action;
   if (answer.action == Action::deny) return answer;
-  if (auto verdict = gatekeeper_.policy().judge_unbound(name, protocol, port)) {
+  if (auto verdict = gatekeeper_.policy().judge_unbound(name, protocol, port, inner)) {
     answer.flows.push_back(
         explain(subject_of(Direction::egress, protocol, name.text(), port), *verdict));
     answer.action = verdict->action;
@@ -212,16 +232,17 @@ Result<PolicyAnswer> Inspector::check(std::string_view text) const {
   PolicyAnswer answer;
   auto address = IpAddress::parse(question->host);
   if (address && !question->is_lookup) {
-    answer.flows.push_back(
-        judge_flow(question->direction, question->protocol, {*address, question->port}));
+    answer.flows.push_back(judge_flow(question->direction, question->protocol,
+                                      {*address, question->port}, question->inner));
     answer.action = answer.flows.front().action;
     return answer;
   }
   if (question->direction == Direction::ingress) return bad(text, "names a client by no address");
   auto name = DomainName::parse(question->host);
   if (!name || name->is_root()) return bad(text, "names neither an address nor a name");
-  if (!question->is_lookup) return check_name(*name, question->protocol, question->port);
-  answer.lookup = judge_lookup(*name);
+  if (!question->is_lookup)
+    return check_name(*name, question->protocol, question->port, question->inner);
+  answer.lookup = judge_lookup(*name, question->inner);
   answer.action = answer.lookup->action;
   return answer;
 }

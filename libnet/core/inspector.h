@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -11,6 +12,9 @@
 #include "dns/service.h"
 
 namespace sluice::core {
+
+/// A policy for people.
+PolicyInfo describe_policy(const policy::Policy& policy);
 
 /// Looks at a running Network for people: what the policy is, what it would say and why, which
 /// names are bound. Changes nothing. On the loop's thread, for the length of a call.
@@ -26,11 +30,13 @@ class Inspector {
   Result<PolicyAnswer> check(std::string_view question) const;
 
  private:
-  RuleInfo rule_info(const policy::Rule& rule) const;
   Judgement explain(std::string subject, const Verdict& verdict) const;
-  Judgement judge_flow(Direction direction, Protocol protocol, const Endpoint& remote) const;
-  PolicyAnswer check_name(const DomainName& name, Protocol protocol, Port port) const;
-  Judgement judge_lookup(const DomainName& name) const;
+  // `inner`: who asks, see policy::Query.
+  Judgement judge_flow(Direction direction, Protocol protocol, const Endpoint& remote,
+                       const std::optional<IpAddress>& inner) const;
+  PolicyAnswer check_name(const DomainName& name, Protocol protocol, Port port,
+                          const std::optional<IpAddress>& inner) const;
+  Judgement judge_lookup(const DomainName& name, const std::optional<IpAddress>& inner) const;
 
   Loop& loop_;
   Gatekeeper& gatekeeper_;

@@ -7,7 +7,11 @@
 
 #include "base/posix_net.h"
 #include "base/uv_loop.h"
+#include "core/config_check.h"
 #include "core/engine.h"
+#include "core/inspector.h"
+#include "core/policy_source.h"
+#include "dns/record_set.h"
 #include "link/ring_port.h"
 
 namespace sluice {
@@ -77,6 +81,16 @@ Result<std::unique_ptr<Network>> Network::create(NetworkConfig config) {
   return std::unique_ptr<Network>(new Network(std::move(*thread)));  // NOLINT: private constructor
 }
 
+Result<PolicyInfo> Network::check(const NetworkConfig& config) {
+  auto gateway = core::make_gateway_config(config);
+  if (!gateway) return gateway.status();
+  auto records = dns::parse_record_set(config.dns_records, config.dns_zones);
+  if (!records) return records.status();
+  auto policy = core::compile_policy(config.policy, core::make_host_view(*gateway, {}), 0);
+  if (!policy) return policy.status();
+  return core::describe_policy(**policy);
+}
+
 Result<std::unique_ptr<RingLink>> Network::attach_ring(const RingOptions& options) {
   using Link = Result<std::unique_ptr<RingLink>>;
   return thread_->on_loop([&](core::Engine& engine) -> Link {
@@ -134,10 +148,13 @@ std::vector<PublishedPort> Network::published() {
   return thread_->on_loop([](core::Engine& engine) { return engine.publisher().ports(); });
 }
 
-Status Network::set_policy(std::vector<RuleText> rules, std::optional<std::string> profile) {
-  return thread_->on_loop([&](core::Engine& engine) {
-    return engine.set_policy(std::move(rules), std::move(profile));
-  });
+Status Network::set_policy(PolicyText policy) {
+  return thread_->on_loop(
+      [&](core::Engine& engine) { return engine.set_policy(std::move(policy)); });
+}
+
+PolicyText Network::policy_text() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.policy_text(); });
 }
 
 PolicyInfo Network::policy() {
@@ -146,6 +163,18 @@ PolicyInfo Network::policy() {
 
 Result<PolicyAnswer> Network::check_policy(std::string_view question) {
   return thread_->on_loop([&](core::Engine& engine) { return engine.inspector().check(question); });
+}
+
+void Network::learn(LearnMode mode) {
+  thread_->on_loop([&](core::Engine& engine) { engine.gatekeeper().learn(mode); });
+}
+
+void Network::stop_learning() {
+  thread_->on_loop([](core::Engine& engine) { engine.gatekeeper().stop_learning(); });
+}
+
+LearnReport Network::learned() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.gatekeeper().learned(); });
 }
 
 std::vector<NameBinding> Network::bindings() {

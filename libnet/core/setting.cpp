@@ -55,7 +55,8 @@ Apply address(std::optional<IpAddress> NetworkConfig::* member) {
 
 Apply rule(std::optional<Action> shorthand, const char* where) {
   return [shorthand, where](NetworkConfig& config, std::string_view value) {
-    config.rules.push_back({.text = std::string(value), .where = where, .shorthand = shorthand});
+    config.policy.rules.push_back(
+        {.text = std::string(value), .where = where, .shorthand = shorthand});
     return Status::ok();
   };
 }
@@ -78,7 +79,7 @@ const std::unordered_map<std::string_view, Apply>& settings() {
        parsed(IpPrefix::parse, [](auto& c, IpPrefix v) { c.routed_prefixes.push_back(v); })},
       {"profile",
        [](NetworkConfig& config, std::string_view value) {
-         config.profile = value;
+         config.policy.profile = value;
          return Status::ok();
        }},
       {"allow", rule(Action::allow, "allow")},

@@ -28,8 +28,9 @@ bool is_answer_for(const DnsRecordView& record, const DnsName& owner, DnsType ty
 std::optional<Record> copy_record(const DnsMessage& reply, const DnsRecordView& view) {
   auto rdata = wire::expand_rdata(reply, view);
   // The name index hears of A and AAAA records only, so the guest is to ask for those.
+  // And rules on names read the SNI, which must not be encrypted, whatever rules come next.
   bool has_hints = view.type == DnsType::https || view.type == DnsType::svcb;
-  if (rdata && has_hints) rdata = wire::without_address_hints(*rdata);
+  if (rdata && has_hints) rdata = wire::without_hints_and_ech(*rdata);
   if (!rdata) return std::nullopt;
   // The case of the letters is our own noise, from the question to the upstream.
   return Record{view.owner.lowered(), view.type, view.ttl_seconds, std::move(*rdata)};

@@ -44,7 +44,7 @@ inline constexpr std::chrono::seconds kMaxNegativeLifetime = std::chrono::hours(
 /// negative answer the SOA of a zone that the end of the chain lies in. Everything else is left
 /// out. Nothing where the reply can't be an answer: another rcode than NOERROR and NXDOMAIN, more
 /// than kMaxAliases aliases, a loop of them, or malformed data in what would be kept. SVCB and
-/// HTTPS records lose their address hints.
+/// HTTPS records lose their address hints and ECH keys.
 std::optional<Answer> keep_chain(const wire::DnsMessage& reply, const wire::DnsName& name,
                                  wire::DnsType type);
 

@@ -38,12 +38,29 @@ std::optional<Cache::Hit> Cache::find(const QuestionKey& question, TimePoint now
   if (found == by_question_.end()) return std::nullopt;
   auto entry = found->second;
   auto age = now - entry->stored;
-  if (age >= entry->answer->lifetime) {
+  if (!is_usable(*entry, now)) {
     erase(entry);
     return std::nullopt;
   }
+  bool is_fresh = age < entry->answer->lifetime;
+  if (!is_fresh && now >= entry->stale_until) return std::nullopt;
   by_use_.splice(by_use_.begin(), by_use_, entry);
-  return Hit{entry->answer, std::chrono::duration_cast<std::chrono::seconds>(age)};
+  return Hit{entry->answer, std::chrono::duration_cast<std::chrono::seconds>(age),
+             is_fresh ? Freshness::fresh : Freshness::stale};
+}
+
+std::optional<Cache::Hit> Cache::note_failure(const QuestionKey& question, TimePoint now) {
+  auto found = by_question_.find(question);
+  if (found == by_question_.end() || !is_usable(*found->second, now)) return std::nullopt;
+  // A failure that is remembered has no records, and so is no use when its time is over.
+  found->second->stale_until = now + kRetry;
+  return find(question, now);
+}
+
+bool Cache::is_usable(const Entry& entry, TimePoint now) const {
+  bool may_be_stale = !entry.answer->records.empty();
+  auto kept = entry.answer->lifetime + (may_be_stale ? stale_ : std::chrono::seconds(0));
+  return now - entry.stored < kept;
 }
 
 void Cache::insert(const QuestionKey& question, std::shared_ptr<const Answer> answer,
@@ -53,7 +70,7 @@ void Cache::insert(const QuestionKey& question, std::shared_ptr<const Answer> an
   std::size_t bytes = answer_bytes(*answer) + 2 * question.bytes().size() + kEntryOverheadBytes;
   if (answer->lifetime.count() <= 0 || bytes > limit_bytes_) return;
   while (bytes_ + bytes > limit_bytes_) erase(std::prev(by_use_.end()));
-  by_use_.push_front({question, std::move(answer), now, bytes});
+  by_use_.push_front({question, std::move(answer), now, bytes, TimePoint()});
   by_question_.emplace(question, by_use_.begin());
   bytes_ += bytes;
 }

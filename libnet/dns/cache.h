@@ -32,14 +32,26 @@ struct QuestionHash {
 
 /// Answers by question, positive and negative (RFC 2308), bounded in bytes: the least recently used
 /// goes first. Time is the caller's.
+///
+/// Where `stale` says so, an answer with records is kept that long past its lifetime, for when
+/// nobody can be asked (RFC 8767).
 class Cache {
  public:
-  explicit Cache(std::size_t limit_bytes) : limit_bytes_(limit_bytes) {}
+  /// While stale answers are given, nobody is asked for so long (RFC 8767 section 5).
+  static constexpr Duration kRetry = std::chrono::seconds(30);
 
+  explicit Cache(std::size_t limit_bytes, std::chrono::seconds stale = std::chrono::seconds(0))
+      : limit_bytes_(limit_bytes), stale_(stale) {}
+
+  enum class Freshness : std::uint8_t { fresh, stale };
   struct Hit {
     std::shared_ptr<const Answer> answer;
     std::chrono::seconds age;
+    Freshness freshness = Freshness::fresh;
   };
+  /// Nobody answered the question: gives the stale answer, and from now on for kRetry so does
+  /// find(). Nothing where there is none.
+  std::optional<Hit> note_failure(const QuestionKey& question, TimePoint now);
   /// Nothing where there is no answer or its lifetime is over.
   std::optional<Hit> find(const QuestionKey& question, TimePoint now);
   /// Replaces what was there. An answer without a lifetime, or larger than the whole cache, is not
@@ -57,11 +69,15 @@ class Cache {
     std::shared_ptr<const Answer> answer;
     TimePoint stored;
     std::size_t bytes;
+    TimePoint stale_until{};  ///< Given though stale until then.
   };
   using Order = std::list<Entry>;
+  /// Whether it can be given at all, if need be stale.
+  bool is_usable(const Entry& entry, TimePoint now) const;
   void erase(Order::iterator entry);
 
   std::size_t limit_bytes_;
+  std::chrono::seconds stale_;
   std::size_t bytes_ = 0;
   Order by_use_;  ///< The most recently used first.
   std::unordered_map<QuestionKey, Order::iterator, QuestionHash> by_question_;

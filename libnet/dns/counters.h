@@ -18,7 +18,9 @@ struct Counters {
   std::uint64_t truncated = 0;
   std::uint64_t denied = 0;             ///< By may_query, or a name that no rule could match.
   std::uint64_t addresses_removed = 0;  ///< By on_answer.
+  std::uint64_t limited = 0;            ///< SERVFAIL because a guest passed a limit.
   std::uint64_t local_answers = 0;
+  std::uint64_t stale_answers = 0;  ///< Past their time, because every upstream failed.
   std::uint64_t cache_hits = 0;
   std::uint64_t coalesced = 0;   ///< Waited for the answer to someone else's same question.
   std::uint64_t overloaded = 0;  ///< SERVFAIL because too many questions were open.

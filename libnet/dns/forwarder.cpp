@@ -13,12 +13,14 @@ constexpr std::size_t kRounds = 2;
 Forwarder::Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random)
     : loop_(loop), host_(host), counters_(counters), random_(std::move(random)) {}
 
-void Forwarder::resolve(Exchange::Question question, Done done) {
+void Forwarder::resolve(Exchange::Question question, std::shared_ptr<Upstreams> upstreams,
+                        Done done) {
   auto job = jobs_.emplace(jobs_.end());
   job->question = std::move(question);
+  job->upstreams = std::move(upstreams);
   job->done = std::move(done);
   job->started = loop_.now();
-  job->order = upstreams_.order(job->started);
+  job->order = job->upstreams->order(job->started);
   job->ruled_out.resize(job->order.size());
   job->timer = loop_.make_timer([this, job] { on_timer(job); });
   ask_next(job);
@@ -30,7 +32,8 @@ void Forwarder::ask_next(JobRef job) {
     std::size_t upstream = job->attempts++ % job->order.size();
     if (job->ruled_out[upstream]) continue;
     if (ask(job, upstream)) {
-      job->timer->start(std::min(kPatience, job->started + kDeadline - loop_.now()));
+      Duration wait = job->attempts < job->order.size() ? kHedge : kPatience;
+      job->timer->start(std::min(wait, job->started + kDeadline - loop_.now()));
       return;
     }
     job->ruled_out[upstream] = true;
@@ -59,13 +62,13 @@ void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
   if (answer) {
     ++counters_.upstream_answers;
     counters_.count_latency(loop_.now() - job->started);
-    upstreams_.note_answer(job->order[upstream]);
+    job->upstreams->note_answer(job->order[upstream]);
     finish(job, std::make_shared<const Answer>(std::move(*answer)));
     return;
   }
   ++counters_.upstream_errors;
   if (outcome == Exchange::Outcome::failed) {
-    upstreams_.note_silence(job->order[upstream], loop_.now());
+    job->upstreams->note_silence(job->order[upstream], loop_.now());
   }
   job->ruled_out[upstream] = true;
   job->open.erase(attempt);
@@ -75,7 +78,7 @@ void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
 void Forwarder::on_timer(JobRef job) {
   if (!job->open.empty()) {
     ++counters_.upstream_timeouts;
-    upstreams_.note_silence(job->order[job->open.back().upstream], loop_.now());
+    job->upstreams->note_silence(job->order[job->open.back().upstream], loop_.now());
   }
   if (job->open.empty() || loop_.now() - job->started >= kDeadline) {
     finish(job, nullptr);

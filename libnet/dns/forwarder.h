@@ -15,12 +15,16 @@ namespace sluice::dns {
 
 /// Gets a question answered by any of the upstream resolvers.
 ///
-/// They are asked one after the other, `kPatience` apart, while those asked before may still
-/// answer: the first answer wins. A resolver that says it can't (SERVFAIL, REFUSED) or that can't
-/// be reached brings on the next at once and is not asked again. Whoever is silent gets a second
-/// chance. After `kDeadline`, before the common resolver library gives up on us (5 s), it is over.
+/// They are asked one after the other, `kHedge` apart, while those asked before may still answer:
+/// the first answer wins. A resolver that says it can't (SERVFAIL, REFUSED) or that can't be
+/// reached brings on the next at once and is not asked again. Once all were asked, whoever is
+/// silent gets a second chance, `kPatience` apart, since only a loss is mended by asking the same
+/// one again. After `kDeadline`, before the common resolver library gives up on us (5 s), it is
+/// over.
 class Forwarder {
  public:
+  /// Longer than a warm resolver anywhere on Earth takes, shorter than people notice.
+  static constexpr Duration kHedge = std::chrono::milliseconds(300);
   static constexpr Duration kPatience = std::chrono::seconds(1);
   static constexpr Duration kDeadline = std::chrono::milliseconds(4500);
   /// Bounds the sockets of one question.
@@ -33,10 +37,8 @@ class Forwarder {
   /// All references outlive it.
   Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random);
 
-  void set_upstreams(const std::vector<Endpoint>& endpoints) { upstreams_.set(endpoints); }
-  const Upstreams& upstreams() const { return upstreams_; }
-
-  void resolve(Exchange::Question question, Done done);
+  /// Asks `upstreams` and no others, and notes there how they do.
+  void resolve(Exchange::Question question, std::shared_ptr<Upstreams> upstreams, Done done);
 
  private:
   struct Attempt {
@@ -45,6 +47,7 @@ class Forwarder {
   };
   struct Job {
     Exchange::Question question;
+    std::shared_ptr<Upstreams> upstreams;
     Done done;
     TimePoint started;
     std::vector<Endpoint> order;
@@ -66,7 +69,6 @@ class Forwarder {
   HostNet& host_;
   Counters& counters_;
   Exchange::Random random_;
-  Upstreams upstreams_;
   std::list<Job> jobs_;
 };
 

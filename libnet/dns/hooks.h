@@ -22,13 +22,18 @@ struct Client {
   Endpoint server;  ///< The address that the guest believes it asks.
 };
 
-/// Whether the answer comes from the local zone or from an upstream resolver.
-enum class Origin : std::uint8_t { local, upstream };
+/// Where the answer comes from.
+enum class Origin : std::uint8_t {
+  local,       ///< The local zone: the gateway, the host, guests.
+  configured,  ///< The owner's extra records, which are what the owner says they are.
+  upstream,    ///< A resolver, whose word is to be judged.
+};
 
 enum class LookupVerdict : std::uint8_t {
   allow,
-  nxdomain,  ///< NXDOMAIN with SOA: what a resolver library takes as the last word.
-  refused,   ///< REFUSED: many libraries ask their next server.
+  allow_below,  ///< Allowed with everything in its zone, so names can be made up to carry data.
+  blocked,      ///< Denied by a rule.
+  prohibited,   ///< Denied because no rule allows it.
 };
 
 struct Lookup {
@@ -47,13 +52,17 @@ struct BoundAddress {
 struct AnswerNotice {
   const Client& client;
   /// The name asked, then each alias (CNAME) in between. Alias names with bytes that DomainName
-  /// refuses are left out.
+  /// refuses are left out. Where the owner's records lead to a name outside, that name is the one
+  /// asked upstream and the first here; the aliases on the way to it come last.
   std::span<const DomainName> names;
   std::span<const BoundAddress> addresses;
   Origin origin;
 };
 
-/// How the owner takes part. Both run on the loop's thread, inside Service::query() or a later turn
+/// What a guest had too much of; net/dns.h has the bounds.
+enum class Limit : std::uint8_t { query_rate, names_in_zone, encoded_name, data };
+
+/// How the owner takes part. All run on the loop's thread, inside Service::query() or a later turn
 /// of the loop, and must not call the Service. An empty function allows everything.
 struct Hooks {
   /// May this name be resolved? Asked for every query, cached or not; a name that is not allowed
@@ -63,6 +72,9 @@ struct Hooks {
   /// is there before the guest can connect. Returns the indices, ascending, of the addresses that
   /// the client must not see.
   std::function<std::vector<std::size_t>(const AnswerNotice&)> on_answer;
+  /// A guest passed a limit; called once in a minute for each kind (and zone), however often it
+  /// happens. The client gets SERVFAIL.
+  std::function<void(const Lookup&, Limit)> on_limit;
 };
 
 }  // namespace sluice::dns

@@ -65,6 +65,29 @@ Result<Endpoint> parse_resolver(std::string_view text) {
                             text));
 }
 
+Result<DnsSplit> parse_split(std::string_view text) {
+  auto equals = text.find('=');
+  auto bad = [](std::string why) { return Status(StatusCode::invalid_argument, std::move(why)); };
+  if (equals == std::string_view::npos) {
+    return bad(fmt::format("'{}': the form is ZONE=ADDRESS[,ADDRESS]", text));
+  }
+  auto zone = DomainName::parse(text.substr(0, equals));
+  if (!zone) return zone.status();
+  if (zone->is_root()) return bad("the root has the general resolvers; name a zone");
+  DnsSplit split{std::move(*zone), {}};
+  for (auto rest = text.substr(equals + 1); !rest.empty();) {
+    auto part = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), part.size() + 1));
+    auto resolver = parse_resolver(part);
+    if (!resolver) return resolver.status();
+    split.resolvers.push_back(*resolver);
+  }
+  if (split.resolvers.empty()) {
+    return bad(fmt::format("zone {} has no resolver; give at least one", split.zone.text()));
+  }
+  return split;
+}
+
 std::vector<Endpoint> parse_resolv_conf(std::string_view text) {
   std::vector<Endpoint> resolvers;
   while (!text.empty() && resolvers.size() < kMaxResolvers) {

@@ -18,6 +18,8 @@ namespace {
 constexpr std::uint32_t kDenialTtlSeconds = 10;
 /// Spares upstreams that fail the same question over and over (RFC 9520 section 3.2).
 constexpr std::chrono::seconds kFailureLifetime{1};
+/// RFC 8767 section 4.
+constexpr std::uint32_t kStaleTtlSeconds = 30;
 constexpr std::uint32_t kAnyTtlSeconds = 3600;
 
 /// What ANY is answered with: a record that ends the search (RFC 8482 section 4.2).
@@ -68,6 +70,23 @@ Answer without(const Answer& answer, const std::vector<std::size_t>& removed) {
   return kept;
 }
 
+/// `answer`, of the given age, with the owner's aliases that led to it.
+Answer behind(const Answer& aliases, const Answer& answer, std::chrono::seconds age) {
+  Answer whole = answer;
+  whole.records = aliases.records;
+  // Only what came from outside has aged.
+  for (auto& record : whole.records) {
+    record.ttl_seconds += static_cast<std::uint32_t>(age.count());
+  }
+  whole.records.insert(whole.records.end(), answer.records.begin(), answer.records.end());
+  whole.names.insert(whole.names.end(), aliases.names.begin(), aliases.names.end());
+  return whole;
+}
+
+bool is_allowed(LookupVerdict verdict) {
+  return verdict == LookupVerdict::allow || verdict == LookupVerdict::allow_below;
+}
+
 std::optional<ExtendedError> explanation_of(const Answer& answer) {
   if (answer.rcode != DnsRcode::server_failure) return std::nullopt;
   return ExtendedError{DnsExtendedError::no_reachable_authority, "no upstream resolver answered"};
@@ -79,8 +98,9 @@ Service::Service(Loop& loop, HostNet& host, Options options, Hooks hooks)
     : loop_(loop),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
-      local_zone_(options_.zone),
-      cache_(options_.cache_bytes),
+      local_{LocalZone(options_.zone), {}},
+      cache_(options_.cache_bytes, options_.stale_if_error),
+      limiter_(options_.limits),
       forwarder_(loop, host, counters_, options_.random) {}
 
 void Service::query(ConstBytes message, Transport transport, const Client& client, ReplyTo reply) {
@@ -101,40 +121,71 @@ void Service::query(ConstBytes message, Transport transport, const Client& clien
 void Service::answer(Waiter waiter) {
   const auto& question = waiter.query.question;
   auto name = question.name.domain();
-  if (!name) return deny(waiter, LookupVerdict::nxdomain);
+  if (!name) return deny(waiter, LookupVerdict::blocked);
 
-  auto local = local_zone_.find(*name, question.type);
-  Origin origin = local ? Origin::local : Origin::upstream;
-  if (hooks_.may_query) {
-    auto verdict = hooks_.may_query({waiter.client, *name, question.type, origin});
-    if (verdict != LookupVerdict::allow) return deny(waiter, verdict);
-  }
+  auto local = local_.find(*name, question.type);
+  Origin origin = local ? local->origin : Origin::upstream;
+  auto verdict = judge(waiter, *name, origin);
+  if (!is_allowed(verdict)) return deny(waiter, verdict);
   if (question.type == DnsType::any) {
     return send(waiter, make_any(question.name), std::chrono::seconds(0), std::nullopt);
   }
-  if (local) {
+  if (local && !local->outside) {
     ++counters_.local_answers;
-    return tell(waiter, *local, std::chrono::seconds(0), origin);
+    return tell(waiter, local->answer, std::chrono::seconds(0), origin);
   }
-  QuestionKey key(question.name, question.type);
+  waiter.name = std::move(*name);
+  if (local) {
+    waiter.name = std::move(*local->outside);
+    waiter.aliases = std::make_shared<const Answer>(std::move(local->answer));
+    verdict = judge(waiter, waiter.name, Origin::upstream);
+    if (!is_allowed(verdict)) return deny(waiter, verdict);
+  }
+  ask_outside(verdict, std::move(waiter));
+}
+
+LookupVerdict Service::judge(const Waiter& waiter, const DomainName& name, Origin origin) const {
+  if (!hooks_.may_query) return LookupVerdict::allow;
+  return hooks_.may_query({waiter.client, name, waiter.query.question.type, origin});
+}
+
+void Service::ask_outside(LookupVerdict verdict, Waiter waiter) {
+  QuestionKey key(DnsName(waiter.name), waiter.query.question.type);
   if (auto hit = cache_.find(key, loop_.now())) {
     ++counters_.cache_hits;
-    return tell(waiter, *hit->answer, hit->age, origin);
+    auto excess = limiter_.check_cached(lookup_of(waiter), *hit->answer, loop_.now());
+    return excess ? exceed(waiter, *excess) : tell_cached(waiter, *hit);
+  }
+  bool below_rule = verdict == LookupVerdict::allow_below;
+  if (auto excess = limiter_.count_query(lookup_of(waiter), below_rule, loop_.now())) {
+    return exceed(waiter, *excess);
   }
   wait_for_upstream(key, std::move(waiter));
 }
 
+Lookup Service::lookup_of(const Waiter& waiter) {
+  return {waiter.client, waiter.name, waiter.query.question.type, Origin::upstream};
+}
+
+void Service::exceed(const Waiter& waiter, const Limiter::Excess& excess) {
+  ++counters_.limited;
+  if (excess.is_first && hooks_.on_limit) hooks_.on_limit(lookup_of(waiter), excess.limit);
+  send(waiter, make_failure(), std::chrono::seconds(0),
+       ExtendedError{DnsExtendedError::prohibited, "over a limit on lookups"});
+}
+
 void Service::deny(const Waiter& waiter, LookupVerdict verdict) {
   ++counters_.denied;
-  const auto& name = waiter.query.question.name;
-  if (verdict == LookupVerdict::refused) {
+  auto error = verdict == LookupVerdict::blocked
+                   ? ExtendedError{DnsExtendedError::blocked, "denied by a rule"}
+                   : ExtendedError{DnsExtendedError::prohibited, "no rule allows this name"};
+  if (options_.denied_names == DeniedNames::refused) {
     Answer answer;
     answer.rcode = DnsRcode::refused;
-    return send(waiter, answer, std::chrono::seconds(0),
-                ExtendedError{DnsExtendedError::prohibited, "denied by policy"});
+    return send(waiter, answer, std::chrono::seconds(0), error);
   }
-  send(waiter, denial(name, DnsRcode::name_error), std::chrono::seconds(0),
-       ExtendedError{DnsExtendedError::blocked, "denied by policy"});
+  send(waiter, denial(waiter.query.question.name, DnsRcode::name_error), std::chrono::seconds(0),
+       error);
 }
 
 void Service::wait_for_upstream(const QuestionKey& key, Waiter waiter) {
@@ -146,9 +197,8 @@ void Service::wait_for_upstream(const QuestionKey& key, Waiter waiter) {
     return fail(waiter);
   }
   if (is_new) {
-    const auto& question = waiter.query.question;
     forwarder_.resolve(
-        {question.name.lowered(), question.type},
+        {DnsName(waiter.name), waiter.query.question.type}, upstreams_.for_name(waiter.name),
         [this, key](std::shared_ptr<const Answer> answer) { on_resolved(key, std::move(answer)); });
     open = waiting_.emplace(key, Waiters()).first;
   } else {
@@ -159,12 +209,21 @@ void Service::wait_for_upstream(const QuestionKey& key, Waiter waiter) {
 }
 
 void Service::on_resolved(const QuestionKey& key, std::shared_ptr<const Answer> answer) {
-  if (!answer) answer = std::make_shared<const Answer>(make_failure());
-  cache_.insert(key, answer, loop_.now());
+  auto stale = answer ? std::nullopt : cache_.note_failure(key, loop_.now());
+  if (!stale) {
+    if (!answer) answer = std::make_shared<const Answer>(make_failure());
+    cache_.insert(key, answer, loop_.now());
+  }
   auto waiters = std::move(waiting_.extract(key).mapped());
   waiting_queries_ -= waiters.size();
   for (const auto& waiter : waiters) {
-    tell(waiter, *answer, std::chrono::seconds(0), Origin::upstream);
+    if (stale) {
+      tell_cached(waiter, *stale);
+    } else if (auto excess = limiter_.count_answer(lookup_of(waiter), *answer, loop_.now())) {
+      exceed(waiter, *excess);
+    } else {
+      tell(waiter, *answer, std::chrono::seconds(0), Origin::upstream, explanation_of(*answer));
+    }
   }
 }
 
@@ -172,14 +231,28 @@ void Service::fail(const Waiter& waiter) {
   send(waiter, make_failure(), std::chrono::seconds(0), std::nullopt);
 }
 
-void Service::tell(const Waiter& waiter, const Answer& answer, std::chrono::seconds age,
-                   Origin origin) {
+void Service::tell_cached(const Waiter& waiter, const Cache::Hit& hit) {
+  if (hit.freshness == Cache::Freshness::fresh) {
+    return tell(waiter, *hit.answer, hit.age, Origin::upstream, explanation_of(*hit.answer));
+  }
+  ++counters_.stale_answers;
+  Answer answer = *hit.answer;
+  for (auto& record : answer.records) record.ttl_seconds = kStaleTtlSeconds;
+  tell(waiter, answer, std::chrono::seconds(0), Origin::upstream,
+       ExtendedError{DnsExtendedError::stale_answer, "no upstream resolver answered"});
+}
+
+void Service::tell(const Waiter& waiter, const Answer& found, std::chrono::seconds age,
+                   Origin origin, std::optional<ExtendedError> explanation) {
+  std::optional<Answer> whole;
+  if (waiter.aliases) whole = behind(*waiter.aliases, found, age);
+  const Answer& answer = whole ? *whole : found;
   auto addresses = addresses_of(answer, age);
   std::vector<std::size_t> removed;
   if (hooks_.on_answer && !addresses.empty()) {
     removed = hooks_.on_answer({waiter.client, answer.names, addresses, origin});
   }
-  if (removed.empty()) return send(waiter, answer, age, explanation_of(answer));
+  if (removed.empty()) return send(waiter, answer, age, explanation);
   counters_.addresses_removed += removed.size();
   auto why = ExtendedError{DnsExtendedError::blocked, "addresses denied by policy"};
   if (removed.size() < addresses.size()) return send(waiter, without(answer, removed), age, why);
@@ -201,9 +274,11 @@ void Service::send(const Waiter& waiter, const Answer& answer, std::chrono::seco
 }
 
 void Service::set_upstreams(const std::vector<Endpoint>& endpoints) {
-  auto before = forwarder_.upstreams().endpoints();
-  forwarder_.set_upstreams(endpoints);
-  if (forwarder_.upstreams().endpoints() != before) cache_.clear();
+  if (upstreams_.set_general(endpoints)) cache_.clear();
+}
+
+void Service::set_split(const std::vector<DnsSplit>& zones) {
+  if (upstreams_.set_zones(zones)) cache_.clear();
 }
 
 std::unique_ptr<StreamSocket> Service::open_session(const Client& client) {

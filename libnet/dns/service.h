@@ -6,14 +6,18 @@
 #include <unordered_map>
 #include <vector>
 
+#include <net/dns.h>
+
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "dns/cache.h"
 #include "dns/counters.h"
 #include "dns/forwarder.h"
 #include "dns/hooks.h"
-#include "dns/local_zone.h"
+#include "dns/limiter.h"
+#include "dns/local_names.h"
 #include "dns/query.h"
+#include "dns/split_upstreams.h"
 
 namespace sluice::dns {
 
@@ -33,17 +37,25 @@ struct Options {
   /// Bounds UDP replies whatever size the client offers; 512 to 65535.
   std::size_t max_udp_reply_bytes = wire::kDnsEdnsUdpBytes;
   EmptiedAnswer when_emptied = EmptiedAnswer::no_data;
+  DeniedNames denied_names = DeniedNames::nxdomain;
+  DnsLimits limits;
+  /// How long past its time an answer is given when every upstream fails (RFC 8767, which advises
+  /// one to three days); 0: not at all.
+  std::chrono::seconds stale_if_error{0};
   /// Ids and cases of upstream questions: unpredictable but in a test.
   Exchange::Random random = random_u64;
 };
 
-/// A forwarding DNS server without an opinion: it checks queries, answers its local zone, asks the
+/// A forwarding DNS server without an opinion: it checks queries, answers its local names, asks the
 /// hooks, keeps a cache and asks the upstream resolvers.
 ///
 /// ```
-///   query -> check -> local zone? -> may_query -> cache -> forwarder -> upstreams
+///   query -> check -> local name? -> may_query -> cache -> forwarder -> upstreams
 ///   reply <------------------------------------- on_answer <-'
 /// ```
+/// An alias among the owner's records that leads outside is followed upstream where may_query lets
+/// its target be asked.
+///
 /// A client's EDNS options, DO and CD bits go no further: an upstream sees a name and a type.
 /// Answers are not DNSSEC-transparent. A name with bytes that DomainName refuses can be matched by
 /// no rule, so it is denied as NXDOMAIN and never forwarded. Belongs to the loop's thread; outlives
@@ -63,12 +75,16 @@ class Service {
   /// answered in the order in which answers come.
   std::unique_ptr<StreamSocket> open_session(const Client& client);
 
-  LocalZone& local_zone() { return local_zone_; }
+  LocalZone& local_zone() { return local_.zone; }
+  /// Replaces the owner's records and zones, from the next query on.
+  void set_records(RecordSet records) { local_.records = std::move(records); }
   /// In the order of preference; none: what is not local or cached is SERVFAIL. A change of the
   /// list drops the cache, because another network may have other answers.
   void set_upstreams(const std::vector<Endpoint>& endpoints);
+  /// Resolvers for zones, in place of those; a change drops the cache too.
+  void set_split(const std::vector<DnsSplit>& zones);
   void flush_cache() { cache_.clear(); }
-  const Upstreams& upstreams() const { return forwarder_.upstreams(); }
+  const Upstreams& upstreams() const { return upstreams_.general(); }
 
   const Counters& counters() const { return counters_; }
   const Cache& cache() const { return cache_; }
@@ -79,16 +95,27 @@ class Service {
     Client client;
     Transport transport;
     ReplyTo reply;
+    /// The name that is asked upstream.
+    DomainName name;
+    /// The owner's aliases from the name asked to the one that is asked upstream.
+    std::shared_ptr<const Answer> aliases;
   };
   using Waiters = std::vector<Waiter>;
 
   void answer(Waiter waiter);
+  /// From the cache or from the upstreams.
+  void ask_outside(LookupVerdict verdict, Waiter waiter);
+  LookupVerdict judge(const Waiter& waiter, const DomainName& name, Origin origin) const;
   void deny(const Waiter& waiter, LookupVerdict verdict);
   void wait_for_upstream(const QuestionKey& key, Waiter waiter);
   void on_resolved(const QuestionKey& key, std::shared_ptr<const Answer> answer);
+  static Lookup lookup_of(const Waiter& waiter);
+  void exceed(const Waiter& waiter, const Limiter::Excess& excess);
   void fail(const Waiter& waiter);
   /// Lets on_answer see the addresses, then replies.
-  void tell(const Waiter& waiter, const Answer& answer, std::chrono::seconds age, Origin origin);
+  void tell(const Waiter& waiter, const Answer& found, std::chrono::seconds age, Origin origin,
+            std::optional<ExtendedError> explanation = std::nullopt);
+  void tell_cached(const Waiter& waiter, const Cache::Hit& hit);
   void send(const Waiter& waiter, const Answer& answer, std::chrono::seconds age,
             std::optional<ExtendedError> error);
   Answer denial(const wire::DnsName& name, wire::DnsRcode rcode) const;
@@ -97,10 +124,12 @@ class Service {
   Options options_;
   Hooks hooks_;
   Counters counters_;
-  LocalZone local_zone_;
+  LocalNames local_;
   Cache cache_;
+  Limiter limiter_;
   std::unordered_map<QuestionKey, Waiters, QuestionHash> waiting_;
   std::size_t waiting_queries_ = 0;
+  SplitUpstreams upstreams_;
   Forwarder forwarder_;
 };
 

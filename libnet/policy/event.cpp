@@ -70,6 +70,7 @@ std::string DenialEvent::to_string() const {
   if (!server_name.empty()) line += fmt::format(" for {}", printable(server_name));
   if (!rule.empty()) line += ": " + printable(rule);
   if (!reason.empty()) line += ": " + printable(reason);
+  if (is_fatal) line += " (fatal)";
   if (suppressed > 0) line += fmt::format(" (and {} like it, not shown)", suppressed);
   return line;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <set>
 
 #include "policy/rule_set.h"
 
@@ -35,6 +36,13 @@ Result<std::shared_ptr<const Policy>> Policy::compile(std::vector<Rule> rules, c
   if (rules.size() > kMaxRules) {
     return Status(StatusCode::exhausted, fmt::format("a policy has at most {} rules", kMaxRules));
   }
+  std::set<IpPrefix> scopes;
+  for (const Rule& rule : rules) {
+    if (rule.scope) scopes.insert(*rule.scope);
+  }
+  if (scopes.size() > kMaxScopes) {
+    return Status(StatusCode::exhausted, fmt::format("a policy has at most {} scopes", kMaxScopes));
+  }
   return std::shared_ptr<const Policy>(new Policy(std::move(rules), host, options));
 }
 
@@ -47,30 +55,46 @@ Policy::Policy(std::vector<Rule> rules, const HostView& host, const CompileOptio
   closed_blocks_.insert(closed_blocks_.end(), forms.begin(), forms.end());
   std::sort(closed_blocks_.begin(), closed_blocks_.end());
 
-  compile_side(Direction::egress);
-  compile_side(Direction::ingress);
-  for (std::size_t i = 0; i < rules_.size(); ++i) {
-    const Rule& rule = rules_[i];
-    bool is_address = !rule.is_on_name() && !rule.is_on(Group::any) && !rule.is_on(Group::dns);
-    if (is_address && rule.applies_to(Direction::egress)) {
-      first_by_address_rule_ = std::min(first_by_address_rule_, static_cast<int>(i));
-    }
-    bool opens = rule.action == Action::allow && rule.applies_to(Direction::egress) &&
-                 !rule.is_on(Group::dns);
-    if (!opens) continue;
-    needs_names_ = true;
-    if (is_address && first_allow_by_address_ == kNone)
-      first_allow_by_address_ = static_cast<int>(i);
-  }
+  compile_layers();
+  for (const Layer& layer : layers_) needs_names_ |= layer.needs_names;
   needs_names_ |= options_.egress_default == Action::allow;
   find_shadowed();
 }
 
-void Policy::compile_side(Direction direction) {
-  Side& side = sides_[static_cast<std::size_t>(direction)];
+void Policy::compile_layers() {
+  std::vector<IpPrefix> scopes;
+  for (const Rule& rule : rules_) {
+    if (rule.scope) scopes.push_back(*rule.scope);
+  }
+  scopes_ = PrefixTree(std::move(scopes));
+  std::vector<std::vector<int>> indices(1 + at(scopes_.size()));
+  for (int i = 0; i < static_cast<int>(rules_.size()); ++i) {
+    const auto& scope = rules_[at(i)].scope;
+    indices[scope ? 1 + at(scopes_.find_exact(*scope)) : 0].push_back(i);
+  }
+  layers_.resize(indices.size());
+  for (std::size_t i = 0; i < layers_.size(); ++i) compile_layer(layers_[i], indices[i]);
+}
+
+void Policy::compile_layer(Layer& layer, const std::vector<int>& indices) const {
+  for (Direction direction : {Direction::egress, Direction::ingress}) {
+    compile_side(layer.sides[static_cast<std::size_t>(direction)], indices, direction);
+  }
+  for (int i : indices) {
+    const Rule& rule = rules_[at(i)];
+    if (!rule.applies_to(Direction::egress)) continue;
+    bool is_address = !rule.is_on_name() && !rule.is_on(Group::any) && !rule.is_on(Group::dns);
+    if (is_address) layer.first_by_address_rule = std::min(layer.first_by_address_rule, i);
+    if (rule.action != Action::allow || rule.is_on(Group::dns)) continue;
+    layer.needs_names = true;
+    if (is_address) layer.first_allow_by_address = std::min(layer.first_allow_by_address, i);
+  }
+}
+
+void Policy::compile_side(Side& side, const std::vector<int>& indices, Direction direction) const {
   std::array<std::vector<int>, kGroupCount> allows, denies;
   std::vector<int> on_names, name_denies, on_blocks;
-  for (int i = 0; i < static_cast<int>(rules_.size()); ++i) {
+  for (int i : indices) {
     const Rule& rule = rules_[at(i)];
     if (!rule.applies_to(direction)) continue;
     if (const Group* group = std::get_if<Group>(&rule.target)) {
@@ -125,6 +149,31 @@ void Policy::compile_blocks(Side& side, const std::vector<int>& indices) const {
   for (const auto& list : lists) side.block_rules.emplace_back(rules_, list);
 }
 
+template <typename Visit>
+void Policy::each_layer(const std::optional<IpAddress>& inner, Visit&& visit) const {
+  visit(layers_.front());
+  if (!inner || layers_.size() == 1) return;
+  for (int node = scopes_.find(*inner); node != PrefixTree::kNone; node = scopes_.parent(node)) {
+    visit(layers_[1 + at(node)]);
+  }
+}
+
+template <typename RuleOf>
+int Policy::first_in_layers(const std::optional<IpAddress>& inner, RuleOf&& rule_of) const {
+  int best = kNone;
+  each_layer(inner, [&](const Layer& layer) { best = std::min(best, rule_of(layer)); });
+  return best;
+}
+
+struct Policy::Place {
+  Place(const IpAddress& where, const GroupMap& map)
+      : address(where), embedded(embedded_v4(where)), groups(map.groups_of(where)) {}
+
+  IpAddress address;
+  std::optional<Embedded> embedded;
+  Membership groups;
+};
+
 bool Policy::is_dns_service(const Query& query) const {
   bool is_port = query.port == Port(53) || query.port == Port(853);
   return query.direction == Direction::egress && is_port && query.protocol != Protocol::icmp &&
@@ -142,19 +191,18 @@ int Policy::first_by_block(const Side& side, const IpAddress& address, RuleOf&& 
 }
 
 template <typename RuleOf>
-int Policy::first_by_address(const Side& side, const IpAddress& address, RuleOf&& rule_of) const {
-  int best = first_by_block(side, address, rule_of);
-  if (auto embedded = embedded_v4(address)) {
-    best = std::min(best, first_by_block(side, embedded->inner, rule_of));
+int Policy::first_by_address(const Side& side, const Place& place, RuleOf&& rule_of) const {
+  int best = first_by_block(side, place.address, rule_of);
+  if (place.embedded) {
+    best = std::min(best, first_by_block(side, place.embedded->inner, rule_of));
   }
-  Membership groups = groups_.groups_of(address);
   auto each = [&](GroupSet set, const std::array<PortMap, kGroupCount>& maps) {
     for (std::uint32_t bits = set.bits(); bits != 0; bits &= bits - 1) {
       best = std::min(best, rule_of(maps[at(std::countr_zero(bits))]));
     }
   };
-  each(groups.for_allow, side.group_allows);
-  each(groups.for_deny, side.group_denies);
+  each(place.groups.for_allow, side.group_allows);
+  each(place.groups.for_deny, side.group_denies);
   return best;
 }
 
@@ -168,13 +216,17 @@ int Policy::first_by_name(const Side& side, const Query& query) const {
   return best;
 }
 
-std::optional<Verdict> Policy::judge_unbound(const DomainName& name, Protocol protocol,
-                                             Port port) const {
-  const Side& rules = side(Direction::egress);
-  int first = std::min({rules.names.first(name.text(), protocol, port),
-                        rules.group_allows[at(Group::any)].first(protocol, port),
-                        rules.group_denies[at(Group::any)].first(protocol, port)});
-  if (first_by_address_rule_ < first) return std::nullopt;
+std::optional<Verdict> Policy::judge_unbound(const DomainName& name, Protocol protocol, Port port,
+                                             const std::optional<IpAddress>& inner) const {
+  int by_address = kNone;
+  int first = first_in_layers(inner, [&](const Layer& layer) {
+    const Side& rules = layer.side(Direction::egress);
+    by_address = std::min(by_address, layer.first_by_address_rule);
+    return std::min({rules.names.first(name.text(), protocol, port),
+                     rules.group_allows[at(Group::any)].first(protocol, port),
+                     rules.group_denies[at(Group::any)].first(protocol, port)});
+  });
+  if (by_address < first) return std::nullopt;
   return verdict_of(first, Direction::egress);
 }
 
@@ -184,50 +236,66 @@ Verdict Policy::verdict_of(int rule, Direction direction) const {
 }
 
 Decision Policy::judge(const Query& query) const {
-  const Side& rules = side(query.direction);
   auto matching = [&](const PortMap& map) { return map.first(query.protocol, query.port); };
   if (is_dns_service(query)) {
-    int on_dns = std::min(matching(rules.group_allows[at(Group::dns)]),
-                          matching(rules.group_denies[at(Group::dns)]));
+    bool needs_names = options_.egress_default == Action::allow;
+    int on_dns = first_in_layers(query.inner, [&](const Layer& layer) {
+      const Side& rules = layer.side(query.direction);
+      needs_names |= layer.needs_names;
+      return std::min(matching(rules.group_allows[at(Group::dns)]),
+                      matching(rules.group_denies[at(Group::dns)]));
+    });
     if (on_dns != kNone) return {verdict_of(on_dns, query.direction)};
-    if (needs_names_) return {{Action::allow, -1, Basis::dns_service}};
+    if (needs_names) return {{Action::allow, -1, Basis::dns_service}};
   }
-  int first =
-      std::min(first_by_address(rules, query.remote, matching), first_by_name(rules, query));
+  Place place(query.remote, groups_);
+  int name_deny = kNone;
+  int first = first_in_layers(query.inner, [&](const Layer& layer) {
+    const Side& rules = layer.side(query.direction);
+    name_deny = std::min(name_deny, matching(rules.name_denies));
+    return std::min(first_by_address(rules, place, matching), first_by_name(rules, query));
+  });
   Decision decision{verdict_of(first, query.direction)};
   if (decision.allowed() && query.protocol != Protocol::icmp) {
-    decision.name_is_decisive =
-        decision.verdict.basis == Basis::name_rule || matching(rules.name_denies) < first;
+    decision.name_is_decisive = decision.verdict.basis == Basis::name_rule || name_deny < first;
   }
   return decision;
 }
 
 Decision Policy::judge_named(const Query& query, const DomainName& name) const {
-  const Side& rules = side(query.direction);
   bool is_bound = query.names && query.names->is_bound(name, query.remote, query.now);
-  const NameMap& by_name = is_bound ? rules.names : rules.denied_names;
-  int first = std::min(
-      first_by_address(rules, query.remote,
-                       [&](const PortMap& map) { return map.first(query.protocol, query.port); }),
-      by_name.first(name.text(), query.protocol, query.port));
+  auto matching = [&](const PortMap& map) { return map.first(query.protocol, query.port); };
+  Place place(query.remote, groups_);
+  int first = first_in_layers(query.inner, [&](const Layer& layer) {
+    const Side& rules = layer.side(query.direction);
+    const NameMap& by_name = is_bound ? rules.names : rules.denied_names;
+    return std::min(first_by_address(rules, place, matching),
+                    by_name.first(name.text(), query.protocol, query.port));
+  });
   return {verdict_of(first, query.direction), true};
 }
 
-Verdict Policy::judge_lookup(const DomainName& name) const {
-  const Side& rules = side(Direction::egress);
-  int first = std::min({rules.names.first_whole(name.text()), first_allow_by_address_,
-                        rules.group_allows[at(Group::any)].first_whole(),
-                        rules.group_denies[at(Group::any)].first_whole()});
+Verdict Policy::judge_lookup(const DomainName& name, const std::optional<IpAddress>& inner) const {
+  int first = first_in_layers(inner, [&](const Layer& layer) {
+    const Side& rules = layer.side(Direction::egress);
+    return std::min({rules.names.first_whole(name.text()), layer.first_allow_by_address,
+                     rules.group_allows[at(Group::any)].first_whole(),
+                     rules.group_denies[at(Group::any)].first_whole()});
+  });
   return verdict_of(first, Direction::egress);
 }
 
-bool Policy::answer_allowed(const DomainName& name, const IpAddress& address) const {
-  if (!judge_lookup(name).allowed()) return false;
-  const Side& rules = side(Direction::egress);
-  int by_address =
-      first_by_address(rules, address, [](const PortMap& map) { return map.first_whole(); });
-  int by_name = rules.names.first_whole(name.text());
-  bool is_public = groups_.groups_of(address).for_allow.has(Group::public_);
+bool Policy::answer_allowed(const DomainName& name, const IpAddress& address,
+                            const std::optional<IpAddress>& inner) const {
+  if (!judge_lookup(name, inner).allowed()) return false;
+  Place place(address, groups_);
+  int by_name = kNone;
+  int by_address = first_in_layers(inner, [&](const Layer& layer) {
+    const Side& rules = layer.side(Direction::egress);
+    by_name = std::min(by_name, rules.names.first_whole(name.text()));
+    return first_by_address(rules, place, [](const PortMap& map) { return map.first_whole(); });
+  });
+  bool is_public = place.groups.for_allow.has(Group::public_);
   if (by_name < by_address) {
     if (rules_[at(by_name)].action == Action::deny) return false;
     if (is_public) return true;
@@ -241,7 +309,16 @@ void Policy::find_shadowed() {
     const Rule& rule = rules_[at(i)];
     bool shadowed = true;
     for (Direction direction : {Direction::egress, Direction::ingress}) {
-      if (rule.applies_to(direction)) shadowed &= is_shadowed(side(direction), i);
+      if (!rule.applies_to(direction)) continue;
+      bool in_any_layer = false;
+      auto look = [&](const Layer& layer) {
+        in_any_layer |= is_shadowed(layer.side(direction), i);
+      };
+      look(layers_.front());
+      int scope = rule.scope ? scopes_.find_exact(*rule.scope) : PrefixTree::kNone;
+      for (; scope != PrefixTree::kNone; scope = scopes_.parent(scope))
+        look(layers_[1 + at(scope)]);
+      shadowed &= in_any_layer;
     }
     if (!shadowed) continue;
     warnings_.push_back({i, fmt::format("{}: '{}' never decides: rules before it match all that it "
@@ -276,8 +353,13 @@ bool Policy::is_shadowed(const Side& side, int index) const {
       [&](const IpPrefix& closed) { return closed != block && block.contains(closed.address()); });
   // An allow around this block does not reach the closed ones in it, a deny does.
   if (rule.action == Action::deny && has_closed_inside) return false;
-  for (int node = side.blocks.find_exact(block); node != PrefixTree::kNone;
-       node = side.around[at(node)]) {
+  // Of another scope's layer, the block itself may be no node.
+  int narrowest = side.blocks.find(block.address());
+  while (narrowest != PrefixTree::kNone &&
+         side.blocks.prefix(narrowest).length() > block.length()) {
+    narrowest = side.blocks.parent(narrowest);
+  }
+  for (int node = narrowest; node != PrefixTree::kNone; node = side.around[at(node)]) {
     if (covers(side.block_rules[at(node)])) return true;
   }
   auto groups = groups_.groups_of_block(block);
@@ -295,16 +377,24 @@ bool Policy::is_shadowed(const Side& side, int index) const {
 std::string Policy::describe(const Verdict& verdict) const {
   if (verdict.rule >= 0 && at(verdict.rule) < rules_.size()) {
     const Rule& rule = rules_[at(verdict.rule)];
-    return fmt::format("rule \"{}\" ({})", rule.to_string(), rule.origin.to_string());
+    std::string place = rule.origin.to_string();
+    if (rule.scope) place += ", for " + rule.scope->to_string();
+    return fmt::format("rule \"{}\" ({})", rule.to_string(), place);
   }
   if (verdict.basis == Basis::dns_service) return "the gateway's DNS service";
   return fmt::format("default {}", to_string(verdict.action));
 }
 
+bool Policy::is_fatal(const Verdict& verdict) const {
+  return verdict.rule >= 0 && at(verdict.rule) < rules_.size() && rules_[at(verdict.rule)].is_fatal;
+}
+
 std::string Policy::summary() const {
   std::string line;
   for (std::size_t i = 0; i < rules_.size() && i < kSummaryRules; ++i) {
-    line += rules_[i].to_string() + ", ";
+    line += rules_[i].to_string();
+    if (rules_[i].scope) line += " for " + rules_[i].scope->to_string();
+    line += ", ";
   }
   if (rules_.size() > kSummaryRules) {
     line += fmt::format("... {} more, ", rules_.size() - kSummaryRules);

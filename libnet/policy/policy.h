@@ -28,6 +28,9 @@ struct Query {
   Protocol protocol = Protocol::tcp;
   IpAddress remote;  ///< Egress: where the guest wants to go. Ingress: the client.
   Port port;         ///< Egress: of the remote. Ingress: the guest's. Not used for ICMP.
+  /// The address behind the guest's NIC: egress comes from it, ingress goes to it. Nothing: rules
+  /// with a scope don't count.
+  std::optional<IpAddress> inner = std::nullopt;
   const NameIndex* names = nullptr;  ///< The guest's; nullptr: no names are known.
   TimePoint now;                     ///< For the expiry of bindings.
 };
@@ -66,11 +69,15 @@ struct Warning {
 ///   host aliases (they lead to the host's loopback), and the blocks of IPv6 forms of IPv4
 ///   (`[::]/0` says nothing of the IPv4 address inside).
 /// - A name by the guest's NameIndex.
+/// - A rule with a scope only what comes from there, or goes there; in the one order of all rules.
 /// - Before all others: on the gateway's ports 53 and 853 the rules on group `dns`, then an allow
 /// if
 ///   any rule needs names.
 class Policy {
  public:
+  /// Different scopes that the rules may have; more are refused.
+  static constexpr int kMaxScopes = 4096;
+
   static Result<std::shared_ptr<const Policy>> compile(std::vector<Rule> rules,
                                                        const HostView& host,
                                                        const CompileOptions& options = {});
@@ -85,20 +92,23 @@ class Policy {
 
   /// What the rules say of connections to a name of which no address is known: the verdict of the
   /// first rule on the name or on `any`, nothing where the address would decide before.
-  std::optional<Verdict> judge_unbound(const DomainName& name, Protocol protocol, Port port) const;
+  std::optional<Verdict> judge_unbound(const DomainName& name, Protocol protocol, Port port,
+                                       const std::optional<IpAddress>& inner = {}) const;
 
-  /// May this name be resolved? Rules on names and on `any` decide by the name alone, but a deny
-  /// with a protocol or port never does; an allow on addresses lets every name resolve (its answers
-  /// are filtered); a deny on addresses decides nothing; nor do rules on `dns`.
-  Verdict judge_lookup(const DomainName& name) const;
+  /// May this name be resolved, by whoever is at `inner` (see Query)? Rules on names and on `any`
+  /// decide by the name alone, but a deny with a protocol or port never does; an allow on addresses
+  /// lets every name resolve (its answers are filtered); a deny on addresses decides nothing; nor
+  /// do rules on `dns`.
+  Verdict judge_lookup(const DomainName& name, const std::optional<IpAddress>& inner = {}) const;
 
   /// May this address be in an answer for `name`, which the guest asked? Yes where a flow to it on
   /// some port could be allowed, with one exception: an address that is not public (private, the
   /// host's, a guest's, metadata, loopback, ...) only where an address rule allows it, so that a
   /// name can't be rebound to the inside.
-  bool answer_allowed(const DomainName& name, const IpAddress& address) const;
+  bool answer_allowed(const DomainName& name, const IpAddress& address,
+                      const std::optional<IpAddress>& inner = {}) const;
 
-  /// Whether any name at all may resolve; the gateway's DNS ports are open if so.
+  /// Whether any name at all may resolve, for somebody; the gateway's DNS ports are open to them.
   bool needs_names() const { return needs_names_; }
 
   const std::vector<Rule>& rules() const { return rules_; }
@@ -112,6 +122,8 @@ class Policy {
   /// `rule "deny@private" (--rule)`, or "default deny" where no rule decided. For
   /// DenialEvent::rule.
   std::string describe(const Verdict& verdict) const;
+  /// Whether a rule marked `deny!` decided.
+  bool is_fatal(const Verdict& verdict) const;
   /// The effective policy in one line; of a long list, the beginning.
   std::string summary() const;
 
@@ -128,22 +140,41 @@ class Policy {
     PortMap name_denies;   // The same, whatever the name.
   };
 
+  /// The compiled rules of one scope, or those without one.
+  struct Layer {
+    std::array<Side, 2> sides;
+    int first_by_address_rule = PortMap::kNone;   // Of egress: the first on an address or group.
+    int first_allow_by_address = PortMap::kNone;  // Of egress, group `any` and `dns` left out.
+    bool needs_names = false;
+
+    const Side& side(Direction direction) const {
+      return sides[static_cast<std::size_t>(direction)];
+    }
+  };
+  /// An address, with what every layer asks of it.
+  struct Place;
+
   Policy(std::vector<Rule> rules, const HostView& host, const CompileOptions& options);
 
-  void compile_side(Direction direction);
+  void compile_layers();
+  void compile_layer(Layer& layer, const std::vector<int>& indices) const;
+  void compile_side(Side& side, const std::vector<int>& indices, Direction direction) const;
   void compile_blocks(Side& side, const std::vector<int>& indices) const;
   void find_shadowed();
   /// Whether one target before the rule's, as wide or wider, has rules for all its protocols and
   /// ports. Several targets that cover it together are not looked for.
   bool is_shadowed(const Side& side, int index) const;
 
-  const Side& side(Direction direction) const {
-    return sides_[static_cast<std::size_t>(direction)];
-  }
+  /// Calls `visit(const Layer&)` for the rules without a scope, and for each scope around `inner`.
+  template <typename Visit>
+  void each_layer(const std::optional<IpAddress>& inner, Visit&& visit) const;
+  /// The minimum of `rule_of(layer)` over those.
+  template <typename RuleOf>
+  int first_in_layers(const std::optional<IpAddress>& inner, RuleOf&& rule_of) const;
   bool is_dns_service(const Query& query) const;
   /// The minimum of `rule_of(map)` over all that an address matches, by group and by block.
   template <typename RuleOf>
-  int first_by_address(const Side& side, const IpAddress& address, RuleOf&& rule_of) const;
+  int first_by_address(const Side& side, const Place& place, RuleOf&& rule_of) const;
   template <typename RuleOf>
   int first_by_block(const Side& side, const IpAddress& address, RuleOf&& rule_of) const;
   int first_by_name(const Side& side, const Query& query) const;
@@ -154,9 +185,8 @@ class Policy {
   std::vector<IpAddress> gateways_;
   std::vector<IpPrefix> closed_blocks_;  // Opened only from within: see the class comment.
   GroupMap groups_;
-  std::array<Side, 2> sides_;
-  int first_by_address_rule_ = PortMap::kNone;  // Of egress: the first rule on an address or group.
-  int first_allow_by_address_ = PortMap::kNone;  // Of egress, group `any` and `dns` left out.
+  PrefixTree scopes_;
+  std::vector<Layer> layers_;  // Without a scope; then by node of `scopes_`.
   bool needs_names_ = false;
   std::vector<Warning> warnings_;
 };

@@ -41,7 +41,8 @@ std::string_view protocol_text(RuleProtocol protocol) {
 }  // namespace
 
 std::string Origin::to_string() const {
-  return line > 0 ? fmt::format("{}, line {}", source, line) : source;
+  std::string text = line > 0 ? fmt::format("{}, line {}", source, line) : source;
+  return set.empty() ? text : fmt::format("{}, set {}", text, set);
 }
 
 bool Rule::matches(Protocol wanted, Port port) const {
@@ -74,6 +75,7 @@ bool Rule::is_on(Group group) const {
 
 std::string Rule::to_string() const {
   std::string text(sluice::to_string(action));
+  if (is_fatal) text += '!';
   if (direction == RuleDirection::ingress) text += ":ingress";
   if (direction == RuleDirection::any) text += ":any";
   text += '@';

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -11,6 +12,9 @@
 #include "policy/group.h"
 
 namespace sluice::policy {
+
+/// More rules than this are refused: a bound on what a config file can make us hold.
+inline constexpr std::size_t kMaxRules = 100'000;
 
 /// An inclusive range; the default is every port.
 struct PortRange {
@@ -44,8 +48,9 @@ using Target = std::variant<Group, IpPrefix, ExactName, SuffixName>;
 struct Origin {
   std::string source;  ///< "--rule", a file name, "profile public".
   int line = 0;        ///< From 1; 0 where lines make no sense.
+  std::string set;     ///< The named set that the rule was written on; empty: none.
 
-  /// "policy.toml, line 12"
+  /// "policy.toml, line 12, set mirrors"
   std::string to_string() const;
   friend bool operator==(const Origin&, const Origin&) = default;
 };
@@ -53,10 +58,15 @@ struct Origin {
 /// `<action>[:<direction>]@<target>[:<proto>[:<ports>]]`
 struct Rule {
   Action action = Action::deny;
+  /// `deny!`: what it denies is a violation, see NetworkConfig::on_violation.
+  bool is_fatal = false;
   RuleDirection direction = RuleDirection::egress;
   Target target = Group::any;
   RuleProtocol protocol = RuleProtocol::any;
   PortRange ports;
+  /// It counts for these addresses behind the guest's NIC (the guest's own, a container's) alone;
+  /// nothing: for all.
+  std::optional<IpPrefix> scope;
   Origin origin;
 
   /// Whether it is about this protocol and port. A rule that names ports is not about ICMP.
@@ -66,7 +76,7 @@ struct Rule {
   bool is_whole() const { return protocol == RuleProtocol::any && ports.is_all(); }
   bool is_on_name() const;
   bool is_on(Group group) const;
-  /// The shortest spelling that parses to the same rule; the origin is left out.
+  /// The shortest spelling that parses to the same rule; origin and scope are left out.
   std::string to_string() const;
 };
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "policy/named_sets.h"
 #include "policy/spelling.h"
 
 namespace sluice::policy {
@@ -16,6 +17,9 @@ namespace {
 constexpr std::array<std::string_view, 2> kActions = {"allow", "deny"};
 constexpr std::array<std::string_view, 3> kDirections = {"egress", "ingress", "any"};
 constexpr std::array<std::string_view, 4> kProtocols = {"any", "tcp", "udp", "icmp"};
+
+// A target that is a named set; the '@' may be left out.
+constexpr std::string_view kSetTarget = "@set:";
 
 // What is quoted of a bad rule; more would hide the message.
 constexpr std::size_t kQuotedBytes = 80;
@@ -72,14 +76,17 @@ class ItemParser {
   ItemParser(const RuleSource& source, const ParseOptions& options)
       : source_(source), options_(options), whole_(source.text) {}
 
-  Result<Rule> parse(std::string_view item) const {
+  /// One rule, or one for each member of the set that it names.
+  Result<std::vector<Rule>> parse(std::string_view item) const {
     if (item.empty()) return bad(item, "a rule is missing");
     Rule rule;
-    rule.origin = {source_.origin, source_.line};
+    rule.scope = source_.scope;
+    rule.origin = {source_.origin, source_.line, {}};
     std::string_view tail = item;
     if (source_.shorthand) {
       rule.action = *source_.shorthand;
-      if (auto at = item.find('@'); at != std::string_view::npos) {
+      bool is_set = item.starts_with(kSetTarget);
+      if (auto at = item.find('@', is_set ? 1 : 0); at != std::string_view::npos) {
         return bad(item, "stands where only a target can; write --rule " + quoted(item));
       }
     } else {
@@ -88,14 +95,16 @@ class ItemParser {
       tail = item.substr(at + 1);
       if (Status head = parse_head(item.substr(0, at), rule); !head) return head;
     }
+    if (tail.starts_with(kSetTarget)) tail.remove_prefix(1);
+    if (tail.starts_with(kSetTarget.substr(1))) return parse_on_set(tail, std::move(rule));
     if (Status rest = parse_tail(tail, rule); !rest) return rest;
-    return rule;
+    return std::vector<Rule>{std::move(rule)};
   }
 
  private:
   Status bad(std::string_view part, std::string_view why) const {
     auto column = static_cast<std::size_t>(part.data() - whole_.data()) + 1;
-    std::string where = Origin{source_.origin, source_.line}.to_string();
+    std::string where = Origin{source_.origin, source_.line, {}}.to_string();
     // On a command line there is no line to look at.
     if (source_.line == 0) where += " " + quoted(whole_);
     return Status(StatusCode::invalid_argument,
@@ -103,7 +112,7 @@ class ItemParser {
   }
 
   Status missing_at(std::string_view item) const {
-    bool is_action = index_of(kActions, item.substr(0, item.find_first_of(": "))).has_value();
+    bool is_action = index_of(kActions, item.substr(0, item.find_first_of(":! "))).has_value();
     if (is_action) return bad(item, "lacks '@' and a target, as in 'allow@example.com:tcp:443'");
     return bad(item, "lacks an action; did you mean " + suggested("allow@", item));
   }
@@ -111,9 +120,14 @@ class ItemParser {
   Status parse_head(std::string_view head, Rule& rule) const {
     auto colon = head.find(':');
     std::string_view action = head.substr(0, colon);
+    rule.is_fatal = action.ends_with('!');
+    if (rule.is_fatal) action.remove_suffix(1);
     auto action_index = index_of(kActions, action);
     if (!action_index) return bad(action, "is not an action" + spelling_hint(action, kActions));
     rule.action = *action_index == 0 ? Action::allow : Action::deny;
+    if (rule.is_fatal && rule.action == Action::allow) {
+      return bad(head.substr(0, colon), "is fatal, which only a deny can be: 'deny!'");
+    }
     if (colon == std::string_view::npos) return Status::ok();
     std::string_view direction = head.substr(colon + 1);
     auto direction_index = index_of(kDirections, direction);
@@ -122,6 +136,24 @@ class ItemParser {
     }
     rule.direction = static_cast<RuleDirection>(*direction_index);
     return Status::ok();
+  }
+
+  /// `tail` begins with "set:".
+  Result<std::vector<Rule>> parse_on_set(std::string_view tail, Rule rule) const {
+    std::string_view rest = tail.substr(kSetTarget.size() - 1);
+    std::string_view name = rest.substr(0, rest.find(':'));
+    static const NamedSets kNone;
+    const NamedSets& sets = options_.sets ? *options_.sets : kNone;
+    const std::vector<Target>* members = sets.find(name);
+    if (!members) return bad(name, "is not a set" + sets.hint(name));
+    if (name.size() < rest.size()) {
+      Status status = parse_protocol_and_ports(rest.substr(name.size() + 1), rule);
+      if (!status) return status;
+    }
+    rule.origin.set = name;
+    std::vector<Rule> rules(members->size(), rule);
+    for (std::size_t i = 0; i < rules.size(); ++i) rules[i].target = (*members)[i];
+    return rules;
   }
 
   Status parse_tail(std::string_view tail, Rule& rule) const {
@@ -265,9 +297,13 @@ Result<std::vector<Rule>> parse_rules(const RuleSource& source, const ParseOptio
   std::string_view rest = source.text;
   while (true) {
     auto comma = rest.find(',');
-    auto rule = parser.parse(trimmed(rest.substr(0, comma)));
-    if (!rule) return rule.status();
-    rules.push_back(std::move(*rule));
+    auto parsed = parser.parse(trimmed(rest.substr(0, comma)));
+    if (!parsed) return parsed.status();
+    if (rules.size() + parsed->size() > kMaxRules) {
+      return Status(StatusCode::exhausted,
+                    fmt::format("{}: more than {} rules", source.origin, kMaxRules));
+    }
+    std::move(parsed->begin(), parsed->end(), std::back_inserter(rules));
     if (comma == std::string_view::npos) return rules;
     rest = rest.substr(comma + 1);
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "policy/named_sets.h"
 #include "policy/spelling.h"
 
 namespace sluice::policy {
@@ -75,10 +76,16 @@ std::span<const std::string_view> profile_names() {
 }
 
 Result<std::vector<Rule>> assemble_rules(const RuleInputs& inputs) {
+  ParseOptions options{.wide_suffix = inputs.wide_suffix};
+  NamedSets sets;
+  for (const SetSource& source : inputs.sets) {
+    if (Status status = sets.add(source.name, source.members, options); !status) return status;
+  }
+  options.sets = &sets;
   std::vector<Rule> rules;
-  for (const auto* list : {&inputs.command_line, &inputs.config}) {
+  for (const auto* list : {&inputs.command_line, &inputs.config, &inputs.presets}) {
     for (const RuleSource& source : *list) {
-      if (Status status = append(source, inputs.options, rules); !status) return status;
+      if (Status status = append(source, options, rules); !status) return status;
     }
   }
   std::string_view profile = inputs.profile         ? std::string_view(*inputs.profile)

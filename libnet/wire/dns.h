@@ -23,6 +23,7 @@ enum class DnsType : std::uint16_t {
   svcb = 64,
   https = 65,
   any = 255,
+  caa = 257,
 };
 
 enum class DnsClass : std::uint16_t { internet = 1, chaos = 3 };
@@ -42,6 +43,7 @@ enum class DnsRcode : std::uint16_t {
 
 /// Extended DNS errors, RFC 8914.
 enum class DnsExtendedError : std::uint16_t {
+  stale_answer = 3,
   blocked = 15,
   prohibited = 18,
   no_reachable_authority = 22,

@@ -16,7 +16,7 @@ from harness.clients import SOON, connect_error, pair
 from harness.gateway import HOSTD
 from harness.netns import wait_for
 from harness.world import FAR4, PUBLIC4, WORLD4
-from test_dns import ask
+from test_dns import addresses, ask
 
 pytestmark = pytest.mark.hostd
 
@@ -296,6 +296,18 @@ def test_a_bad_file_is_a_usage_error_that_names_line_and_fix(world, config, text
         assert part in done.stderr
 
 
+def test_check_prints_what_a_file_comes_to_and_starts_nothing(world, config):
+    config.write_text('publish = ["127.0.0.1:1:80"]\n[policy]\nprofile = "none"\n'
+                      'rules = ["allow@good.test", "allow@any", "deny@1.1.1.1"]\n')
+    done = world.host.run(HOSTD, "check", config, timeout=5)
+    assert done.returncode == 0, done.stderr
+    assert "127.0.0.1:1:80" in done.stdout and f"allow@good.test  ({config}, line 4)" in done.stdout
+    assert "never decides" in done.stdout, "a shadowed rule is warned of"
+    config.write_text('[policy]\nrules = ["deny@pivate"]\n')
+    done = world.host.run(HOSTD, "check", config, timeout=5)
+    assert done.returncode == 2 and "line 2" in done.stderr and "'private'" in done.stderr
+
+
 def test_a_file_that_cannot_be_read_is_named(world, tmp_path):
     done = world.host.run(HOSTD, "run", "--config", tmp_path / "none.toml", timeout=5)
     assert done.returncode in (1, 2) and "none.toml: No such file" in done.stderr
@@ -330,3 +342,30 @@ def test_a_reload_that_fails_changes_nothing(gateway, world, config, text):
     os.kill(net.pid, 1)
     assert "nothing is changed" in net.wait_log(r"reload: .*").group(0)
     assert (ctl_json(net, "policy", "show")["rules"], ctl_json(net, "ports", "ls")) == before
+
+
+def test_learning_prints_the_rules_that_allow_what_the_guest_did(gateway, world, zone):
+    net = gateway(profile="public")
+    ctl(net, "policy", "learn", "start")
+    assert addresses(ask(net, "good.test")) == [PUBLIC4]
+    client, server = pair(net.guest.ns, world.world, PUBLIC4)
+    with client, server:
+        port = server.getsockname()[1]
+        rules = ctl_json(net, "policy", "learn", "stop")["rules"]
+    assert [one["rule"] for one in rules] == [f"allow@good.test:tcp:{port}"]
+    ctl(net, "policy", "set", rules[0]["rule"])
+    assert ctl(net, "policy", "check", "tcp", f"good.test:{port}").returncode == 0
+
+
+def test_a_policy_of_presets_and_sets_is_set_whole_or_not_at_all(gateway):
+    net = gateway("--set", "lan=10.0.0.0/8,nas.test", profile="none")
+    ctl(net, "policy", "set", "allow@set:lan:tcp:445", "--preset", "github")
+    shown = ctl_json(net, "policy", "show")
+    texts = [rule["text"] for rule in shown["rules"]]
+    assert texts[:2] == ["allow@10.0.0.0/8:tcp:445", "allow@nas.test:tcp:445"]
+    assert shown["rules"][0]["set"] == "lan" and len(texts) > 3
+    done = ctl(net, "policy", "set", "allow@set:lam", check=False)
+    assert done.returncode == 1 and "'lan'" in done.stderr
+    done = ctl(net, "policy", "set", "--preset", "gihtub", check=False)
+    assert done.returncode == 1 and "'github'" in done.stderr
+    assert ctl_json(net, "policy", "show")["rules"] == shown["rules"]

@@ -7,7 +7,7 @@ import dns.rcode
 import pytest
 
 from harness.clients import (FAMILIES, FAR, PUBLIC, PUBLIC_B, SOON, UNREACHABLE, WORLD,
-                             connect_error, error_of_recv, pair, ready_for)
+                             connect_error, error_of_recv, nonblocking_connects, pair, ready_for)
 from harness.gateway import StartError
 from harness.netns import wait_for
 from harness.world import DNS4, FAR4, HOST4, PUBLIC4, PUBLIC4_B, PUBLIC6, WORLD4
@@ -381,3 +381,19 @@ def test_a_shared_address_is_not_opened_by_a_name_of_another_address(gateway, se
     net = gateway("--allow", "good.test", profile=None)
     ask(net, "good.test")
     assert refused(net, "5.5.5.6") and refused(net, PUBLIC_B[4])
+
+
+def test_what_a_fatal_rule_denies_closes_the_guest(gateway):
+    net = gateway("--rule", f"deny!@{PUBLIC4}", profile="public")
+    [client] = nonblocking_connects(net.guest.ns, PUBLIC4, [80])
+    with client:
+        assert net.process.wait(5) == 3
+    line = net.wait_log("closed by policy: .*").group(0)
+    assert f'rule "deny!@{PUBLIC4}"' in line
+
+
+def test_a_violation_can_be_an_event_alone(gateway):
+    net = gateway("--rule", f"deny!@{PUBLIC4}", "--on-violation", "event", profile="public")
+    assert refused(net, PUBLIC4)
+    assert any("(fatal)" in line for line in net.denials())
+    net.check_alive()

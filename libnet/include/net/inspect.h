@@ -27,6 +27,8 @@ struct RuleInfo {
   std::string text;    ///< In its shortest spelling.
   std::string source;  ///< "--rule", a file's name, "profile public".
   int line = 0;        ///< In the file, from 1; 0: lines make no sense there.
+  std::string scope;   ///< The block behind the guest's NIC that it counts for; empty: all.
+  std::string set;     ///< The named set of which it is a member; empty: none.
 };
 
 /// The policy in force.
@@ -62,6 +64,25 @@ struct PolicyAnswer {
   /// Allow where the lookup and at least one flow are; a name of which no address is known yet
   /// counts by its lookup and by what a rule says of the name itself.
   Action action = Action::deny;
+};
+
+/// What is recorded while learning.
+enum class LearnMode : std::uint8_t {
+  everything,  ///< What a policy without rules would have refused.
+  refused,     ///< What the policy in force refuses.
+};
+
+/// The shortest list of rules that allows what was recorded.
+struct LearnReport {
+  struct Item {
+    std::string rule;
+    std::uint64_t seen = 0;  ///< Lookups and flows that are behind it.
+    std::string note;        ///< Where the rule is wider or vaguer than what was seen; or empty.
+  };
+  bool active = false;
+  LearnMode mode = LearnMode::everything;
+  std::vector<Item> rules;
+  std::uint64_t overflow = 0;  ///< Lookups and flows for which there was no room.
 };
 
 /// The DNS service.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <net/address.h>
+#include <net/dns.h>
 #include <net/inspect.h>
 #include <net/name.h>
 #include <net/publish.h>
@@ -29,7 +30,8 @@ class Engine;
 /// How a rule got into the configuration.
 enum class RuleOrigin : std::uint8_t {
   command_line,  ///< Before all others.
-  config,        ///< After the command line's, before the profile's.
+  config,        ///< After the command line's.
+  preset,        ///< After the config's, before the profile's.
 };
 
 /// One rule, or several with commas between; docs/policy.md has the language.
@@ -39,7 +41,27 @@ struct RuleText {
   std::string where = "rule";  ///< Shown with each denial: "--rule", a file name.
   int line = 0;                ///< From 1; 0: lines make no sense there.
   /// Set for a bare target: `example.com` with Action::allow means `allow@example.com`.
-  std::optional<Action> shorthand;
+  std::optional<Action> shorthand = std::nullopt;
+  /// The rule counts for these addresses behind the guest's NIC alone, a container's for example;
+  /// nothing: for all.
+  std::optional<IpPrefix> scope = std::nullopt;
+};
+
+/// Some members of a set of names and addresses, on which rules can be written. Several of one name
+/// add up.
+struct SetText {
+  std::string name;
+  std::string members;        ///< One target, or several with commas between.
+  std::string where = "set";  ///< Shown in errors.
+  int line = 0;               ///< From 1; 0: lines make no sense there.
+};
+
+/// What the guest may reach, as the operator wrote it.
+struct PolicyText {
+  std::vector<RuleText> rules;
+  std::optional<std::string> profile;  ///< none, public, private, host, all; docs/policy.md.
+  std::vector<SetText> sets;
+  bool wide_suffix = false;  ///< Lets a rule be on a suffix of one label, `*.com`.
 };
 
 /// What a Network is made from. The defaults suit an image that was made for gvproxy.
@@ -63,10 +85,15 @@ struct NetworkConfig {
   // Names.
   std::vector<Endpoint> dns_upstreams;  ///< Empty: the host's, from `resolv_conf`, as they change.
   std::string resolv_conf = "/etc/resolv.conf";
+  std::vector<DnsSplit> dns_split;       ///< Zones that have resolvers of their own.
+  std::vector<std::string> dns_records;  ///< Each "NAME [TTL] TYPE VALUE"; dns/record_text.h.
+  std::vector<DomainName> dns_zones;     ///< In these, what has no record does not exist.
+  DeniedNames denied_names = DeniedNames::nxdomain;
+  std::chrono::seconds dns_stale_if_error{0};  ///< RFC 8767: 0 turns it off.
+  DnsLimits dns_limits;
 
   // Policy.
-  std::vector<RuleText> rules;
-  std::optional<std::string> profile;  ///< none, public, private, host, all; docs/policy.md.
+  PolicyText policy;
   /// A TLS, HTTP or QUIC flow that only a name rule opens (or that one could deny), and whose first
   /// bytes give no readable name. Action::allow: what DNS has bound to the address decides alone.
   Action unidentified = Action::deny;
@@ -87,6 +114,11 @@ struct NetworkConfig {
   /// Called for each refusal, on the loop's thread: it must return soon and must not call the
   /// Network. Like refusals within a second are counted in the next one's `suppressed`.
   std::function<void(const DenialEvent&)> on_denied;
+
+  /// Called for each refusal by a rule marked `deny!`, also for those that on_denied is only told
+  /// the number of, before it is told, and as there. Whoever wants the guest closed ends its VM and
+  /// destroys the Network from another thread; until then everything goes on under the policy.
+  std::function<void(const DenialEvent&)> on_violation;
 };
 
 /// A snapshot of what a Network does.
@@ -114,6 +146,9 @@ class Network {
   /// Checks the configuration, compiles the policy, binds all published ports, and starts. On an
   /// error nothing is left behind; the message names the setting and the fix.
   static Result<std::unique_ptr<Network>> create(NetworkConfig config);
+  /// What a configuration comes to, without anything being started or bound: the policy, in effect
+  /// as on a host of which nothing is known. The error is what create() would say.
+  static Result<PolicyInfo> check(const NetworkConfig& config);
   ~Network();
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
@@ -147,12 +182,22 @@ class Network {
   std::vector<PublishedPort> published();
 
   /// Replaces the policy, whole or not at all; open flows are judged again.
-  Status set_policy(std::vector<RuleText> rules, std::optional<std::string> profile);
+  Status set_policy(PolicyText policy);
+  /// The policy in force as it was given.
+  PolicyText policy_text();
   PolicyInfo policy();
   /// What the policy would say now, and why: "tcp github.com:443", "udp 192.0.2.1:53",
   /// "icmp 192.0.2.1", "dns example.com", "ingress tcp 192.0.2.1:80" (a client, and the guest's
-  /// port). Nothing is sent or recorded. The error says what can't be understood.
+  /// port); with "from 10.88.0.5" behind it, from there. Nothing is sent or recorded. The error
+  /// says what can't be understood.
   Result<PolicyAnswer> check_policy(std::string_view question);
+
+  /// Begins to record what the guest looks up and where it goes, and forgets what was recorded
+  /// before. What is allowed stays as it is.
+  void learn(LearnMode mode);
+  /// What was recorded can still be asked for.
+  void stop_learning();
+  LearnReport learned();
 
   IpAddress gateway_address(Family family) const;
   IpAddress guest_address(Family family) const;

@@ -51,6 +51,7 @@ struct DenialEvent {
   std::string server_name;
   std::string rule;              ///< The rule's text, or "default deny".
   std::string reason;            ///< One phrase, e.g. "no rule allows it".
+  bool is_fatal = false;         ///< A rule marked `deny!` decided.
   std::uint64_t suppressed = 0;  ///< Like refusals not reported since the last one reported.
 
   /// One line for a person, e.g.

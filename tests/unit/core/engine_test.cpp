@@ -58,7 +58,7 @@ TEST_CASE("of the configuration, the first fault stops the start and is named") 
   config = EngineWorld::with_rules("alow@public");
   CHECK(refusal(config).find("alow") != std::string::npos);
   config = {};
-  config.profile = "everything";
+  config.policy.profile = "everything";
   CHECK(refusal(config).find("everything") != std::string::npos);
 }
 
@@ -140,7 +140,8 @@ TEST_CASE("a bad policy changes nothing") {
   EngineWorld world(EngineWorld::with_rules("allow@any"));
   REQUIRE(opens(world));
   std::string before = world.engine->inspector().policy().summary;
-  Status status = world.engine->set_policy({EngineWorld::rule("deny@")}, "none");
+  Status status =
+      world.engine->set_policy({.rules = {EngineWorld::rule("deny@")}, .profile = "none"});
   CHECK(status.code() == StatusCode::invalid_argument);
   CHECK(world.engine->inspector().policy().summary == before);
   CHECK(world.engine->counters().tcp_flows == 1);
@@ -149,7 +150,8 @@ TEST_CASE("a bad policy changes nothing") {
 TEST_CASE("a policy that denies an open connection resets both of its ends") {
   EngineWorld world(EngineWorld::with_rules("allow@any"));
   REQUIRE(opens(world));
-  REQUIRE(world.engine->set_policy({EngineWorld::rule("deny@203.0.113.0/24")}, "all"));
+  REQUIRE(world.engine->set_policy(
+      {.rules = {EngineWorld::rule("deny@203.0.113.0/24")}, .profile = "all"}));
   world.settle();
   CHECK(has_reset(world.segments()));
   CHECK(world.net.dials.back()->was_reset());
@@ -162,7 +164,7 @@ TEST_CASE("a policy that denies a UDP conversation ends it both ways") {
   world.send_udp(kClient, kServer, "one");
   auto& socket = *world.net.datagrams.back();
   REQUIRE(socket.sent.size() == 1);
-  REQUIRE(world.engine->set_policy({}, "none"));
+  REQUIRE(world.engine->set_policy({.profile = "none"}));
   world.send_udp(kClient, kServer, "two");
   CHECK(socket.sent.size() == 1);
   static_cast<void>(world.packets());
@@ -185,9 +187,9 @@ TEST_CASE("what a name allowed stays open however long after its TTL") {
     REQUIRE(world.datagram());
   }
   // Another rule, so that all flows are judged again.
-  REQUIRE(world.engine->set_policy(
-      {EngineWorld::rule("deny@192.0.2.1"), EngineWorld::rule("allow@service.example.com")},
-      "none"));
+  REQUIRE(world.engine->set_policy({.rules = {EngineWorld::rule("deny@192.0.2.1"),
+                                              EngineWorld::rule("allow@service.example.com")},
+                                    .profile = "none"}));
   world.settle();
   CHECK(world.engine->counters().tcp_flows == 1);
   world.send_udp(kClient, kServer, "again");

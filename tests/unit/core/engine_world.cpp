@@ -68,8 +68,8 @@ RuleText EngineWorld::rule(std::string_view text) {
 
 NetworkConfig EngineWorld::with_rules(std::string_view rules) {
   NetworkConfig config;
-  config.rules = {rule(rules)};
-  config.profile = "none";
+  config.policy.rules = {rule(rules)};
+  config.policy.profile = "none";
   return config;
 }
 

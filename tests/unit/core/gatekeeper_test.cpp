@@ -18,8 +18,10 @@ const Endpoint kGuest = endpoint("192.168.127.2:40000");
 /// A gatekeeper with a policy and a DNS service of nobody's.
 struct Keeper {
   explicit Keeper(std::string_view rules = "", std::vector<ReverseSpec> reverse = {})
-      : gatekeeper(loop, config, std::move(reverse),
-                   [this](const DenialEvent& event) { denied.push_back(event); }),
+      : gatekeeper(
+            loop, config, std::move(reverse),
+            [this](const DenialEvent& event) { denied.push_back(event); },
+            [this](const DenialEvent& event) { violations.push_back(event); }),
         dns(loop, net, {}, {}) {
     gatekeeper.set_dns(&dns);
     use(rules);
@@ -65,6 +67,7 @@ struct Keeper {
   ScriptedNet net{loop};
   gateway::Config config;
   std::vector<DenialEvent> denied;
+  std::vector<DenialEvent> violations;
   core::Gatekeeper gatekeeper;
   dns::Service dns;
 };
@@ -195,12 +198,41 @@ TEST_CASE("a scan of many ports costs no more reports than places") {
 TEST_CASE("a name that no rule lets be resolved is NXDOMAIN and reported with who asked") {
   Keeper keeper("allow@good.example.com");
   CHECK(keeper.query("good.example.com") == dns::LookupVerdict::allow);
-  CHECK(keeper.query("bad.example.com") == dns::LookupVerdict::nxdomain);
+  CHECK(keeper.query("bad.example.com") == dns::LookupVerdict::prohibited);
   REQUIRE(keeper.denied.size() == 1);
   CHECK(keeper.denied[0].layer == Layer::dns);
   CHECK(keeper.denied[0].names == std::vector<std::string>{"bad.example.com"});
   CHECK(keeper.denied[0].source == kGuest);
   CHECK(keeper.query("host.vm.internal", dns::Origin::local) == dns::LookupVerdict::allow);
+}
+
+TEST_CASE("a denied lookup says whether a rule or the default decided, an allowed one by what") {
+  Keeper keeper("deny@bad.example.com,allow@one.example.com,allow@*.zone.example.com");
+  CHECK(keeper.query("bad.example.com") == dns::LookupVerdict::blocked);
+  CHECK(keeper.query("other.example.com") == dns::LookupVerdict::prohibited);
+  CHECK(keeper.query("one.example.com") == dns::LookupVerdict::allow);
+  CHECK(keeper.query("a.zone.example.com") == dns::LookupVerdict::allow_below);
+  CHECK(keeper.query("bad.example.com", dns::Origin::configured) == dns::LookupVerdict::allow);
+}
+
+TEST_CASE("a limit on lookups that a guest passes is reported like a refusal") {
+  Keeper keeper("allow@*.zone.example.com");
+  dns::Client client{.guest = 0, .source = kGuest, .server = endpoint("192.168.127.1:53")};
+  DomainName name = domain("a.zone.example.com");
+  keeper.gatekeeper.on_limit({client, name, wire::DnsType::a, dns::Origin::upstream},
+                             dns::Limit::names_in_zone);
+  REQUIRE(keeper.denied.size() == 1);
+  CHECK(keeper.denied[0].names == std::vector<std::string>{"a.zone.example.com"});
+  CHECK(keeper.denied[0].rule == "limit on lookups");
+  CHECK(keeper.denied[0].reason == "too many different names of this zone in a minute");
+}
+
+TEST_CASE("a record of the owner's may lead inside, and a rule on its name opens that") {
+  Keeper keeper("allow@db.example.com");
+  CHECK(keeper.answer({domain("db.example.com")}, {{ip("10.0.0.5"), 60s}}, dns::Origin::configured)
+            .empty());
+  CHECK(keeper.tcp("10.0.0.5:443").kind == Tcp::dial);
+  CHECK(keeper.tcp("10.0.0.6:443").kind == Tcp::refuse);
 }
 
 TEST_CASE("an answer opens its addresses for the name asked and every alias, at once") {
@@ -251,4 +283,88 @@ TEST_CASE("a new policy, or a name forgotten, makes earlier answers worth asking
   CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::refuse);
   keeper.gatekeeper.forget(domain("www.example.com"));
   CHECK(keeper.gatekeeper.generation() != second);
+}
+
+TEST_CASE("a rule for a container counts for its connections, its lookups and its answers alone") {
+  Keeper keeper;
+  auto rules = policy::parse_rules(
+      {"allow@a.example.com", "vm.toml", 1, std::nullopt, *IpPrefix::parse("10.88.0.0/16")});
+  REQUIRE(rules);
+  keeper.gatekeeper.set_policy(*policy::Policy::compile(*rules, {}));
+  dns::Client container{
+      .guest = 0, .source = endpoint("10.88.0.5:40000"), .server = endpoint("192.168.127.1:53")};
+  DomainName name = domain("a.example.com");
+  std::vector<DomainName> names{name};
+  std::vector<dns::BoundAddress> addresses{{ip("9.9.9.9"), 60s}};
+  CHECK(keeper.query("a.example.com") == dns::LookupVerdict::prohibited);
+  CHECK(keeper.gatekeeper.may_query({container, name, wire::DnsType::a, dns::Origin::upstream}) ==
+        dns::LookupVerdict::allow);
+  CHECK(keeper.gatekeeper.on_answer({container, names, addresses, dns::Origin::upstream}).empty());
+  CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::refuse);
+  CHECK(keeper.gatekeeper.route_tcp(container.source, endpoint("9.9.9.9:443")).kind == Tcp::dial);
+}
+
+TEST_CASE(
+    "what a fatal rule denies is a violation, each time, in whatever way the guest tries it") {
+  Keeper keeper("deny!@metadata,deny!@*.evil.example.com,allow@public");
+  keeper.tcp("169.254.169.254:80");
+  keeper.udp("169.254.169.254:80");
+  static_cast<void>(keeper.gatekeeper.allow_echo(kGuest.address, ip("169.254.169.254")));
+  keeper.query("x.evil.example.com");
+  REQUIRE(keeper.violations.size() == 4);
+  CHECK(keeper.violations[0].is_fatal);
+  CHECK(keeper.violations[0].rule == "rule \"deny!@metadata\" (--rule)");
+  CHECK(keeper.denied.size() == 4);
+  keeper.tcp("169.254.169.254:80");
+  CHECK(keeper.violations.size() == 5);
+  CHECK(keeper.denied.size() == 4);
+}
+
+TEST_CASE("what no rule allows, or a plain rule denies, is no violation") {
+  Keeper keeper("deny@10.0.0.0/8,deny!@metadata:udp,allow@public");
+  keeper.tcp("10.0.0.1:80");
+  keeper.tcp("127.0.0.1:80");
+  keeper.tcp("169.254.169.254:80");
+  keeper.tcp("9.9.9.9:80");
+  CHECK(keeper.violations.empty());
+  CHECK(keeper.denied.size() == 3);
+}
+
+namespace {
+
+std::string learned(const Keeper& keeper) {
+  std::string out;
+  for (const LearnReport::Item& item : keeper.gatekeeper.learned().rules) out += item.rule + " ";
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("learning records what a policy without rules would have refused, and changes nothing") {
+  Keeper keeper("allow@public");
+  keeper.gatekeeper.learn(LearnMode::everything);
+  CHECK(keeper.query("www.example.com") == dns::LookupVerdict::allow);
+  keeper.answer({domain("www.example.com"), domain("cdn.example.net")}, {{ip("9.9.9.9"), 60s}});
+  CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::dial);
+  CHECK(keeper.tcp("10.0.0.5:22").kind == Tcp::refuse);
+  CHECK(keeper.udp("9.9.9.7:123").kind == Udp::send);
+  // No rule opens these.
+  keeper.udp("224.0.0.251:5353");
+  keeper.query("host.vm.internal", dns::Origin::local);
+  CHECK(learned(keeper) ==
+        "allow@www.example.com:tcp:443 allow@9.9.9.7:udp:123 allow@10.0.0.5:tcp:22 ");
+  keeper.gatekeeper.stop_learning();
+  keeper.tcp("10.0.0.6:22");
+  CHECK_FALSE(keeper.gatekeeper.learned().active);
+  CHECK(learned(keeper).find("10.0.0.6") == std::string::npos);
+  keeper.gatekeeper.learn(LearnMode::everything);
+  CHECK(learned(keeper).empty());
+}
+
+TEST_CASE("learning only what is refused records no more than that") {
+  Keeper keeper("allow@good.example.com,allow@203.0.113.0/24:udp");
+  keeper.gatekeeper.learn(LearnMode::refused);
+  keeper.udp("203.0.113.5:123");
+  keeper.tcp("198.51.100.7:80");
+  CHECK(learned(keeper) == "allow@198.51.100.7:tcp:80 ");
 }

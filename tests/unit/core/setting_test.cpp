@@ -21,7 +21,7 @@ TEST_CASE("a setting that is one value keeps the last one given") {
   CHECK(config.guest_name == "web");
   CHECK(config.lease_file == "/tmp/leases");
   CHECK(config.resolv_conf == "/tmp/resolv.conf");
-  CHECK(config.profile == "all");
+  CHECK(config.policy.profile == "all");
   CHECK(apply_setting(config, "max-flows", "7"));
   CHECK(apply_setting(config, "memory-bytes", "1048576"));
   CHECK(config.max_flows == 7);
@@ -60,11 +60,11 @@ TEST_CASE("rules keep their order, whatever the setting that gave them") {
   CHECK(apply_setting(config, "deny", "bad.example.com"));
   CHECK(apply_setting(config, "allow", "example.com"));
   CHECK(apply_setting(config, "rule", "allow@public"));
-  REQUIRE(config.rules.size() == 3);
-  CHECK(config.rules[0].shorthand == Action::deny);
-  CHECK(config.rules[1].shorthand == Action::allow);
-  CHECK(config.rules[2].shorthand == std::nullopt);
-  CHECK(config.rules[2].where == "rule");
+  REQUIRE(config.policy.rules.size() == 3);
+  CHECK(config.policy.rules[0].shorthand == Action::deny);
+  CHECK(config.policy.rules[1].shorthand == Action::allow);
+  CHECK(config.policy.rules[2].shorthand == std::nullopt);
+  CHECK(config.policy.rules[2].where == "rule");
 }
 
 TEST_CASE("an unknown setting is not found, and the error names it") {

@@ -129,3 +129,69 @@ TEST_CASE("other upstreams mean an empty cache, the same upstreams don't") {
   world.ask("a.example", DnsType::a);
   CHECK(world.asked.size() == 2);
 }
+
+TEST_CASE("where it is turned on, an answer past its time is given when every upstream fails") {
+  DnsWorld world({.stale_if_error = 1h});
+  auto fails = std::make_shared<bool>(false);
+  int asked = 0;
+  world.add_upstream("192.0.2.1:53", [&, fails](const DnsMessage& query, dns::Transport transport) {
+    ++asked;
+    auto answer =
+        *fails ? failing_resolver(DnsRcode::server_failure) : resolver_with("198.51.100.1");
+    return answer(query, transport);
+  });
+  world.ask("a.example", DnsType::a);
+  *fails = true;
+  SECTION("with a short TTL and an explanation, and nobody is asked again for 30 s") {
+    world.loop.advance(400s);
+    auto seen = world.ask("a.example", DnsType::a, {.edns_bytes = 1232});
+    CHECK(seen.rcode == DnsRcode::no_error);
+    CHECK(seen.answers.size() == 1);
+    CHECK(seen.ttls == std::vector<std::uint32_t>{30});
+    CHECK(seen.extended_error == 3);
+    world.loop.advance(29s);
+    CHECK(world.ask("a.example", DnsType::a).answers.size() == 1);
+    CHECK(asked == 2);
+    world.loop.advance(2s);
+    CHECK(world.ask("a.example", DnsType::a).answers.size() == 1);
+    CHECK(asked == 3);
+    *fails = false;
+    world.loop.advance(31s);
+    auto fresh = world.ask("a.example", DnsType::a, {.edns_bytes = 1232});
+    CHECK(fresh.ttls == std::vector<std::uint32_t>{300});
+    CHECK_FALSE(fresh.extended_error);
+  }
+  SECTION("until it is older than that") {
+    world.loop.advance(300s + 1h);
+    CHECK(world.ask("a.example", DnsType::a).rcode == DnsRcode::server_failure);
+  }
+  SECTION("but for no other name or type") {
+    world.loop.advance(400s);
+    CHECK(world.ask("a.example", DnsType::aaaa).rcode == DnsRcode::server_failure);
+    CHECK(world.ask("b.example", DnsType::a).rcode == DnsRcode::server_failure);
+  }
+}
+
+TEST_CASE("a stale answer is still judged before the guest sees it") {
+  bool remove = false;
+  dns::Hooks hooks;
+  hooks.on_answer = [&](const dns::AnswerNotice&) {
+    return remove ? std::vector<std::size_t>{0} : std::vector<std::size_t>();
+  };
+  DnsWorld world({.stale_if_error = 1h}, hooks);
+  world.add_upstream("192.0.2.1:53", resolver_with("198.51.100.1"));
+  world.ask("a.example", DnsType::a);
+  world.loop.advance(400s);
+  world.add_resolver("192.0.2.1:53", failing_resolver(DnsRcode::server_failure));
+  remove = true;
+  CHECK(world.ask("a.example", DnsType::a).answers.empty());
+}
+
+TEST_CASE("without that setting an answer past its time is not given") {
+  DnsWorld world;
+  world.add_upstream("192.0.2.1:53", resolver_with("198.51.100.1"));
+  world.ask("a.example", DnsType::a);
+  world.loop.advance(301s);
+  world.add_resolver("192.0.2.1:53", failing_resolver(DnsRcode::server_failure));
+  CHECK(world.ask("a.example", DnsType::a).rcode == DnsRcode::server_failure);
+}

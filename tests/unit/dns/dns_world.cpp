@@ -186,9 +186,13 @@ DnsWorld::DnsWorld(dns::Options options, dns::Hooks hooks) {
 }
 
 void DnsWorld::add_upstream(std::string_view at, Resolver resolver) {
-  resolvers_[endpoint(at)] = std::move(resolver);
+  add_resolver(at, std::move(resolver));
   upstreams_.push_back(endpoint(at));
   service->set_upstreams(upstreams_);
+}
+
+void DnsWorld::add_resolver(std::string_view at, Resolver resolver) {
+  resolvers_[endpoint(at)] = std::move(resolver);
 }
 
 std::optional<Message> DnsWorld::resolve(const Endpoint& at, std::string_view bytes,

@@ -98,6 +98,8 @@ class DnsWorld {
       std::function<std::optional<Message>(const wire::DnsMessage& query, dns::Transport)>;
   /// Scripts the resolver at `at` and makes it the next upstream.
   void add_upstream(std::string_view at, Resolver resolver);
+  /// Scripts it, or scripts it anew, without making it an upstream.
+  void add_resolver(std::string_view at, Resolver resolver);
 
   /// The reply, if one came without time passing.
   std::optional<Message> ask_raw(const Message& query, const AskOptions& options = {});

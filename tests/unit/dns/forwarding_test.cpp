@@ -162,17 +162,57 @@ TEST_CASE("an unreachable upstream makes the next one answer at once") {
   }
 }
 
-TEST_CASE("a silent upstream is given one second before the next is asked") {
+TEST_CASE("a silent upstream is given 300 ms before the next is asked") {
   DnsWorld world;
   world.add_upstream("192.0.2.1:53", silent_resolver());
   world.add_upstream("192.0.2.2:53", resolver_with("198.51.100.2"));
   world.send("a.example", DnsType::a);
-  world.loop.advance(999ms);
+  world.loop.advance(299ms);
+  CHECK(world.asked.size() == 1);
   CHECK(world.replies.empty());
   world.loop.advance(1ms);
   REQUIRE(world.replies.size() == 1);
   CHECK(look_at(world.replies[0]).answers == Answers{"a.example 1 198.51.100.2"});
   CHECK(world.service->counters().upstream_timeouts == 1);
+}
+
+TEST_CASE("each upstream is asked once, 300 ms apart, before any is asked again") {
+  DnsWorld world;
+  std::vector<std::pair<int, Duration>> seen;
+  auto start = world.loop.now();
+  for (int i = 1; i <= 3; ++i) {
+    world.add_upstream(fmt::format("192.0.2.{}:53", i), [&, i](const DnsMessage&, Transport) {
+      seen.emplace_back(i, world.loop.now() - start);
+      return std::nullopt;
+    });
+  }
+  world.send("a.example", DnsType::a);
+  world.loop.advance(5s);
+  CHECK(seen == std::vector<std::pair<int, Duration>>{
+                    {1, 0ms}, {2, 300ms}, {3, 600ms}, {1, 1600ms}, {2, 2600ms}, {3, 3600ms}});
+  CHECK(world.replies.size() == 1);
+}
+
+TEST_CASE("an upstream that is slow but answers first is not held for a dead one") {
+  DnsWorld world;
+  int first_asked = 0;
+  std::optional<Message> reply;
+  world.add_upstream("192.0.2.1:53", [&](const DnsMessage& query, Transport) {
+    ++first_asked;
+    auto name = query.questions()[0].name.lowered().to_string();
+    reply = ReplyBuilder(query).address(name, "198.51.100.1").build();
+    return std::nullopt;
+  });
+  world.add_upstream("192.0.2.2:53", silent_resolver());
+  for (const char* name : {"a.example", "b.example", "c.example"}) {
+    std::size_t socket = world.net.datagrams.size();
+    world.send(name, DnsType::a);
+    world.loop.advance(400ms);
+    world.net.datagrams[socket]->feed(endpoint("192.0.2.1:53"), to_text(*reply));
+    world.loop.run_ready();
+  }
+  CHECK(world.replies.size() == 3);
+  CHECK(first_asked == 3);
 }
 
 TEST_CASE("a slow upstream's answer counts even after others were asked") {

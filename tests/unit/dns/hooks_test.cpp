@@ -58,7 +58,7 @@ TEST_CASE(
     "a denied name is NXDOMAIN with SOA, says so to EDNS clients, and never leaves the host") {
   auto transport = GENERATE(Transport::udp, Transport::tcp);
   auto type = GENERATE(DnsType::a, DnsType::aaaa, DnsType::txt, DnsType::https, DnsType::any);
-  DnsWorld world({}, denying("evil.example", LookupVerdict::nxdomain));
+  DnsWorld world({}, denying("evil.example", LookupVerdict::blocked));
   world.add_upstream("192.0.2.1:53", resolver_with("198.51.100.1"));
   for (const char* name : {"evil.example", "EVIL.example", "secret-data.a.b.evil.example"}) {
     auto seen = world.ask(name, type, {.transport = transport, .edns_bytes = 1232});
@@ -74,7 +74,8 @@ TEST_CASE(
 }
 
 TEST_CASE("a denied name can be REFUSED instead") {
-  DnsWorld world({}, denying("evil.example", LookupVerdict::refused));
+  DnsWorld world({.denied_names = DeniedNames::refused},
+                 denying("evil.example", LookupVerdict::prohibited));
   world.add_upstream("192.0.2.1:53", resolver_with("198.51.100.1"));
   auto seen = world.ask("evil.example", DnsType::a, {.edns_bytes = 1232});
   CHECK(seen.rcode == DnsRcode::refused);
@@ -85,7 +86,7 @@ TEST_CASE("a denied name can be REFUSED instead") {
 TEST_CASE("a name is judged for each client, though another's answer is in the cache") {
   dns::Hooks hooks;
   hooks.may_query = [](const dns::Lookup& lookup) {
-    return lookup.client.guest == 1 ? LookupVerdict::allow : LookupVerdict::nxdomain;
+    return lookup.client.guest == 1 ? LookupVerdict::allow : LookupVerdict::blocked;
   };
   DnsWorld world({}, hooks);
   world.add_upstream("192.0.2.1:53", resolver_with("198.51.100.1"));

@@ -200,7 +200,7 @@ TEST_CASE("a message that is no query ends the session") {
 }
 
 TEST_CASE("a client that never reads is held back, and every answer is there when it does") {
-  DnsWorld world;
+  DnsWorld world({.limits = {.data_bytes = 0}});
   world.add_upstream("192.0.2.1:53", [](const DnsMessage& query, Transport) {
     ReplyBuilder reply(query);
     for (int i = 0; i < 100; ++i) reply.text("t.example", std::string(250, 'x'));

@@ -19,24 +19,40 @@ class Reference {
     if (is_dns_service(query)) {
       for (std::size_t i = 0; i < rules_.size(); ++i) {
         const Rule& rule = rules_[i];
-        bool on_dns = rule.is_on(Group::dns) && rule.applies_to(Direction::egress);
+        bool on_dns = rule.is_on(Group::dns) && rule.applies_to(Direction::egress) &&
+                      in_scope(rule, query.inner);
         if (on_dns && rule.matches(query.protocol, query.port)) return decided(i);
       }
-      if (needs_names()) return {Action::allow, -1, Basis::dns_service};
+      if (needs_names(query.inner)) return {Action::allow, -1, Basis::dns_service};
     }
     for (std::size_t i = 0; i < rules_.size(); ++i) {
       const Rule& rule = rules_[i];
       if (!rule.applies_to(query.direction) || !rule.matches(query.protocol, query.port)) continue;
+      if (!in_scope(rule, query.inner)) continue;
       bool matches = rule.is_on_name() ? binds_match(rule, query) : on_address(rule, query.remote);
       if (matches) return decided(i);
     }
-    return {query.direction == Direction::egress ? options_.egress_default
-                                                 : options_.ingress_default};
+    return default_of(query.direction);
   }
 
-  Verdict judge_lookup(const DomainName& name) const {
+  Verdict judge_named(const Query& query, const DomainName& name) const {
+    bool is_bound = query.names && query.names->is_bound(name, query.remote, query.now);
     for (std::size_t i = 0; i < rules_.size(); ++i) {
       const Rule& rule = rules_[i];
+      if (!rule.applies_to(query.direction) || !rule.matches(query.protocol, query.port)) continue;
+      if (!in_scope(rule, query.inner)) continue;
+      bool counts = is_bound || rule.action == Action::deny;
+      bool matches =
+          rule.is_on_name() ? counts && on_name(rule, name) : on_address(rule, query.remote);
+      if (matches) return decided(i);
+    }
+    return default_of(query.direction);
+  }
+
+  Verdict judge_lookup(const DomainName& name, const std::optional<IpAddress>& inner = {}) const {
+    for (std::size_t i = 0; i < rules_.size(); ++i) {
+      const Rule& rule = rules_[i];
+      if (!in_scope(rule, inner)) continue;
       if (!rule.applies_to(Direction::egress) || rule.is_on(Group::dns)) continue;
       bool by_name = rule.is_on_name() || rule.is_on(Group::any);
       if (rule.action == Action::deny && (!by_name || !rule.is_whole())) continue;
@@ -46,11 +62,13 @@ class Reference {
     return {options_.egress_default};
   }
 
-  bool answer_allowed(const DomainName& name, const IpAddress& address) const {
-    if (!judge_lookup(name).allowed()) return false;
+  bool answer_allowed(const DomainName& name, const IpAddress& address,
+                      const std::optional<IpAddress>& inner = {}) const {
+    if (!judge_lookup(name, inner).allowed()) return false;
     bool is_public = groups_.groups_of(address).for_allow.has(Group::public_);
     bool only_addresses = false;
     for (const Rule& rule : rules_) {
+      if (!in_scope(rule, inner)) continue;
       if (!rule.applies_to(Direction::egress) || rule.is_on(Group::dns)) continue;
       if (rule.action == Action::deny && !rule.is_whole()) continue;
       if (rule.is_on_name()) {
@@ -77,11 +95,19 @@ class Reference {
            std::count(host_.gateways.begin(), host_.gateways.end(), query.remote) > 0;
   }
 
-  bool needs_names() const {
+  Verdict default_of(Direction direction) const {
+    return {direction == Direction::egress ? options_.egress_default : options_.ingress_default};
+  }
+
+  static bool in_scope(const Rule& rule, const std::optional<IpAddress>& inner) {
+    return !rule.scope || (inner && rule.scope->contains(*inner));
+  }
+
+  bool needs_names(const std::optional<IpAddress>& inner) const {
     return options_.egress_default == Action::allow ||
-           std::any_of(rules_.begin(), rules_.end(), [](const Rule& rule) {
-             return rule.action == Action::allow && rule.applies_to(Direction::egress) &&
-                    !rule.is_on(Group::dns);
+           std::any_of(rules_.begin(), rules_.end(), [&](const Rule& rule) {
+             return in_scope(rule, inner) && rule.action == Action::allow &&
+                    rule.applies_to(Direction::egress) && !rule.is_on(Group::dns);
            });
   }
 

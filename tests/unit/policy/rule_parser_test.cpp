@@ -31,6 +31,8 @@ TEST_CASE("every form of the rule language is read and written back") {
                            "allow@1.2.3.4:icmp",
                            "allow@github.com:tcp:443",
                            "deny@any:any:25",
+                           "deny!@metadata",
+                           "deny!:any@10.0.0.0/8:tcp:22",
                            "allow@localhost.",
                            "allow@_dns.example.com"}) {
     INFO(text);
@@ -47,10 +49,10 @@ TEST_CASE("spellings that mean the same are one rule") {
 }
 
 TEST_CASE("a list with commas and blanks is several rules in order") {
-  auto list = rules("deny@metadata, allow@*.debian.org:tcp:80 ,allow@public");
+  auto list = rules("deny@metadata, allow@*.example.net:tcp:80 ,allow@public");
   REQUIRE(list.size() == 3);
   CHECK(list[0].to_string() == "deny@metadata");
-  CHECK(list[1].to_string() == "allow@*.debian.org:tcp:80");
+  CHECK(list[1].to_string() == "allow@*.example.net:tcp:80");
   CHECK(list[2].to_string() == "allow@public");
 }
 
@@ -106,10 +108,13 @@ TEST_CASE("each part of a rule has its own error") {
            {"allow@[1.2.3.4]", "is not an IPv6 address or block"},
            {"allow@https://github.com/x", "did you mean 'github.com'?"},
            {"allow@b\xc3\xbc.de", "'b\\xc3\\xbc.de' is neither a group nor a name"},
-           {"allow@set:mirrors", "'set' is no group"},
+           {"allow@set:mirrors", "column 11: 'mirrors' is not a set; none is defined"},
            {"github.com", "did you mean 'allow@github.com'?"},
            {"allow github.com", "lacks '@' and a target"},
            {"allow@", "target is missing"},
+           {"allow!@a.com", "column 1: 'allow!' is fatal, which only a deny can be"},
+           {"deny!! @a.com", "is not an action"},
+           {"deny!", "lacks '@' and a target"},
            {"allow@a.com,,deny@any", "column 13: '' a rule is missing"},
            {"", "column 1: '' a rule is missing"}}) {
     INFO(c.text);

@@ -2,7 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-using sluice::wire::without_address_hints;
+using sluice::wire::without_hints_and_ech;
 using Data = std::vector<std::uint8_t>;
 
 namespace {
@@ -22,19 +22,19 @@ const Data kIpv6Hint{0, 6, 0, 16, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 
 }  // namespace
 
-TEST_CASE("address hints leave an HTTPS record, all else stays as it was") {
-  CHECK(without_address_hints(joined({kHead, kAlpn, kPort, kIpv4Hint, kEch, kIpv6Hint})) ==
-        joined({kHead, kAlpn, kPort, kEch}));
-  CHECK(without_address_hints(joined({kHead, kAlpn})) == joined({kHead, kAlpn}));
-  CHECK(without_address_hints(kHead) == kHead);
-  CHECK(without_address_hints(joined({kHead, kIpv4Hint})) == kHead);
+TEST_CASE("address hints and ECH keys leave an HTTPS record, all else stays as it was") {
+  CHECK(without_hints_and_ech(joined({kHead, kAlpn, kPort, kIpv4Hint, kEch, kIpv6Hint})) ==
+        joined({kHead, kAlpn, kPort}));
+  CHECK(without_hints_and_ech(joined({kHead, kAlpn})) == joined({kHead, kAlpn}));
+  CHECK(without_hints_and_ech(kHead) == kHead);
+  CHECK(without_hints_and_ech(joined({kHead, kIpv4Hint})) == kHead);
 }
 
 TEST_CASE("a hint that has gone is not mandatory any more") {
   Data both{0, 0, 0, 4, 0, 1, 0, 4};
-  CHECK(without_address_hints(joined({kHead, both, kAlpn, kIpv4Hint})) ==
+  CHECK(without_hints_and_ech(joined({kHead, both, kAlpn, kIpv4Hint})) ==
         joined({kHead, {0, 0, 0, 2, 0, 1}, kAlpn}));
-  CHECK(without_address_hints(joined({kHead, {0, 0, 0, 2, 0, 6}, kIpv6Hint})) == kHead);
+  CHECK(without_hints_and_ech(joined({kHead, {0, 0, 0, 2, 0, 6}, kIpv6Hint})) == kHead);
 }
 
 TEST_CASE("an HTTPS record that is cut off or out of order is none") {
@@ -42,12 +42,12 @@ TEST_CASE("an HTTPS record that is cut off or out of order is none") {
   for (std::size_t size = 0; size < whole.size(); ++size) {
     bool at_a_border = size == kHead.size() || size == kHead.size() + kAlpn.size();
     INFO(size);
-    CHECK(without_address_hints(std::span(whole).first(size)).has_value() == at_a_border);
+    CHECK(without_hints_and_ech(std::span(whole).first(size)).has_value() == at_a_border);
   }
-  CHECK_FALSE(without_address_hints(joined({kHead, kIpv4Hint, kAlpn})));
-  CHECK_FALSE(without_address_hints(joined({kHead, kAlpn, kAlpn})));
-  CHECK_FALSE(without_address_hints(joined({kHead, {0, 0, 0, 0}})));
-  CHECK_FALSE(without_address_hints(joined({kHead, {0, 0, 0, 1, 0}})));
-  CHECK_FALSE(without_address_hints(Data{0, 1, 0xc0, 0}));
-  CHECK_FALSE(without_address_hints(Data{0, 1, 1, 'a', 0xc0, 2}));
+  CHECK_FALSE(without_hints_and_ech(joined({kHead, kIpv4Hint, kAlpn})));
+  CHECK_FALSE(without_hints_and_ech(joined({kHead, kAlpn, kAlpn})));
+  CHECK_FALSE(without_hints_and_ech(joined({kHead, {0, 0, 0, 0}})));
+  CHECK_FALSE(without_hints_and_ech(joined({kHead, {0, 0, 0, 1, 0}})));
+  CHECK_FALSE(without_hints_and_ech(Data{0, 1, 0xc0, 0}));
+  CHECK_FALSE(without_hints_and_ech(Data{0, 1, 1, 'a', 0xc0, 2}));
 }
