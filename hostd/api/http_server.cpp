@@ -4,8 +4,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace sluice::hostd {
@@ -105,8 +103,7 @@ struct HttpServer::Callbacks {
       MHD_suspend_connection(sending->connection);
       return 0;
     }
-    std::size_t size = std::min(room, sending->pending.size());
-    std::memcpy(out, sending->pending.data(), size);
+    std::size_t size = sending->pending.copy(out, room);
     sending->pending.erase(0, size);
     return static_cast<ssize_t>(size);
   }
