@@ -1,6 +1,7 @@
 #include "core/engine.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 
@@ -295,6 +296,8 @@ void Engine::on_tick() {
   tcp_->tick();
   reassembler_.expire(loop_.now(), {});
   run_batch();
+  // Nothing is under way any more: what a burst of flows needed goes back to the host.
+  if (!tick_timer_->active()) ::malloc_trim(0);
 }
 
 void Engine::forget(const DomainName& name) {

@@ -254,7 +254,8 @@ def test_nothing_is_leaked_by_thousands_of_connections_into_the_guest(gateway, w
             pass                                # so fast that connect() itself saw it
     wait_for(settled, limit=20, what="no flow after all have gone", step=0.1)
     assert net.fd_names() == fds
-    assert net.rss_bytes() < memory + (32 << 20)
+    # The 64 that died had windows of 1 MiB: some of that stays with the allocator.
+    assert net.rss_bytes() < memory + (64 << 20)
 
 
 def test_many_flows_into_the_guest_carry_every_byte(gateway, world):

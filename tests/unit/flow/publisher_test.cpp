@@ -245,6 +245,30 @@ TEST_CASE("past the relay's limit of flows a client is reset") {
   CHECK(world.publisher->counters().failed == 1);
 }
 
+TEST_CASE(
+    "any number of clients may come and go: those that are over keep neither port nor place") {
+  PublishWorld world;
+  REQUIRE(world.publisher->publish(spec("127.0.0.1:8080:80")));
+  // More than the gateway has ports for clients, and than there may be flows; none rests out.
+  for (int i = 0; i < 17000; ++i) {
+    auto client = world.connect(at("127.0.0.1:4000"));
+    REQUIRE_FALSE(client->was_reset());
+    SeenSegment syn = world.port.seen.back();
+    std::uint32_t ours = syn.sequence + 1;
+    auto guest = [&](std::uint32_t sequence, std::uint32_t acknowledgment, std::uint8_t flags) {
+      world.input(syn.destination, syn.source,
+                  {.sequence = sequence, .acknowledgment = acknowledgment, .flags = flags});
+      world.serve();
+    };
+    guest(7000, ours, kSyn | kAck);
+    client->feed_end();
+    world.serve();
+    guest(7001, ours + 1, kFin | kAck);
+    world.port.take();
+  }
+  CHECK(world.publisher->counters().accepted == 17000);
+}
+
 TEST_CASE("a range of ports is published whole or not at all") {
   PublishWorld world;
   REQUIRE(world.publisher->publish(spec("0.0.0.0:8002:1")));
