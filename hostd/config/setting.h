@@ -37,8 +37,8 @@ struct Setting {
   /// was written is the caller's to add.
   Status (*apply)(Options& options, const Given& given);
 
-  /// The long flag, by which errors name it.
-  std::string_view flag() const { return flags.substr(flags.rfind("--")); }
+  /// Its first spelling, by which errors name it.
+  std::string_view flag() const { return flags.substr(0, flags.find(',')); }
 };
 
 /// All of them, in the order of --help.

@@ -33,7 +33,7 @@ def run(world, *arguments):
     (["--ready-fd", "77"], ["--ready-fd", "77"]),
     (["--runas", "no-such-user"], ["--runas", "no-such-user"]),
     (["--allow", "bad..name"], ["--allow", "bad..name"]),
-    (["-R", "99999:unix:/x"], ["--reverse", "99999:unix:/x"]),
+    (["-R", "99999:unix:/x"], ["-R", "99999:unix:/x"]),
 ], ids=lambda v: "".join(v) if isinstance(v, list) and str(v[0]).startswith("-") else "")
 def test_a_bad_value_is_a_usage_error_that_names_flag_and_value(world, tmp_path, arguments, named):
     done = run(world, "run", "--qemu", tmp_path / "nic.sock", *arguments)
