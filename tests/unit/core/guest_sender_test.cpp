@@ -81,9 +81,9 @@ TEST_CASE("a datagram that waited for its neighbour arrives once that has answer
   config.publish = {*parse_publish("8053:53/udp")};
   VirtualLoop loop;
   ScriptedNet net(loop);
+  ScriptedNic* nic = nullptr;
   auto engine = core::Engine::create(loop, net, std::move(config));
   REQUIRE(engine);
-  ScriptedNic* nic = nullptr;
   REQUIRE((*engine)->attach(std::make_unique<ScriptedNic>(&nic)));
   nic->set_link(true);
   loop.run_ready();
