@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "base/host_net.h"
@@ -41,8 +42,8 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   const FlowKey& key() const { return key_; }
   void on_socket_ready(SocketReady ready) override;
   void on_endpoint_changed() override;
-  /// The name that its first flight gave, and that was allowed; null: none so far.
-  const DomainName* name() const;
+  /// The names that its first flight gave, and that were allowed.
+  std::span<const DomainName> names() const;
 
  private:
   friend class TcpRelay;
@@ -67,7 +68,7 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   /// Of an inbound flow what its port counts by, of an outbound one TcpRoute::hold.
   std::shared_ptr<const void> hold_;
   std::unique_ptr<Inspection> inspection_;  ///< Until nothing has to be judged any more.
-  std::unique_ptr<DomainName> name_;        ///< When that is over: the name that it gave.
+  std::vector<DomainName> names_;           ///< When that is over: the names that it gave.
   TimePoint deadline_{};  ///< Of the handshake with the guest or of a last drain; 0: none.
   TimePoint last_activity_{};
   bool host_readable_ = false;

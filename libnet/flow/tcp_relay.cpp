@@ -50,10 +50,8 @@ void TcpFlow::on_endpoint_changed() {
   relay_.work_.add(*this);
 }
 
-const DomainName* TcpFlow::name() const {
-  if (!inspection_) return name_.get();
-  const auto& name = inspection_->flight().name();
-  return name ? &*name : nullptr;
+std::span<const DomainName> TcpFlow::names() const {
+  return inspection_ ? inspection_->flight().names() : names_;
 }
 
 TcpRelay::TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate,
@@ -463,6 +461,8 @@ void TcpRelay::service(TcpFlow& flow) {
 void TcpRelay::inspect(TcpFlow& flow) {
   policy::FirstFlight& flight = flow.inspection_->flight();
   flow.inspection_->look(*flow.endpoint_);
+  // What could let it go does not come any more.
+  if (flow.host_eof_ && flight.awaits_server()) flow.host_deaf_ = true;
   if (flow.endpoint_->fin_received()) flight.give_up("it ended in the midst of its first flight");
   finish_inspection(flow);
   if (flow.inspection_ && flight.is_waiting() && !flow.timed_) {
@@ -474,7 +474,7 @@ void TcpRelay::finish_inspection(TcpFlow& flow) {
   if (flow.inspection_->is_denied()) {
     deny_first_flight(flow);
   } else if (flow.inspection_->is_open()) {
-    if (const DomainName* name = flow.name()) flow.name_ = std::make_unique<DomainName>(*name);
+    flow.names_.assign(flow.names().begin(), flow.names().end());
     flow.inspection_.reset();
   }
 }
@@ -558,12 +558,12 @@ bool TcpRelay::host_to_guest(TcpFlow& flow) {
       flow.host_eof_ = true;
       flow.host_error_ |= !result.ok();
       if (!flow.host_error_) endpoint.shutdown_send();
+      if (flow.inspection_) work_.add(flow);
       break;
     }
     if (flow.inspection_) {
-      constexpr std::size_t kTellingBytes = 16;
-      auto start = read_buffer_.peek(std::min(result.bytes, kTellingBytes));
-      flow.inspection_->flight().server_spoke(start);
+      std::size_t shown = std::min(result.bytes, ReadBuffer::kCopyBytes);
+      flow.inspection_->flight().server_spoke(read_buffer_.peek(shown), result.bytes - shown);
       // It may be what the guest's next bytes waited for.
       work_.add(flow);
     }
@@ -672,11 +672,11 @@ void TcpRelay::judge_again() {
     if (flow.inbound_) return false;
     TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
     if (!is_refusal(route.kind)) {
-      bool is_named = route.first_flight && flow.name();
-      if (!is_named ||
-          gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, *flow.name())) {
-        return false;
-      }
+      bool is_judged = route.first_flight != nullptr;
+      auto is_allowed = [&](const DomainName& name) {
+        return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, name);
+      };
+      if (!is_judged || std::ranges::all_of(flow.names(), is_allowed)) return false;
     }
     if (flow.held_) refuse_syn(flow);
     return true;

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
+
+#include "policy/first_flight_reply.h"
 
 namespace sluice::policy {
 
@@ -12,17 +13,14 @@ namespace {
 
 using Tls = wire::TlsHelloReader::State;
 using Http = wire::HttpRequestReader::State;
+using Http2 = wire::Http2RequestReader;
 
-/// A fatal access_denied (RFC 8446 section 6) as a record of its own.
-constexpr std::array<std::uint8_t, 7> kTlsAccessDenied = {21, 3, 3, 0, 2, 2, 49};
-
-std::vector<std::uint8_t> http_forbidden(std::string_view why) {
-  std::string body = fmt::format("refused by network policy: {}\n", why);
-  std::string text = fmt::format(
-      "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n"
-      "Connection: close\r\n\r\n{}",
-      body.size(), body);
-  return {text.begin(), text.end()};
+/// Whether bytes that a server sent first are the header of the SETTINGS that begin HTTP/2.
+bool is_http2_settings(std::string_view start) {
+  constexpr std::size_t kHeaderBytes = 9;
+  constexpr char kSettings = 4, kAck = 1;
+  return start.size() >= kHeaderBytes && start[3] == kSettings && (start[4] & kAck) == 0 &&
+         start.substr(5, 4) == std::string_view("\0\0\0\0", 4);
 }
 
 }  // namespace
@@ -31,12 +29,14 @@ std::size_t FirstFlight::feed(ConstBytes bytes) {
   std::size_t done = 0;
   while (done < bytes.size() && state_ == State::reading) {
     ConstBytes rest = bytes.subspan(done);
-    std::size_t step = kind_ == Kind::unknown ? feed_start(rest)
-                       : kind_ == Kind::tls   ? feed_tls(rest)
-                                              : feed_http(rest);
+    Kind kind = kind_;
+    std::size_t step = kind == Kind::unknown ? feed_start(rest)
+                       : kind == Kind::tls   ? feed_tls(rest)
+                       : kind == Kind::http  ? feed_http(rest)
+                                             : feed_http2(rest);
     taken_ += step;
     done += step;
-    if (step == 0) break;
+    if (step == 0 && kind_ == kind) break;
   }
   if (state_ == State::open) released_ = taken_ = UINT64_MAX;
   return state_ == State::open ? bytes.size() : done;
@@ -108,14 +108,18 @@ void FirstFlight::judge_hello() {
 }
 
 std::size_t FirstFlight::feed_http(ConstBytes bytes) {
-  if (http_.state() == Http::switching) answer_upgrade();
+  if (http_.state() == Http::switching) {
+    answer_upgrade();
+    if (kind_ == Kind::http2) return 0;
+  }
   std::size_t taken = http_.feed(bytes);
+  release();
   switch (http_.state()) {
     case Http::not_http:
       state_ = State::open;
       return taken;
     case Http::http2:
-      unidentified("it is HTTP/2 in the clear");
+      begin_http2(Http2::Start::first);
       return taken;
     case Http::malformed:
       unidentified(fmt::format("its HTTP request can't be read: {}", http_.reason()));
@@ -127,9 +131,64 @@ std::size_t FirstFlight::feed_http(ConstBytes bytes) {
       break;
   }
   if (http_.state() == Http::switching) answer_upgrade();
-  if (state_ == State::reading) released_ = http_.released();
-  if (http_.state() == Http::opaque) state_ = State::open;
+  release();
   return taken;
+}
+
+void FirstFlight::begin_http2(Http2::Start start) {
+  kind_ = Kind::http2;
+  http2_ = std::make_unique<Http2>(start);
+  if (start == Http2::Start::first) {
+    // The line that told it from HTTP/1, and nothing else was taken.
+    std::string_view line = Http2::kPreface.substr(0, http_.taken());
+    static_cast<void>(
+        http2_->feed({reinterpret_cast<const std::uint8_t*>(line.data()), line.size()}));
+    look_at_server();
+  } else {
+    http2_at_ = http_.taken();
+    server_has_http2_ = true;
+  }
+}
+
+std::size_t FirstFlight::feed_http2(ConstBytes bytes) {
+  std::size_t taken = http2_->feed(bytes);
+  release();
+  if (http2_->state() == Http2::State::malformed) {
+    unidentified(fmt::format("its HTTP/2 can't be read: {}", http2_->reason()));
+  } else if (http2_->state() == Http2::State::verdict) {
+    judge_http2_request();
+  }
+  release();
+  return taken;
+}
+
+void FirstFlight::look_at_server() {
+  if (kind_ == Kind::http && requests_ == 1 && server_start_.size() == kServerStartBytes &&
+      server_start_.ends_with(" 100")) {
+    http_.continued();
+  }
+  if (kind_ == Kind::http && http_.state() == Http::switching) answer_upgrade();
+  if (kind_ == Kind::http2 && !server_has_http2_) {
+    server_has_http2_ = is_http2_settings(server_start_);
+  }
+}
+
+bool FirstFlight::can_reply_http2() const {
+  bool is_first = requests_ <= 1 && http2_at_ == 0;
+  return is_first && (server_start_.empty() || server_has_http2_) && server_frames_.is_between();
+}
+
+/// Lets go of what the reader of HTTP lets go of.
+void FirstFlight::release() {
+  if (state_ != State::reading) return;
+  if (kind_ == Kind::http) {
+    released_ = http_.released();
+    if (http_.state() == Http::opaque) state_ = State::open;
+  } else if (kind_ == Kind::http2) {
+    std::uint64_t released = http2_->released();
+    if (!server_has_http2_) released = std::min<std::uint64_t>(released, Http2::kPreface.size());
+    released_ = http2_at_ + released;
+  }
 }
 
 void FirstFlight::judge_request() {
@@ -145,38 +204,76 @@ void FirstFlight::judge_request() {
   if (state_ == State::reading) http_.approve();
 }
 
+void FirstFlight::judge_http2_request() {
+  const wire::Http2Request& request = http2_->request();
+  ++requests_;
+  if (request.is_connect) {
+    unidentified("it asks for a tunnel (CONNECT)");
+  } else if (!request.authority || !request.authority->name()) {
+    unidentified("its HTTP/2 request names no host by name");
+  } else {
+    judge_name(*request.authority->name());
+  }
+  if (state_ == State::reading) http2_->approve();
+}
+
 void FirstFlight::answer_upgrade() {
+  using Upgrade = wire::HttpRequest::Upgrade;
+  Upgrade upgrade = http_.request().upgrade;
   // Which answer belongs to a later request can't be told without reading all that the server
   // sends, so only the first may switch; what follows another is read as the next request.
-  if (requests_ > 1 || http_.request().upgrade != wire::HttpRequest::Upgrade::websocket) {
+  if (requests_ > 1 || (upgrade != Upgrade::websocket && upgrade != Upgrade::h2c)) {
     http_.not_switched();
-  } else if (server_start_.size() == kStatusBytes) {
-    server_start_.ends_with(" 101") ? http_.switched() : http_.not_switched();
+  } else if (server_start_.size() == kServerStartBytes) {
+    if (!server_start_.ends_with(" 101")) {
+      http_.not_switched();
+    } else if (upgrade == Upgrade::h2c) {
+      begin_http2(Http2::Start::after_upgrade);
+    } else {
+      http_.switched();
+    }
   }
 }
 
-void FirstFlight::server_spoke(ConstBytes bytes) {
-  std::size_t size = std::min(bytes.size(), kStatusBytes - server_start_.size());
-  server_start_.append(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
-  if (state_ == State::reading && kind_ == Kind::http && http_.state() == Http::switching) {
-    answer_upgrade();
-    released_ = http_.released();
-    if (http_.state() == Http::opaque) state_ = State::open;
+void FirstFlight::server_spoke(ConstBytes bytes, std::size_t unseen) {
+  if (requests_ == 0) {
+    server_frames_.feed(bytes);
+    server_frames_.skip(unseen);
   }
+  std::size_t size = std::min(bytes.size(), kServerStartBytes - server_start_.size());
+  server_start_.append(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+  if (state_ != State::reading || size == 0) return;
+  look_at_server();
+  release();
+}
+
+bool FirstFlight::awaits_server() const {
+  if (state_ != State::reading) return false;
+  return kind_ == Kind::http2 ? !server_has_http2_
+                              : kind_ == Kind::http && http_.state() == Http::switching;
 }
 
 void FirstFlight::judge_name(const DomainName& name) {
   Verdict verdict = judge_(name);
-  if (verdict.allowed()) {
-    name_ = name;
+  if (!verdict.allowed()) {
+    deny({name, verdict, std::string(reason_of(verdict))});
     return;
   }
-  deny({name, verdict, std::string(reason_of(verdict))});
+  if (kind_ != Kind::http2) names_.clear();
+  if (std::ranges::find(names_, name) != names_.end()) return;
+  if (names_.size() == kMaxNames) {
+    deny({name, std::nullopt, "too many names on one connection"});
+    return;
+  }
+  names_.push_back(name);
 }
 
 bool FirstFlight::is_waiting() const {
+  if (state_ != State::reading) return false;
+  // What the server has to let go of is not for the guest to complete.
+  if (kind_ == Kind::http2) return http2_->taken() > http2_->released();
   bool is_past_hello = kind_ == Kind::tls && tls_.state() == Tls::following;
-  return state_ == State::reading && taken_ > released_ && !is_past_hello;
+  return taken_ > released_ && !is_past_hello;
 }
 
 void FirstFlight::give_up(std::string_view reason) {
@@ -194,12 +291,15 @@ void FirstFlight::unidentified(std::string reason) {
 void FirstFlight::deny(FirstFlightDenial denial) {
   state_ = State::denied;
   denial_ = std::move(denial);
+  std::string why = denial_.name ? denial_.name->text() + ": " + denial_.reason : denial_.reason;
   if (kind_ == Kind::tls) {
-    reply_.assign(kTlsAccessDenied.begin(), kTlsAccessDenied.end());
+    reply_ = tls_refusal();
   } else if (kind_ == Kind::http && released_ == 0) {
     // A later one's would come in the midst of what the server says.
-    reply_ = http_forbidden(denial_.name ? denial_.name->text() + ": " + denial_.reason
-                                         : denial_.reason);
+    reply_ = http_refusal(why);
+  } else if (kind_ == Kind::http2 && can_reply_http2()) {
+    auto settings = server_start_.empty() ? ServerSettings::to_come : ServerSettings::sent;
+    reply_ = http2_refusal(settings, requests_ == 0 ? 0 : http2_->request().stream, why);
   }
 }
 

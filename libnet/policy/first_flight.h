@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +13,8 @@
 #include <net/verdict.h>
 
 #include "base/bytes.h"
+#include "wire/http2_edge.h"
+#include "wire/http2_request.h"
 #include "wire/http_request.h"
 #include "wire/tls_hello_reader.h"
 
@@ -61,10 +65,18 @@ constexpr std::string_view reason_of(const Verdict& verdict) {
 ///                             hello (after HelloRetryRequest) likewise
 ///     HTTP/1                  each head is held until whole, then judged by its Host; for as long
 ///                             as the connection lasts
-///     HTTP/2 in the clear, CONNECT, no name, a name that can't be read for certain, too late
+///     HTTP/2 in the clear     each header block likewise, judged by its :authority
+///     CONNECT, no name, a name that can't be read for certain, too late
 ///                             unidentified
 ///
 /// What the server sends is never held, so protocols in which the server speaks first don't wait.
+/// Its first bytes are looked at, though: they tell whether it took an Upgrade, and of HTTP/2 no
+/// frame passes before the server's own SETTINGS have come. A server of HTTP/1 would answer the
+/// preface with an error, and could go on to find requests in the frames.
+///
+/// A refused request is answered only where that is not in the midst of the server's words: the
+/// first one, over HTTP/1 before the server said anything, over HTTP/2 (whose servers begin with
+/// SETTINGS) between two of its frames. Else a RST says it.
 ///
 /// Pure: the bytes are the caller's, who keeps what is held. All positions count from the
 /// connection's first byte. After `denied` nothing more is fed.
@@ -88,8 +100,9 @@ class FirstFlight {
   /// The guest's next bytes. Returns how many were taken; where not all, the rest is to be fed
   /// again after server_spoke() or never.
   std::size_t feed(ConstBytes bytes);
-  /// What the server sent first; only its beginning counts. Tells an answer to Upgrade.
-  void server_spoke(ConstBytes bytes);
+  /// What the server sent next, but for `unseen` bytes at its end. Only what it begins with counts,
+  /// a few hundred bytes.
+  void server_spoke(ConstBytes bytes, std::size_t unseen = 0);
   /// The guest took too long, or will send nothing more: what is held stays unidentified.
   void give_up(std::string_view reason);
 
@@ -99,24 +112,36 @@ class FirstFlight {
   /// Whether the guest is awaited to complete something, for kPatienceSeconds.
   bool is_waiting() const;
 
-  /// The last name that was allowed.
-  const std::optional<DomainName>& name() const { return name_; }
+  /// Whether nothing can pass until the server says something certain.
+  bool awaits_server() const;
+
+  /// The names that were allowed and may be in use: of HTTP/2 all, as its requests run beside each
+  /// other, else the last.
+  std::span<const DomainName> names() const { return names_; }
   const FirstFlightDenial& denial() const { return denial_; }
   /// A TLS alert, an HTTP answer, or nothing: a RST says it then.
   const std::vector<std::uint8_t>& reply() const { return reply_; }
 
  private:
-  enum class Kind : std::uint8_t { unknown, tls, http };
+  enum class Kind : std::uint8_t { unknown, tls, http, http2 };
   /// TLS is told from anything else by then.
   static constexpr std::size_t kStartBytes = 6;
-  /// "HTTP/1.1 101"
-  static constexpr std::size_t kStatusBytes = 12;
+  /// "HTTP/1.1 101", or an HTTP/2 frame's header.
+  static constexpr std::size_t kServerStartBytes = 12;
+  /// On one HTTP/2 connection. A client needs more only where a certificate is shared, by TLS.
+  static constexpr std::size_t kMaxNames = 32;
 
   std::size_t feed_start(ConstBytes bytes);
   std::size_t feed_tls(ConstBytes bytes);
   std::size_t feed_http(ConstBytes bytes);
+  std::size_t feed_http2(ConstBytes bytes);
+  void begin_http2(wire::Http2RequestReader::Start start);
+  void look_at_server();
+  bool can_reply_http2() const;
+  void release();
   void judge_hello();
   void judge_request();
+  void judge_http2_request();
   void judge_name(const DomainName& name);
   void answer_upgrade();
   void unidentified(std::string reason);
@@ -132,8 +157,12 @@ class FirstFlight {
   wire::HttpRequestReader http_;
   std::vector<std::uint8_t> start_;  // While unknown: for the reader that is asked second.
   std::uint64_t requests_ = 0;
+  std::unique_ptr<wire::Http2RequestReader> http2_;
+  std::uint64_t http2_at_ = 0;  // where its preface begins
+  bool server_has_http2_ = false;
+  wire::Http2FrameEdge server_frames_;
   std::string server_start_;
-  std::optional<DomainName> name_;
+  std::vector<DomainName> names_;
   FirstFlightDenial denial_;
   std::vector<std::uint8_t> reply_;
 };

@@ -1,7 +1,6 @@
 #include "wire/http_request.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 #include "wire/http_text.h"
@@ -10,33 +9,14 @@ namespace sluice::wire {
 
 namespace {
 
-/// Stays below 2^53, as some readers count in floating point.
-constexpr std::size_t kMaxLengthDigits = 15;
 /// Below 2^31, the least of the limits that readers of chunk sizes have.
 constexpr std::size_t kMaxChunkDigits = 8;
 constexpr std::uint64_t kMaxChunk = 0x7fffffff;
 
-std::optional<std::uint64_t> parse_number(std::string_view text, std::size_t max_digits, int base) {
-  if (text.empty() || text.size() > max_digits) return std::nullopt;
-  std::uint64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-bool is_target(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
-}
-
-/// Whether a field's name is `wanted` to a reader for which '_' and '-' are the same (CGI).
-bool loosely_named(std::string_view name, std::string_view wanted) {
-  auto fold = [](char c) { return c == '_' ? '-' : to_lower(c); };
-  return std::ranges::equal(name, wanted, {}, fold, to_lower);
-}
-
-bool frames_or_routes(std::string_view name) {
-  return same_word(name, "host") || loosely_named(name, "content-length") ||
-         loosely_named(name, "transfer-encoding");
+/// Whether a request of this method has a body only by mistake (RFC 9110 section 9.3).
+bool is_bodiless(std::string_view method) {
+  constexpr std::string_view kMethods[] = {"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"};
+  return std::ranges::any_of(kMethods, [&](auto known) { return same_word(known, method); });
 }
 
 }  // namespace
@@ -67,6 +47,10 @@ void HttpRequestReader::approve() {
   released_ = taken_;
   state_ = State::body;
   section_bytes_ = 0;
+  bool has_body = head_.chunked || head_.content_length.value_or(0) > 0;
+  holds_body_ = has_body && (request_.expects_continue || head_.has_bodiless_method);
+  doubt_ = holds_body_ ? std::make_unique<HttpRequestReader>() : nullptr;
+  head_end_ = taken_;
   if (head_.chunked) {
     part_ = BodyPart::chunk_size;
   } else {
@@ -74,6 +58,24 @@ void HttpRequestReader::approve() {
     body_left_ = head_.content_length.value_or(0);
     if (body_left_ == 0) end_message();
   }
+}
+
+void HttpRequestReader::continued() {
+  if (state_ == State::body || state_ == State::head) doubt_.reset();
+}
+
+/// Shows the bytes, of a body or what came after it, to the second reading. False where that finds
+/// a request in them.
+bool HttpRequestReader::is_no_request(ConstBytes bytes) {
+  if (!doubt_) return true;
+  doubt_->feed(bytes);
+  if (doubt_->state() == State::undecided) return true;
+  if (doubt_->state() == State::not_http) {
+    doubt_.reset();
+    return true;
+  }
+  fail("a body that a server could read as a request");
+  return false;
 }
 
 void HttpRequestReader::switched() {
@@ -101,6 +103,7 @@ std::size_t HttpRequestReader::take_line(ConstBytes bytes) {
         static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - view.data()) + 1);
   }
   taken_ += view.size();
+  if (!is_no_request(view)) return view.size();
   bool in_body = state_ == State::body;
   if (!in_body && !head_.has_request_line && !could_begin_request(view)) {
     if (state_ == State::undecided) {
@@ -201,9 +204,10 @@ void HttpRequestReader::read_request_line(std::string_view line) {
   std::string_view target = line.substr(first + 1, last - first - 1);
   std::string_view version = line.substr(last + 1);
   if (!is_http_token(method)) return fail("the method is not a token");
-  if (!is_target(target)) return fail("blanks or control bytes in the request target");
+  if (!is_http_target(target)) return fail("blanks or control bytes in the request target");
   if (version != "HTTP/1.1" && version != "HTTP/1.0") return fail("an unknown HTTP version");
   head_.has_request_line = true;
+  head_.has_bodiless_method = is_bodiless(method);
   head_.version_11 = version.ends_with('1');
   read_target(method, target);
 }
@@ -261,6 +265,8 @@ void HttpRequestReader::note_field(std::string_view name, std::string_view value
     head_.chunked = true;
   } else if (same_word(name, "upgrade")) {
     note_upgrade(value);
+  } else if (same_word(name, "connection")) {
+    note_connection(value);
   } else if (same_word(name, "expect")) {
     if (!same_word(value, "100-continue") || request_.expects_continue) {
       return fail("an unknown expectation");
@@ -272,19 +278,31 @@ void HttpRequestReader::note_field(std::string_view name, std::string_view value
 }
 
 void HttpRequestReader::note_content_length(std::string_view value) {
-  auto length = parse_number(value, kMaxLengthDigits, 10);
-  bool padded = value.size() > 1 && value.starts_with('0');
-  if (!length || padded) return fail("Content-Length is not a number");
+  auto length = parse_content_length(value);
+  if (!length) return fail("Content-Length is not a number");
   if (head_.content_length && *head_.content_length != *length) {
     return fail("Content-Length comes with two values");
   }
   head_.content_length = length;
 }
 
+void HttpRequestReader::note_connection(std::string_view value) {
+  while (!value.empty()) {
+    auto comma = std::min(value.find(','), value.size());
+    if (frames_or_routes(trimmed(value.substr(0, comma)))) {
+      return fail("Connection names a field that frames or routes");
+    }
+    value.remove_prefix(std::min(comma + 1, value.size()));
+  }
+}
+
 void HttpRequestReader::note_upgrade(std::string_view value) {
-  bool websocket = same_word(value, "websocket") && !head_.has_upgrade;
+  using Upgrade = HttpRequest::Upgrade;
+  Upgrade upgrade = same_word(value, "websocket") ? Upgrade::websocket
+                    : same_word(value, "h2c")     ? Upgrade::h2c
+                                                  : Upgrade::other;
+  request_.upgrade = head_.has_upgrade ? Upgrade::other : upgrade;
   head_.has_upgrade = true;
-  request_.upgrade = websocket ? HttpRequest::Upgrade::websocket : HttpRequest::Upgrade::other;
 }
 
 void HttpRequestReader::end_head() {
@@ -350,6 +368,7 @@ std::size_t HttpRequestReader::take_sized(ConstBytes bytes) {
   auto count = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), body_left_));
   body_left_ -= count;
   taken_ += count;
+  if (!is_no_request(bytes.first(count))) return count;
   released_ = taken_;
   if (body_left_ > 0) return count;
   if (part_ == BodyPart::sized) {
@@ -387,7 +406,7 @@ void HttpRequestReader::end_body_line(std::string_view line) {
 
 void HttpRequestReader::read_chunk_size(std::string_view line) {
   auto digits = line.substr(0, line.find(';'));
-  auto size = parse_number(digits, kMaxChunkDigits, 16);
+  auto size = parse_http_number(digits, kMaxChunkDigits, 16);
   if (!size || *size > kMaxChunk) return fail("a chunk's size is not a number");
   if (!is_http_value(line)) return fail("control bytes in a chunk's extension");
   section_bytes_ = 0;
@@ -408,6 +427,8 @@ void HttpRequestReader::read_trailer(std::string_view line) {
 }
 
 void HttpRequestReader::end_message() {
+  // A server that waits for the body must get it. What completes the other reading is held anyway.
+  holds_body_ = false;
   bool connect = request_.target == HttpRequest::Target::connect;
   if (connect || request_.upgrade != HttpRequest::Upgrade::none) {
     state_ = State::switching;

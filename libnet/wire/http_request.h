@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,15 +22,15 @@ struct HttpRequest {
   enum class Upgrade : std::uint8_t {
     none,
     websocket,
-    other,  ///< h2c, TLS/1.0, several: after it the bytes mean something that names a host anew.
+    h2c,    ///< HTTP/2 (RFC 7540 section 3.2).
+    other,  ///< TLS/1.0, several: after it the bytes mean something that names a host anew.
   };
 
   Target target = Target::origin;
   /// Nothing where the request names no host: HTTP/1.0 without Host, or an empty Host.
   std::optional<HttpAuthority> authority;
   Upgrade upgrade = Upgrade::none;
-  /// The body should wait for the server's "100 Continue": a server that answers otherwise may take
-  /// what follows for the next request, or may not.
+  /// The body should wait for the server's "100 Continue".
   bool expects_continue = false;
 };
 
@@ -39,7 +40,13 @@ struct HttpRequest {
 /// Where two readers of HTTP could see different requests in the same bytes, this one sees
 /// malformed: lines that don't end in CR LF, folded lines, two Hosts, Content-Length beside
 /// Transfer-Encoding or in two values, any transfer coding but "chunked", blanks before a colon,
-/// control bytes, over-long heads and chunk sizes.
+/// control bytes, a Connection that makes a proxy drop what frames or routes, over-long heads and
+/// chunk sizes.
+///
+/// There are bodies that a server may leave unread, and take for the next request: one that it
+/// refused to have (Expect: 100-continue answered by 417, say), and that of a method which has none
+/// by its meaning, such as GET. Such a body is read in both ways, held until its beginning can't be
+/// a request, and malformed if it is one.
 ///
 /// The bytes belong to the caller, who holds them back; the reader only counts, and copies at most
 /// the line under way. Any split of the stream into feed() calls leads to the same states. Cost is
@@ -77,13 +84,15 @@ class HttpRequestReader {
   State state() const { return state_; }
   /// Bytes from the stream's beginning that may go to the server: approved heads and bodies. In
   /// state head a request is under way where taken() is more than this.
-  std::uint64_t released() const { return released_; }
+  std::uint64_t released() const { return doubt_ && holds_body_ ? head_end_ : released_; }
   /// Of the stream, over all feed() calls. Means nothing once feed() takes nothing more for good.
   std::uint64_t taken() const { return taken_; }
   /// What was read last. Requires state() == verdict; stays until the next head begins.
   const HttpRequest& request() const { return request_; }
   /// The head may go to the server. Requires state() == verdict; does nothing in another.
   void approve();
+  /// The server said "100 Continue" to the request that was approved last: it will read the body.
+  void continued();
   /// The server answered 101, or 2xx to CONNECT. Requires state() == switching.
   void switched();
   /// The server gave another final answer: the next request follows. Requires switching.
@@ -99,6 +108,7 @@ class HttpRequestReader {
   /// Fields of the head under way that request_ is made of.
   struct Head {
     bool has_request_line = false;
+    bool has_bodiless_method = false;
     bool version_11 = false;
     bool has_host = false;
     bool has_upgrade = false;
@@ -109,6 +119,7 @@ class HttpRequestReader {
     std::string host;
   };
 
+  bool is_no_request(ConstBytes bytes);
   std::size_t take_line(ConstBytes bytes);
   std::size_t take_body(ConstBytes bytes);
   std::size_t take_sized(ConstBytes bytes);
@@ -124,6 +135,7 @@ class HttpRequestReader {
   void read_field(std::string_view line);
   void note_field(std::string_view name, std::string_view value);
   void note_content_length(std::string_view value);
+  void note_connection(std::string_view value);
   void note_upgrade(std::string_view value);
   void end_head();
   bool read_authority();
@@ -146,7 +158,11 @@ class HttpRequestReader {
   bool empty_line_ = false;  // one was passed over before this request
   Head head_;
   HttpRequest request_;
-  std::string_view reason_;  // a literal
+  /// Reads what follows the last head as though the server left its body unread.
+  std::unique_ptr<HttpRequestReader> doubt_;
+  std::uint64_t head_end_ = 0;  // of that head
+  bool holds_body_ = false;     // until doubt_ has decided or the body is over
+  std::string_view reason_;     // a literal
 };
 
 }  // namespace sluice::wire

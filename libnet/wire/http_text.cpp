@@ -1,5 +1,6 @@
 #include "wire/http_text.h"
 
+#include <charconv>
 #include <cstddef>
 
 namespace sluice::wire {
@@ -17,7 +18,34 @@ std::string_view take_word(std::string_view& text) {
   return word;
 }
 
+/// Whether a field's name is `wanted` to a reader for which '_' and '-' are the same.
+bool loosely_named(std::string_view name, std::string_view wanted) {
+  auto fold = [](char c) { return c == '_' ? '-' : to_lower(c); };
+  return std::ranges::equal(name, wanted, {}, fold, to_lower);
+}
+
 }  // namespace
+
+bool frames_or_routes(std::string_view name) {
+  return same_word(name, "host") || loosely_named(name, "content-length") ||
+         loosely_named(name, "transfer-encoding");
+}
+
+std::optional<std::uint64_t> parse_http_number(std::string_view text, std::size_t max_digits,
+                                               int base) {
+  if (text.empty() || text.size() > max_digits) return std::nullopt;
+  std::uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<std::uint64_t> parse_content_length(std::string_view text) {
+  constexpr std::size_t kMaxDigits = 15;
+  bool is_padded = text.size() > 1 && text.starts_with('0');
+  if (is_padded) return std::nullopt;
+  return parse_http_number(text, kMaxDigits, 10);
+}
 
 bool looks_like_http_request(std::string_view line) {
   std::string_view method = take_word(line);

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <string_view>
 
 // Characters and lines of HTTP/1 (RFC 9110 section 5.6, RFC 9112 section 2).
@@ -48,6 +50,21 @@ inline std::string_view trimmed(std::string_view text) {
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
+
+/// Visible ASCII: what a request target is made of.
+inline bool is_http_target(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
+/// Whether a field's name is Host, Content-Length or Transfer-Encoding, or one of the latter to a
+/// reader for which '_' and '-' are the same (CGI).
+bool frames_or_routes(std::string_view name);
+
+/// Digits and nothing else.
+std::optional<std::uint64_t> parse_http_number(std::string_view text, std::size_t max_digits,
+                                               int base);
+/// Without leading zeros, and below 2^53, as some readers count in floating point.
+std::optional<std::uint64_t> parse_content_length(std::string_view text);
 
 /// Whether some server would read a connection's first line as a request, were it lenient about
 /// blanks: a word further back begins with "HTTP/", or it is HTTP/0.9's "GET /path".

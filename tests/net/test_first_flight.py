@@ -198,8 +198,7 @@ def test_every_request_of_an_http_connection_is_judged(net, world):
     b"GET / HTTP/1.0\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost : good.test\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-], ids=["two-hosts", "absolute", "connect", "no-host", "blank", "smuggled", "h2c"])
+], ids=["two-hosts", "absolute", "connect", "no-host", "blank", "smuggled"])
 def test_http_that_could_be_read_in_two_ways_reaches_nobody(net, world, text):
     with Far(net, world, 80) as far:
         far.client.sendall(text)

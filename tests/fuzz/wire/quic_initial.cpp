@@ -23,76 +23,100 @@ void check_answer(const QuicHelloAssembler& assembler, const QuicHelloAssembler:
              answer.state == State::malformed || answer.state == State::other_version);
 }
 
-/// Datagrams as they are, a length of two bytes before each.
+/// Cuts `in` into pieces, each with its length before it in `length_bytes` bytes, and calls `each`
+/// with them until it says false.
+template <typename Each>
+void for_each_piece(ConstBytes in, std::size_t length_bytes, Each each) {
+  while (in.size() > length_bytes) {
+    std::size_t length = length_bytes == 1 ? in[0] : load_be16(in.data());
+    ConstBytes piece = in.subspan(length_bytes).first(std::min(length, in.size() - length_bytes));
+    if (!each(piece)) return;
+    in = in.subspan(length_bytes + piece.size());
+  }
+}
+
+/// One connection whose Initials are well sealed and have any frames.
+struct Sealed {
+  QuicHelloAssembler::Datagram add(ConstBytes frames) {
+    packet.payload.assign(frames.begin(), frames.end());
+    auto answer = assembler.add(testing::seal(packet), TimePoint{});
+    ++packet.number;
+    check_answer(assembler, answer);
+    FUZZ_CHECK(answer.connection == 1);
+    return answer;
+  }
+
+  QuicHelloAssembler assembler;
+  testing::InitialPacket packet;
+};
+
+/// The bytes that CRYPTO frames have spelt so far, in a plain buffer.
+struct Spelt {
+  void note(const wire::QuicCryptoFrame& frame) {
+    if (frame.offset > 60000) return;
+    for (std::size_t i = 0; i < frame.data.size(); ++i) {
+      auto& byte = bytes[frame.offset + i];
+      contradicted |= byte && *byte != frame.data[i];
+      byte = frame.data[i];
+    }
+  }
+  /// Of the hello that begins the stream, all of which is there.
+  std::vector<std::uint8_t> body() const {
+    std::size_t size = std::size_t{*bytes[2]} << 8 | *bytes[3];
+    std::vector<std::uint8_t> body;
+    for (std::size_t i = 4; i < 4 + size; ++i) body.push_back(bytes[i].value());
+    return body;
+  }
+
+  std::vector<std::optional<std::uint8_t>> bytes = decltype(bytes)(70000);
+  bool contradicted = false;
+};
+
 void any_datagrams(ConstBytes in) {
   QuicHelloAssembler assembler;
   TimePoint now{};
-  while (in.size() > 2) {
-    std::size_t size = std::min<std::size_t>(load_be16(in.data()), in.size() - 2);
-    check_answer(assembler, assembler.add(in.subspan(2, size), now));
-    in = in.subspan(2 + size);
+  for_each_piece(in, 2, [&](ConstBytes datagram) {
+    check_answer(assembler, assembler.add(datagram, now));
     now += std::chrono::seconds(1);
-  }
+    return true;
+  });
 }
 
-/// Frames of one connection, a length of one byte before each Initial's. The CRYPTO bytes are also
-/// kept in a plain buffer.
 void any_frames(ConstBytes in) {
-  QuicHelloAssembler assembler;
-  std::vector<std::optional<std::uint8_t>> stream(70000);
-  bool contradicted = false;
-  testing::InitialPacket packet;
-  for (; in.size() > 1; ++packet.number) {
-    std::size_t size = std::min<std::size_t>(in[0], in.size() - 1);
-    packet.payload.assign(in.begin() + 1, in.begin() + 1 + static_cast<std::ptrdiff_t>(size));
-    in = in.subspan(1 + size);
-    auto answer = assembler.add(testing::seal(packet), TimePoint{});
-    check_answer(assembler, answer);
-    FUZZ_CHECK(answer.connection == 1);
-    packet.payload.resize(std::max<std::size_t>(packet.payload.size(), 4));
-    auto frames = wire::read_quic_initial_frames(packet.payload);
-    if (!frames) {
-      FUZZ_CHECK(answer.state == State::malformed || answer.state == State::too_large);
-      return;
+  Sealed connection;
+  Spelt spelt;
+  for_each_piece(in, 1, [&](ConstBytes frames) {
+    auto answer = connection.add(frames);
+    bool is_bad = answer.state == State::malformed || answer.state == State::too_large;
+    std::vector<std::uint8_t> payload(frames.begin(), frames.end());
+    payload.resize(std::max<std::size_t>(payload.size(), 4));  // as it was sealed
+    auto read = wire::read_quic_initial_frames(payload);
+    FUZZ_CHECK(read || is_bad);
+    if (!read) return false;
+    for (const auto& frame : *read) spelt.note(frame);
+    FUZZ_CHECK(!spelt.contradicted || is_bad);
+    if (answer.state == State::complete) {
+      auto hello = wire::parse_client_hello(spelt.body());
+      FUZZ_CHECK(hello && hello->server_name == connection.assembler.hello(1)->server_name);
     }
-    for (const auto& frame : *frames) {
-      if (frame.offset > 60000) continue;
-      for (std::size_t i = 0; i < frame.data.size(); ++i) {
-        auto& byte = stream[frame.offset + i];
-        contradicted |= byte && *byte != frame.data[i];
-        byte = frame.data[i];
-      }
-    }
-    FUZZ_CHECK(!contradicted || answer.state == State::malformed ||
-               answer.state == State::too_large);
-    if (answer.state != State::complete) continue;
-    std::vector<std::uint8_t> body;
-    std::size_t length = std::size_t{*stream[2]} << 8 | *stream[3];
-    for (std::size_t i = 4; i < 4 + length; ++i) body.push_back(stream[i].value());
-    auto hello = wire::parse_client_hello(body);
-    FUZZ_CHECK(hello && hello->server_name == assembler.hello(1)->server_name);
-  }
+    return true;
+  });
 }
 
-/// The same with every hello approved, so that a second one is looked for.
+/// With every hello approved, so that a second one is looked for.
 void any_frames_approved(ConstBytes in) {
-  QuicHelloAssembler assembler;
-  testing::InitialPacket packet;
+  Sealed connection;
   State last = State::need_more;
-  for (; in.size() > 1; ++packet.number) {
-    std::size_t size = std::min<std::size_t>(in[0], in.size() - 1);
-    packet.payload.assign(in.begin() + 1, in.begin() + 1 + static_cast<std::ptrdiff_t>(size));
-    in = in.subspan(1 + size);
-    auto answer = assembler.add(testing::seal(packet), TimePoint{});
-    check_answer(assembler, answer);
-    FUZZ_CHECK(answer.connection == 1);
+  for_each_piece(in, 1, [&](ConstBytes frames) {
+    auto answer = connection.add(frames);
     // There is no way back from these.
     FUZZ_CHECK(last != State::malformed || answer.state == State::malformed);
     FUZZ_CHECK(last != State::too_large || answer.state == State::too_large);
     last = answer.state;
-    assembler.approve(1);
-    FUZZ_CHECK(!assembler.hello(1));
-  }
+    connection.assembler.approve(1);
+    FUZZ_CHECK(!connection.assembler.hello(1));
+    return true;
+  });
 }
 
 }  // namespace

@@ -1,25 +1,15 @@
 // Any bytes as a hello and as a client's stream: the outcome doesn't depend on how the stream is
 // cut, nothing is released before it was judged, and what passes is counted right.
 
-#include <string>
-#include <vector>
-
 #include "check.h"
-#include "wire/tls_hello_reader.h"
+#include "wire/reader_kit.h"
 
 using namespace sluice;
 using wire::TlsHelloReader;
 using State = wire::TlsHelloReader::State;
+using Outcome = testing::Outcome<TlsHelloReader>;
 
 namespace {
-
-struct Outcome {
-  State state = State::need_more;
-  std::vector<std::string> names;
-  std::uint64_t released = 0;
-  std::string reason;
-  friend bool operator==(const Outcome&, const Outcome&) = default;
-};
 
 void check_hello(const wire::ClientHello& hello) {
   FUZZ_CHECK(hello.has_server_name == hello.server_name.has_value());
@@ -32,34 +22,18 @@ void check_hello(const wire::ClientHello& hello) {
 }
 
 Outcome run(ConstBytes stream, std::size_t step) {
-  TlsHelloReader reader;
-  Outcome outcome;
-  std::uint64_t fed = 0;
-  while (!stream.empty()) {
-    std::uint64_t before = reader.released();
-    std::size_t taken = reader.feed(stream.first(std::min(step, stream.size())));
-    fed += taken;
-    stream = stream.subspan(taken);
-    FUZZ_CHECK(reader.released() >= before && reader.released() <= fed);
-    if (reader.state() == State::complete) {
-      FUZZ_CHECK(reader.taken() == fed && reader.released() < fed);
-      check_hello(reader.hello());
-      outcome.names.push_back(reader.hello().server_name ? reader.hello().server_name->text()
-                                                         : "none");
-      reader.approve();
-      FUZZ_CHECK(reader.released() == fed);
-    } else if (taken == 0) {
-      break;
-    }
-  }
-  outcome.state = reader.state();
-  outcome.released = reader.released();
-  outcome.reason = reader.reason();
+  testing::ReaderRun<TlsHelloReader> run;
+  run.on_verdict = [](const TlsHelloReader& reader, std::uint64_t, std::uint64_t) {
+    check_hello(reader.hello());
+  };
+  run.feed(stream, step);
+  Outcome outcome = run.outcome();
+  FUZZ_CHECK(outcome.broken.empty());
   bool bad = outcome.state == State::not_tls || outcome.state == State::too_large ||
              outcome.state == State::malformed;
-  FUZZ_CHECK(bad || stream.empty());
+  FUZZ_CHECK(bad || run.fed() == stream.size());
   FUZZ_CHECK((outcome.state == State::malformed) == !outcome.reason.empty());
-  FUZZ_CHECK(outcome.state != State::opaque || outcome.released == fed);
+  FUZZ_CHECK(outcome.state != State::opaque || outcome.released == run.fed());
   return outcome;
 }
 

@@ -3,11 +3,13 @@
 
 #include "flow/datagram_world.h"
 #include "flow/open_flow.h"
+#include "wire/http2_frames.h"
 #include "wire/quic_seal.h"
 
 using namespace sluice;
 using namespace sluice::test;
 using namespace std::chrono_literals;
+using sluice::testing::operator+;
 
 namespace {
 
@@ -128,6 +130,38 @@ TEST_CASE("a connection whose name a new policy denies is reset") {
   flow.settle();
   CHECK(flow.host->closed());
   CHECK(flow.relay->counters().flows == 0);
+}
+
+TEST_CASE("what waits for a server that has ended is let go of, and the flow ends") {
+  Judged flow;
+  flow.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+  CHECK(flow.host->sent() == "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+  flow.send(std::string("\0\0\0\4\0\0\0\0\0", 9));
+  flow.host->feed("HTTP/1.1 400 Bad Request\r\n\r\n");
+  flow.host->feed_end();
+  flow.settle();
+  CHECK(flow.port.stream(flow.first) == "HTTP/1.1 400 Bad Request\r\n\r\n");
+  CHECK(flow.host->sent().size() == 24);
+  CHECK(flow.live_buffers == 0);
+  flow.send({}, kAck | kFin);
+  CHECK(flow.host->closed());
+}
+
+TEST_CASE("an HTTP/2 connection is reset once one of its names is denied") {
+  Judged flow;
+  std::string stream = text(testing::http2::begin() + testing::http2::get(1, "good.test") +
+                            testing::http2::get(3, "good.test"));
+  flow.host->feed(text(testing::http2::frame(testing::http2::kSettings, 0, 0)));
+  flow.settle();
+  flow.send(stream);
+  CHECK(flow.host->sent() == stream);
+  flow.relay->judge_again();
+  flow.settle();
+  CHECK_FALSE(flow.host->closed());
+  flow.gate.named = [](const DomainName&) { return false; };
+  flow.relay->judge_again();
+  flow.settle();
+  CHECK(flow.host->closed());
 }
 
 TEST_CASE("a QUIC hello is held until it is whole, then leaves in order") {

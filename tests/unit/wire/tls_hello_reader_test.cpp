@@ -2,8 +2,7 @@
 
 #include <catch2/catch.hpp>
 
-#include <ostream>
-
+#include "wire/every_cut.h"
 #include "wire/hello_builder.h"
 
 using namespace sluice;
@@ -13,71 +12,12 @@ using State = wire::TlsHelloReader::State;
 
 namespace {
 
-/// What came of a stream in which every hello is approved.
-struct Outcome {
-  State state = State::need_more;
-  std::vector<std::string> names;
-  std::uint64_t released = 0;
-  std::string reason;
-  friend bool operator==(const Outcome&, const Outcome&) = default;
-};
-
-std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
-  out << static_cast<int>(outcome.state) << " released " << outcome.released << " '"
-      << outcome.reason << "'";
-  for (const auto& name : outcome.names) out << ' ' << name;
-  return out;
+Outcome<TlsHelloReader> outcome_of(const Message& stream) {
+  return outcome_of_every_cut<TlsHelloReader>(stream);
 }
 
-void feed(TlsHelloReader& reader, ConstBytes bytes, Outcome& outcome) {
-  while (!bytes.empty()) {
-    bytes = bytes.subspan(reader.feed(bytes));
-    if (reader.state() == State::complete) {
-      outcome.names.push_back(reader.hello().server_name ? reader.hello().server_name->text()
-                                                         : "none");
-      reader.approve();
-    } else if (!bytes.empty()) {
-      return;
-    }
-  }
-}
-
-Outcome run(const Message& stream, std::initializer_list<std::size_t> cuts = {}) {
-  TlsHelloReader reader;
-  Outcome outcome;
-  ConstBytes rest = stream;
-  std::size_t at = 0;
-  for (std::size_t cut : cuts) {
-    feed(reader, rest.first(cut - at), outcome);
-    rest = rest.subspan(cut - at);
-    at = cut;
-  }
-  feed(reader, rest, outcome);
-  outcome.state = reader.state();
-  outcome.released = reader.released();
-  outcome.reason = reader.reason();
-  return outcome;
-}
-
-Outcome run_bytewise(const Message& stream) {
-  TlsHelloReader reader;
-  Outcome outcome;
-  for (const std::uint8_t& byte : stream) feed(reader, {&byte, 1}, outcome);
-  outcome.state = reader.state();
-  outcome.released = reader.released();
-  outcome.reason = reader.reason();
-  return outcome;
-}
-
-/// The outcome, which is the same however the stream is cut.
-Outcome outcome_of(const Message& stream) {
-  Outcome whole = run(stream);
-  CHECK(run_bytewise(stream) == whole);
-  for (std::size_t cut = 1; cut < stream.size(); ++cut) {
-    INFO("cut at " << cut);
-    CHECK(run(stream, {cut}) == whole);
-  }
-  return whole;
+Outcome<TlsHelloReader> run(const Message& stream, std::size_t step = SIZE_MAX) {
+  return run_in_steps<TlsHelloReader>(stream, step);
 }
 
 State state_after(const Message& stream) {
@@ -122,7 +62,7 @@ TEST_CASE("a hello is put together from records of any size") {
     auto outcome = run(stream);
     CHECK(outcome.names == std::vector<std::string>{"split.example"});
     CHECK(outcome.released == stream.size());
-    CHECK(run_bytewise(stream) == outcome);
+    CHECK(run(stream, 1) == outcome);
   }
 }
 
@@ -202,7 +142,7 @@ TEST_CASE("a second hello is put together from records of any size too") {
     Message stream =
         record(22, hello_message("a.example")) + change_cipher_spec() + records(hello, size);
     CHECK(run(stream).names == std::vector<std::string>{"a.example", "b.example"});
-    CHECK(run_bytewise(stream) == run(stream));
+    CHECK(run(stream, 1) == run(stream));
   }
 }
 
@@ -217,7 +157,7 @@ TEST_CASE("another record inside a second hello is refused, and no part of that 
     auto outcome = run(stream);
     CHECK(outcome.state == State::malformed);
     CHECK(outcome.released == first.size());
-    CHECK(run_bytewise(stream) == outcome);
+    CHECK(run(stream, 1) == outcome);
   }
 }
 
