@@ -219,6 +219,11 @@ constexpr auto kSettings = std::to_array<Setting>({
      [](Options& options, const Given& given) {
        return set_action(given, "allow", options.network.encrypted_hello);
      }},
+    {"--revoked-flows", "policy.revoked-flows", Setting::Kind::value, kPolicyGroup, "WHAT",
+     "open flows that a new policy would refuse: reset (default), keep",
+     [](Options& options, const Given& given) {
+       return set_choice(given, {"reset", "keep"}, options.network.revoked_flows);
+     }},
 
     {"-p,--publish", "publish", Setting::Kind::list, kPortsGroup, "SPEC",
      "[BIND:]HPORT:[GUEST:]GPORT[/udp], or unix:PATH:GPORT",

@@ -72,7 +72,9 @@ Status Engine::start() {
       HostRoutes::open(loop_, [this](const HostRoutesSnapshot&) { follow_host_routes(); });
   if (!routes) return routes.status();
   host_routes_ = std::move(*routes);
-  if (Status status = use_policy(config_.policy); !status) return status;
+  if (Status status = use_policy(config_.policy, RevokedFlows::reset); !status) {
+    return status;
+  }
   for (const policy::Warning& warning : gatekeeper_.policy().warnings()) {
     log(LogLevel::warn, "policy: {}", warning.text);
   }
@@ -182,17 +184,17 @@ policy::HostView Engine::host_view() const {
   return make_host_view(gateway_config_, host_routes_->snapshot());
 }
 
-Status Engine::use_policy(const PolicyText& text) {
+Status Engine::use_policy(const PolicyText& text, RevokedFlows revoked) {
   policy::HostView view = host_view();
   auto policy = compile_policy(text, view, gatekeeper_.generation() + 1);
   if (!policy) return policy.status();
-  gatekeeper_.set_policy(std::move(*policy));
+  gatekeeper_.set_policy(std::move(*policy), revoked);
   policy_view_ = std::move(view);
   return Status::ok();
 }
 
 Status Engine::set_policy(PolicyText policy) {
-  if (Status status = use_policy(policy); !status) return status;
+  if (Status status = use_policy(policy, config_.revoked_flows); !status) return status;
   config_.policy = std::move(policy);
   tcp_->judge_again();
   schedule();
@@ -219,7 +221,9 @@ void Engine::follow_host_routes() {
   gateway_->set_ipv6_default_route(
       has_route ? gateway::DefaultRoute::present : gateway::DefaultRoute::absent, loop_.now());
   if (host_view() != policy_view_) {
-    if (Status status = use_policy(config_.policy); !status) {
+    if (Status status = use_policy(config_.policy, RevokedFlows::reset); status) {
+      tcp_->judge_again();
+    } else {
       log(LogLevel::error, "policy: still for the host's former addresses: {}", status.message());
     }
   }

@@ -68,7 +68,7 @@ class Engine {
   Status start();
   policy::HostView host_view() const;
   /// Compiles and puts into effect; on an error nothing changes.
-  Status use_policy(const PolicyText& text);
+  Status use_policy(const PolicyText& text, RevokedFlows revoked);
   void set_local_names();
   void follow_host_routes();
   void schedule();

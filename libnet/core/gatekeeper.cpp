@@ -25,14 +25,15 @@ Gatekeeper::Gatekeeper(Loop& loop, const gateway::Config& config, std::vector<Re
       on_denied_(std::move(on_denied)),
       on_violation_(std::move(on_violation)) {}
 
-void Gatekeeper::set_policy(std::shared_ptr<const policy::Policy> policy) {
+void Gatekeeper::set_policy(std::shared_ptr<const policy::Policy> policy, RevokedFlows revoked) {
   policy_ = std::move(policy);
   ++generation_;
+  if (revoked == RevokedFlows::reset) revoked_before_ = generation_;
 }
 
 void Gatekeeper::forget(const DomainName& name) {
   names_.forget(name);
-  ++generation_;
+  revoked_before_ = ++generation_;
 }
 
 bool Gatekeeper::is_gateway(const IpAddress& address) const {

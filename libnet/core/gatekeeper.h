@@ -38,7 +38,8 @@ class Gatekeeper final : public flow::Gate {
     first_flight_options_ = options;
   }
   /// Takes effect at once and whole.
-  void set_policy(std::shared_ptr<const policy::Policy> policy);
+  void set_policy(std::shared_ptr<const policy::Policy> policy,
+                  RevokedFlows revoked = RevokedFlows::reset);
   const policy::Policy& policy() const { return *policy_; }
   policy::NameIndex& names() { return names_; }
   /// Drops the bindings of a name; what only they allowed is refused when it is judged again.
@@ -59,6 +60,7 @@ class Gatekeeper final : public flow::Gate {
   void on_first_flight_denied(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
                               const policy::FirstFlightDenial& denial) override;
   std::uint64_t generation() const override { return generation_; }
+  std::uint64_t revoked_before() const override { return revoked_before_; }
 
   // dns::Hooks
   dns::LookupVerdict may_query(const dns::Lookup& lookup);
@@ -96,6 +98,7 @@ class Gatekeeper final : public flow::Gate {
   policy::NameIndex names_;
   policy::FirstFlightOptions first_flight_options_;
   std::uint64_t generation_ = 0;
+  std::uint64_t revoked_before_ = 0;
   std::uint64_t denials_ = 0;
 
   bool is_learning_ = false;

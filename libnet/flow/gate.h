@@ -65,8 +65,10 @@ class Gate {
   virtual void on_first_flight_denied(Protocol protocol, const Endpoint& guest,
                                       const Endpoint& remote,
                                       const policy::FirstFlightDenial& denial) = 0;
-  /// Changes whenever earlier answers may not hold any more.
+  /// Grows whenever earlier answers may not hold any more.
   virtual std::uint64_t generation() const = 0;
+  /// What was let through at this generation or later stays so, and is not asked about again.
+  virtual std::uint64_t revoked_before() const = 0;
 
  protected:
   ~Gate() = default;

@@ -203,6 +203,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   auto owned = std::make_unique<TcpFlow>(*this, input.key);
   TcpFlow& flow = *owned;
   flow.last_activity_ = loop_.now();
+  flow.generation_ = gate_.generation();
   flow.hold_ = std::move(route.hold);
   if (route.first_flight) {
     flow.inspection_ = std::make_unique<Inspection>(std::move(route.first_flight));
@@ -669,7 +670,9 @@ void TcpRelay::reset_inbound(const std::shared_ptr<const void>& hold) {
 
 void TcpRelay::judge_again() {
   reset_if([&](TcpFlow& flow) {
-    if (flow.inbound_) return false;
+    bool is_kept = flow.endpoint_ && flow.generation_ >= gate_.revoked_before();
+    flow.generation_ = gate_.generation();
+    if (flow.inbound_ || is_kept) return false;
     TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
     if (!is_refusal(route.kind)) {
       bool is_judged = route.first_flight != nullptr;

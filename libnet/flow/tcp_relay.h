@@ -112,7 +112,8 @@ class TcpRelay {
   bool needs_tick() const { return !timed_.empty() || limits_.idle > Duration::zero(); }
   /// The guest is gone for good: every flow is reset on the host's side.
   void reset_all();
-  /// Asks the gate again about every outbound flow; what it does not allow any more is reset.
+  /// Asks the gate again about every outbound flow that was let through before its
+  /// revoked_before(), or is not open yet; what it does not allow any more is reset.
   void judge_again();
 
   TcpCounters counters() const;

@@ -112,8 +112,11 @@ UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
   }
   Peer& peer = it->second;
   if (peer.generation != gate_.generation()) {
-    forget_name(mapping, peer);
+    bool is_kept =
+        peer.route.kind == UdpRoute::Kind::send && peer.generation >= gate_.revoked_before();
     peer.generation = gate_.generation();
+    if (is_kept) return peer;
+    forget_name(mapping, peer);
     route_again(mapping, peer);
     if (peer.route.kind == UdpRoute::Kind::send) mapping.named[peer.route.address] = remote;
   }

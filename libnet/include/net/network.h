@@ -100,6 +100,7 @@ struct NetworkConfig {
   /// Such a flow whose hello has encrypted_client_hello, meant or not (browsers send it at random):
   /// the server may take it for another name than the readable one. Action::allow: that one counts.
   Action encrypted_hello = Action::deny;
+  RevokedFlows revoked_flows = RevokedFlows::reset;
 
   // Published ports.
   std::vector<PublishSpec> publish;
@@ -181,7 +182,7 @@ class Network {
   Status unpublish(const PublishSpec& spec, LiveFlows live);
   std::vector<PublishedPort> published();
 
-  /// Replaces the policy, whole or not at all; open flows are judged again.
+  /// Replaces the policy, whole or not at all; open flows are judged again as `revoked_flows` says.
   Status set_policy(PolicyText policy);
   /// The policy in force as it was given.
   PolicyText policy_text();

@@ -39,6 +39,15 @@ struct Verdict {
   friend bool operator==(const Verdict&, const Verdict&) = default;
 };
 
+/// What becomes of open flows that a new policy would refuse.
+enum class RevokedFlows : std::uint8_t {
+  reset,
+  /// They go on to their end, or until they are judged for another reason: a name is forgotten, the
+  /// host's addresses change. What names a host anew, such as the next HTTP request, is judged as
+  /// ever.
+  keep,
+};
+
 /// A refusal, as the operator sees it. Strings are complete; nothing refers to the Network.
 struct DenialEvent {
   std::int64_t time_ns = 0;  ///< Wall clock, nanoseconds since the epoch.

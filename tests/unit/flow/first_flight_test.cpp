@@ -147,6 +147,23 @@ TEST_CASE("what waits for a server that has ended is let go of, and the flow end
   CHECK(flow.host->closed());
 }
 
+TEST_CASE("an open connection can outlive the policy that allowed it, one being dialled can't") {
+  Judged flow;
+  flow.send(tls_hello("good.test"));
+  flow.input(at("192.168.127.2:4567"), OpenFlow::kRemote, {.sequence = 1, .flags = kSyn});
+  flow.settle();
+  flow.gate.keeps_flows = true;
+  flow.gate.named = [](const DomainName&) { return false; };
+  flow.gate.tcp = [](const Endpoint&) { return flow::TcpRoute{}; };
+  ++flow.gate.version;
+  flow.relay->judge_again();
+  std::string more("\x17\x03\x03\0\1x", 6);
+  flow.send(more);
+  CHECK_FALSE(flow.host->closed());
+  CHECK(flow.host->sent().ends_with(more));
+  CHECK(flow.net.dials.at(1)->closed());
+}
+
 TEST_CASE("an HTTP/2 connection is reset once one of its names is denied") {
   Judged flow;
   std::string stream = text(testing::http2::begin() + testing::http2::get(1, "good.test") +

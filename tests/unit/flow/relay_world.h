@@ -30,6 +30,7 @@ class ScriptedGate final : public flow::Gate {
   bool echo = true;
   bool ingress = true;
   std::uint64_t version = 1;
+  bool keeps_flows = false;
 
   flow::TcpRoute route_tcp(const Endpoint&, const Endpoint& remote) override { return tcp(remote); }
   flow::UdpRoute route_udp(const Endpoint&, const Endpoint& remote) override { return udp(remote); }
@@ -43,6 +44,7 @@ class ScriptedGate final : public flow::Gate {
     denials.push_back(denial);
   }
   std::uint64_t generation() const override { return version; }
+  std::uint64_t revoked_before() const override { return keeps_flows ? 0 : UINT64_MAX; }
 };
 
 /// Whole packets for the guest.

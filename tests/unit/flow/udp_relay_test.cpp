@@ -246,6 +246,28 @@ TEST_CASE("a new policy ends an open conversation in both directions") {
   CHECK(world.net.datagrams[0]->sent.size() == 1);
 }
 
+TEST_CASE("an open conversation can outlive the policy that allowed it, and a refused one opens") {
+  DatagramWorld world;
+  world.gate.keeps_flows = true;
+  world.gate.udp = [](const Endpoint& remote) {
+    bool is_allowed = remote == kServer;
+    return is_allowed ? flow::UdpRoute{flow::UdpRoute::Kind::send, remote} : flow::UdpRoute{};
+  };
+  world.send(kGuest, kServer, "1");
+  world.send(kGuest, kOther, "1");
+  world.gate.udp = [](const Endpoint& remote) {
+    bool is_allowed = remote == kOther;
+    return is_allowed ? flow::UdpRoute{flow::UdpRoute::Kind::send, remote} : flow::UdpRoute{};
+  };
+  ++world.gate.version;
+  world.send(kGuest, kServer, "2");
+  world.send(kGuest, kOther, "2");
+  const auto& sent = world.net.datagrams[0]->sent;
+  REQUIRE(sent.size() == 3);
+  CHECK(sent[1].to == kServer);
+  CHECK(sent[2].to == kOther);
+}
+
 TEST_CASE("a new policy that sends a conversation elsewhere forgets the old address") {
   DatagramWorld world;
   world.send(kGuest, kServer, "question");
