@@ -26,6 +26,10 @@ struct TcpRoute {
     session,      ///< A service inside this process.
   };
   Kind kind = Kind::refuse;
+  bool is_refusal() const {
+    return kind == Kind::refuse || kind == Kind::drop || kind == Kind::prohibit ||
+           kind == Kind::unreachable;
+  }
   std::vector<Endpoint> addresses;
   std::string path;
   std::unique_ptr<StreamSocket> session;
