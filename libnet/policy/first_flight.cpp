@@ -236,7 +236,7 @@ void FirstFlight::answer_upgrade() {
 }
 
 void FirstFlight::server_spoke(ConstBytes bytes, std::size_t unseen) {
-  if (requests_ == 0) {
+  if (requests_ == 0 && kind_ != Kind::tls) {
     server_frames_.feed(bytes);
     server_frames_.skip(unseen);
   }

@@ -56,15 +56,22 @@ std::size_t Http2RequestReader::take_preface(ConstBytes bytes) {
 }
 
 std::size_t Http2RequestReader::take_header(ConstBytes bytes) {
-  std::size_t count = std::min(bytes.size(), kHeaderBytes - header_bytes_);
+  std::size_t count = std::min(bytes.size(), header_size() - header_bytes_);
   std::copy_n(bytes.begin(), count, header_ + header_bytes_);
   header_bytes_ += count;
   taken_ += count;
-  if (header_bytes_ == kHeaderBytes) {
+  if (header_bytes_ == header_size()) {
     header_bytes_ = 0;
     begin_frame();
   }
   return count;
+}
+
+std::size_t Http2RequestReader::header_size() const {
+  if (header_bytes_ < kHeaderBytes) return kHeaderBytes;
+  bool is_padded = static_cast<FrameType>(header_[3]) == FrameType::data &&
+                   (header_[4] & kPadded) != 0 && (header_[0] | header_[1] | header_[2]) != 0;
+  return is_padded ? kHeaderBytes + 1 : kHeaderBytes;
 }
 
 void Http2RequestReader::begin_frame() {
@@ -89,15 +96,49 @@ void Http2RequestReader::begin_frame() {
     fail("a push by a client");
     return;
   }
-  if (frame_.is_block() || block_stream_ != 0) {
-    begin_block_frame();
-    if (state_ != State::frames) return;
-  } else {
-    released_ = taken_;
-  }
   part_ = Part::payload;
   left_ = frame_.size;
+  if (frame_.is_block() || block_stream_ != 0) {
+    begin_block_frame();
+  } else if (frame_.type == FrameType::data) {
+    begin_data();
+  } else if (frame_.type == FrameType::reset) {
+    bodies_.erase(frame_.stream);
+  }
+  if (state_ != State::frames) return;
+  if (!frame_.is_block()) released_ = taken_;
   if (left_ == 0) end_frame();
+}
+
+void Http2RequestReader::begin_data() {
+  std::size_t size = frame_.size;
+  if (frame_.has(kPadded)) {
+    std::size_t front = 1, padding = header_[kHeaderBytes];
+    if (front + padding > size) {
+      fail("more padding than a frame has");
+      return;
+    }
+    size -= front + padding;
+    left_ -= front;
+  }
+  auto body = bodies_.find(frame_.stream);
+  if (body == bodies_.end()) return;
+  if (size > body->second) {
+    fail("a body longer than its Content-Length");
+    return;
+  }
+  body->second -= size;
+  if (frame_.has(kEndStream)) end_body(frame_.stream);
+}
+
+void Http2RequestReader::end_body(std::uint32_t stream) {
+  auto body = bodies_.find(stream);
+  if (body == bodies_.end()) return;
+  if (body->second > 0) {
+    fail("a body shorter than its Content-Length");
+  } else {
+    bodies_.erase(body);
+  }
 }
 
 /// A frame of a header block, or in the midst of one.
@@ -175,7 +216,8 @@ void Http2RequestReader::end_block() {
   } else if (!block_ends_stream_) {
     fail("a second header block that ends nothing");
   } else {
-    released_ = taken_;
+    end_body(frame_.stream);
+    if (state_ == State::frames) released_ = taken_;
   }
 }
 
@@ -240,6 +282,15 @@ void Http2RequestReader::end_request() {
       fail("the path is none");
       return;
     }
+  }
+  if (fields_.content_length) {
+    if (bodies_.size() == kMaxBodies) {
+      fail("too many bodies at once");
+      return;
+    }
+    bodies_[frame_.stream] = *parse_content_length(*fields_.content_length);
+    if (block_ends_stream_) end_body(frame_.stream);
+    if (state_ != State::frames) return;
   }
   if (read_authority()) state_ = State::verdict;
 }

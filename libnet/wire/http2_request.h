@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/bytes.h"
@@ -27,7 +28,8 @@ struct Http2Request {
 /// read, trailers too, since HPACK's table depends on all of them. What a server could understand
 /// in another way than this reader is malformed: pseudo-fields that come twice, late or under other
 /// names, a Host that is not :authority, fields that frame a message in HTTP/1 (a server may pass
-/// the request on in that), control bytes, streams out of order.
+/// the request on in that), a body of another length than its Content-Length, control bytes,
+/// streams out of order.
 ///
 /// The bytes belong to the caller, who holds them back; the reader copies one header block at most.
 /// Any split of the stream into feed() calls leads to the same states. Cost is linear in the bytes.
@@ -43,6 +45,9 @@ class Http2RequestReader {
   static constexpr std::size_t kMaxBlockBytes = 16 * 1024;
   /// The decoded fields, 32 more for each (RFC 9113 section 10.5.1).
   static constexpr std::size_t kMaxListBytes = 16 * 1024;
+
+  /// With a Content-Length, under way at once.
+  static constexpr std::size_t kMaxBodies = 256;
 
   enum class State : std::uint8_t {
     frames,     ///< In the preface, between frames, or inside one.
@@ -81,6 +86,7 @@ class Http2RequestReader {
   enum class FrameType : std::uint8_t {
     data = 0,
     headers = 1,
+    reset = 3,
     settings = 4,
     push_promise = 5,
     continuation = 9,
@@ -109,7 +115,10 @@ class Http2RequestReader {
   std::size_t take_preface(ConstBytes bytes);
   std::size_t take_header(ConstBytes bytes);
   std::size_t take_payload(ConstBytes bytes);
+  std::size_t header_size() const;
   void begin_frame();
+  void begin_data();
+  void end_body(std::uint32_t stream);
   void begin_block_frame();
   void end_frame();
   void strip_headers_frame();
@@ -126,8 +135,8 @@ class Http2RequestReader {
   Part part_ = Part::preface;
   std::uint64_t taken_ = 0;
   std::uint64_t released_ = 0;
-  std::size_t header_bytes_ = 0;  // of the frame header under way
-  std::uint8_t header_[kHeaderBytes] = {};
+  std::size_t header_bytes_ = 0;                // of the frame header under way
+  std::uint8_t header_[kHeaderBytes + 1] = {};  // with the length of a DATA frame's padding
   Frame frame_;
   std::size_t left_ = 0;  // of the frame's payload
   bool seen_settings_ = false;
@@ -138,6 +147,7 @@ class Http2RequestReader {
   std::vector<std::uint8_t> block_;  // without padding and priority, but for the last frame's
   HpackReader hpack_;
   Fields fields_;
+  std::unordered_map<std::uint32_t, std::uint64_t> bodies_;  // what is still to come of each
   Http2Request request_;
   std::string_view reason_;  // a literal
 };

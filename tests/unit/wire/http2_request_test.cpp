@@ -337,6 +337,48 @@ TEST_CASE("fields that two servers could read as two requests are malformed") {
   CHECK(fault_of(with({{"content-length", "3 "}})) == "Content-Length is not a number");
 }
 
+TEST_CASE("a body must be as long as its Content-Length, padding aside") {
+  auto post = [](std::uint32_t stream, std::string_view length) {
+    return headers(stream, get_block("a.example") + field("content-length", length), kEndHeaders);
+  };
+  Message trailer = headers(1, field("x-sum", "1"));
+  CHECK(names_of(begin() + post(1, "5") + frame(kData, 0, 1, Message(3, 'x')) +
+                 frame(kData, kEndStream | kPadded, 1, {2, 'x', 'x', 0, 0}))
+            .size() == 1);
+  CHECK(names_of(begin() + post(1, "2") + frame(kData, 0, 1, Message(2, 'x')) + trailer).size() ==
+        1);
+  CHECK(names_of(begin() + post(1, "9") + frame(kReset, 0, 1, be32(8)) + post(3, "0") +
+                 frame(kData, kEndStream, 3))
+            .size() == 2);
+  auto fault = [&](const Message& more) {
+    return outcome_of(begin() + post(1, "2") + more).reason;
+  };
+  CHECK(fault(frame(kData, 0, 1, Message(3, 'x'))) == "a body longer than its Content-Length");
+  CHECK(fault(frame(kData, 0, 1, Message(2, 'x')) + frame(kData, 0, 1, {'x'})) ==
+        "a body longer than its Content-Length");
+  CHECK(fault(frame(kData, kEndStream, 1, {'x'})) == "a body shorter than its Content-Length");
+  CHECK(fault(frame(kData, kEndStream | kPadded, 1, {1, 'x', 0})) ==
+        "a body shorter than its Content-Length");
+  CHECK(fault(trailer) == "a body shorter than its Content-Length");
+  CHECK(fault(frame(kData, kPadded, 1)) == "more padding than a frame has");
+  CHECK(fault(frame(kData, kPadded, 1, {2, 'x'})) == "more padding than a frame has");
+  CHECK(fault_of(get_block("a.example") + field("content-length", "1")) ==
+        "a body shorter than its Content-Length");
+}
+
+TEST_CASE("bodies of a given length are bounded at once, not in all") {
+  auto post = [](std::uint32_t stream) {
+    return headers(stream, get_block("a.example") + field("content-length", "1"), kEndHeaders);
+  };
+  Message one_by_one = begin(), beside = begin();
+  for (std::uint32_t i = 0; i <= Http2RequestReader::kMaxBodies; ++i) {
+    one_by_one = one_by_one + post(2 * i + 1) + frame(kData, kEndStream, 2 * i + 1, {'x'});
+    beside = beside + post(2 * i + 1);
+  }
+  CHECK(run(one_by_one).state == State::frames);
+  CHECK(run(beside).reason == "too many bodies at once");
+}
+
 TEST_CASE("a request without a method, a scheme of the web or a path is malformed") {
   CHECK(fault_of({{":scheme", "http"}, {":path", "/"}, {":authority", "a.example"}}) ==
         "the method is not a token");
