@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
 
 namespace sluice::hostd {
 
@@ -10,6 +12,13 @@ namespace {
 
 bool has(const std::vector<PublishSpec>& list, const PublishSpec& spec) {
   return std::find(list.begin(), list.end(), spec) != list.end();
+}
+
+/// Whether a key of the policy's is no rule, and read when the Network starts.
+bool is_fixed(std::string_view key) {
+  constexpr std::string_view kKeys[] = {"policy.unidentified", "policy.ech", "policy.on-violation",
+                                        "policy.revoked-flows"};
+  return std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
 }
 
 }  // namespace
@@ -69,7 +78,7 @@ Result<Reload::Report> Reload::run() {
   configuration_ = std::move(fresh);
   Report report;
   for (const std::string& key : configuration_.changed_keys()) {
-    bool is_live = key.starts_with("policy.") || key == "publish";
+    bool is_live = (key.starts_with("policy.") && !is_fixed(key)) || key == "publish";
     (is_live ? report.applied : report.need_a_restart).push_back(key);
   }
   return report;

@@ -318,11 +318,13 @@ def test_sighup_reloads_policy_and_ports_and_says_what_waits(gateway, world, con
     net = gateway("--config", config, profile=None)
     assert connect_error(net.guest.ns, FAR4, 9)[0] == errno.ECONNREFUSED
     config.write_text(f'publish = ["127.0.0.1:18124:80"]\n[guest]\nmtu = 1500\n'
-                      f'[policy]\nrules = ["deny@{WORLD4}", "allow@any"]\n')
+                      f'[policy]\nrevoked-flows = "keep"\n'
+                      f'rules = ["deny@{WORLD4}", "allow@any"]\n')
     os.kill(net.pid, 1)
     line = net.wait_log(r"reload: .*").group(0)
     assert "policy.rules" in line and "publish" in line
-    assert "at the next start: guest.mtu" in line
+    later = line.split("at the next start: ")[1]
+    assert "guest.mtu" in later and "policy.revoked-flows" in later
     with world.world.listen(FAR4, 9), net.guest.ns.listen("0.0.0.0", 80):
         assert connect_error(net.guest.ns, FAR4, 9)[0] is None
         assert connect_error(world.host, "127.0.0.1", 18124)[0] is None
