@@ -25,7 +25,7 @@ std::vector<std::uint8_t> answer_to(std::string_view query) {
   const auto& question = message->questions()[0];
   writer.question(question);
   writer.record(wire::DnsSection::answer, question.name, wire::DnsType::a, 300,
-                std::vector<std::uint8_t>{198, 51, 100, 7});
+                std::vector<std::uint8_t>{93, 184, 215, 14});
   return std::move(writer).finish();
 }
 
