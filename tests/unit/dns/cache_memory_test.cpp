@@ -44,14 +44,13 @@ std::shared_ptr<const dns::Answer> answer_to(const DomainName& name, DnsType typ
   fill(writer, DnsName(name));
   auto bytes = std::move(writer).finish();
   auto message = DnsMessage::parse(bytes);
-  REQUIRE(message);
-  auto answer = dns::keep_chain(*message, DnsName(name), type);
-  REQUIRE(answer);
-  return std::make_shared<const dns::Answer>(std::move(*answer));
+  auto answer = dns::keep_chain(message.value(), DnsName(name), type);
+  return std::make_shared<const dns::Answer>(std::move(answer).value());
 }
 
 struct Usage {
-  std::size_t heap = 0;
+  std::size_t heap = 0;     ///< At most, as the C library counts.
+  std::size_t counted = 0;  ///< At most, as the cache does.
   std::size_t entries = 0;
 };
 
@@ -59,14 +58,15 @@ Usage fill_cache(int count, DnsType type, const std::function<DomainName(int)>& 
                  const Fill& fill) {
   std::size_t before = heap_bytes();
   dns::Cache cache(kLimit);
-  std::size_t most = 0;
+  Usage most;
   for (int i = 0; i < count; ++i) {
     auto asked = name(i);
     cache.insert({asked, type}, answer_to(asked, type, fill), TimePoint());
-    CHECK(cache.bytes() <= kLimit);
-    if (i % 64 == 0 || i + 1 == count) most = std::max(most, heap_bytes() - before);
+    most.counted = std::max(most.counted, cache.bytes());
+    if (i % 64 == 0 || i + 1 == count) most.heap = std::max(most.heap, heap_bytes() - before);
   }
-  return {most, cache.entries()};
+  most.entries = cache.entries();
+  return most;
 }
 
 void record(wire::DnsWriter& writer, const DnsName& owner, DnsType type, ConstBytes rdata) {
@@ -91,6 +91,7 @@ TEST_CASE("a guest that looks up 100,000 names costs no more memory than the cac
       one_address);
   fmt::print("100,000 {} names: {} entries kept in {} KiB\n", long_names ? "long" : "short",
              usage.entries, usage.heap / 1024);
+  CHECK(usage.counted <= kLimit);
   CHECK(usage.heap <= kLimit + kTolerance);
   CHECK(usage.entries > (long_names ? 2000u : 5000u));
 }
@@ -128,6 +129,7 @@ TEST_CASE("answers made to be large cost no more memory than the cache may have"
   auto usage =
       fill_cache(2000, row.type, [](int i) { return long_name(fmt::format("n{}", i)); }, row.fill);
   fmt::print("{}: {} entries kept in {} KiB\n", row.what, usage.entries, usage.heap / 1024);
+  CHECK(usage.counted <= kLimit);
   CHECK(usage.heap <= kLimit + kTolerance);
   CHECK(usage.entries > 5);
 }
