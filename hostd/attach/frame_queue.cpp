@@ -80,18 +80,25 @@ void FrameQueue::finish(Out& out, const link::RxFrame& frame, std::size_t head_s
   out.head_size = static_cast<std::uint32_t>(prefix_ + head_size);
   out.size = static_cast<std::uint32_t>(prefix_ + size);
   bool many = pieces_.size() - out.first_piece > kMostPieces;
-  if (payload_size > 0 && (!frame.release || many)) {
-    out.copy = std::make_unique_for_overwrite<std::uint8_t[]>(payload_size);
-    std::size_t at = 0;
-    for (std::size_t i = out.first_piece; i < pieces_.size(); ++i) {
-      std::memcpy(out.copy.get() + at, pieces_[i].iov_base, pieces_[i].iov_len);
-      at += pieces_[i].iov_len;
-    }
-    pieces_.resize(out.first_piece);
-    pieces_.push_back({out.copy.get(), payload_size});
-  }
+  if (payload_size > 0 && (!frame.release || many)) copy_payload(out, payload_size);
   out.pieces = static_cast<std::uint32_t>(pieces_.size()) - out.first_piece;
   bytes_ += out.size;
+}
+
+void FrameQueue::copy_payload(Out& out, std::size_t payload_size) {
+  bool is_short = out.head_size + payload_size <= out.head.size();
+  if (!is_short) out.copy = std::make_unique_for_overwrite<std::uint8_t[]>(payload_size);
+  std::uint8_t* to = is_short ? out.head.data() + out.head_size : out.copy.get();
+  for (std::size_t i = out.first_piece; i < pieces_.size(); ++i) {
+    std::memcpy(to, pieces_[i].iov_base, pieces_[i].iov_len);
+    to += pieces_[i].iov_len;
+  }
+  pieces_.resize(out.first_piece);
+  if (is_short) {
+    out.head_size += static_cast<std::uint32_t>(payload_size);
+  } else {
+    pieces_.push_back({out.copy.get(), payload_size});
+  }
 }
 
 std::size_t FrameQueue::gather(std::size_t index, std::span<iovec> out) {

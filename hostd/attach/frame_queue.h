@@ -51,10 +51,15 @@ class FrameQueue {
   std::size_t clear();
 
  private:
+  /// With its length before it. What UDP and ICMP carry is copied, and most of it is this short: it
+  /// needs no memory and no piece of its own.
+  static constexpr std::size_t kShortFrame = 256;
+  static_assert(kShortFrame >= 4 + link::kMaxHead);
+
   /// A frame with what goes before it. `head` is left as it is when made.
   struct Out {
     Out() {}  // NOLINT(modernize-use-equals-default): that would clear `head`
-    std::array<std::uint8_t, 4 + link::kMaxHead> head;
+    std::array<std::uint8_t, kShortFrame> head;  ///< Headers, or all of a short frame.
     std::uint32_t head_size = 0;
     std::uint32_t size = 0;         ///< All of it.
     std::uint32_t first_piece = 0;  ///< In pieces_.
@@ -67,6 +72,7 @@ class FrameQueue {
   Out& begin();
   void finish(Out& out, const link::RxFrame& frame, std::size_t head_size,
               std::size_t payload_size);
+  void copy_payload(Out& out, std::size_t payload_size);
   void tidy();
 
   const std::size_t prefix_;

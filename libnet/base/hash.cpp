@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace sluice {
 
@@ -19,11 +20,14 @@ void fill_random(Bytes out) {
 }
 
 std::uint64_t random_u64() {
-  std::array<std::uint8_t, 8> bytes;
-  fill_random(bytes);
-  std::uint64_t value;
-  std::memcpy(&value, bytes.data(), sizeof value);
-  return value;
+  // Many for one system call; each is given once and leaves nothing behind.
+  thread_local std::array<std::uint64_t, 64> fresh;
+  thread_local std::size_t left = 0;
+  if (left == 0) {
+    fill_random({reinterpret_cast<std::uint8_t*>(fresh.data()), sizeof fresh});
+    left = fresh.size();
+  }
+  return std::exchange(fresh[--left], 0);
 }
 
 HashKey HashKey::random() {

@@ -16,7 +16,8 @@ struct HashKey {
 /// SipHash-2-4 (Aumasson, Bernstein 2012).
 std::uint64_t siphash(const HashKey& key, ConstBytes data);
 
-/// From the kernel's generator (getrandom).
+/// From the kernel's generator (getrandom). Any thread. Not for a process that goes on after
+/// fork(): both would get the same.
 std::uint64_t random_u64();
 void fill_random(Bytes out);
 

@@ -150,6 +150,10 @@ class HostNet {
   virtual Result<std::unique_ptr<ListenSocket>> listen_unix(const std::string& path) = 0;
   /// Bound to `at` (port 0: the kernel chooses; unspecified address: any).
   virtual Result<std::unique_ptr<DatagramSocket>> open_udp(const Endpoint& at) = 0;
+  /// For one question to one server and its answer, with as few system calls as that takes: the
+  /// kernel chooses a random port with the first datagram, its buffers are the system's, and an
+  /// answer's TTL is not told.
+  virtual Result<std::unique_ptr<DatagramSocket>> open_query(Family family) = 0;
   /// permission_denied where net.ipv4.ping_group_range does not allow it.
   virtual Result<std::unique_ptr<DatagramSocket>> open_ping(Family family) = 0;
 };

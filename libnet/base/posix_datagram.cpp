@@ -45,14 +45,27 @@ void enlarge_buffers(int fd) {
   set_option(fd, SOL_SOCKET, SO_SNDBUF, kBytes);
 }
 
-void ask_for_details(int fd, Family family) {
+void ask_for_errors(int fd, Family family) {
   if (family == Family::v4) {
     set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
-    set_option(fd, IPPROTO_IP, IP_RECVTTL, 1);
   } else {
     set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+  }
+}
+
+void ask_for_ttl(int fd, Family family) {
+  if (family == Family::v4) {
+    set_option(fd, IPPROTO_IP, IP_RECVTTL, 1);
+  } else {
     set_option(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
   }
+}
+
+Result<UniqueFd> open_socket(Family family) {
+  UniqueFd fd(
+      ::socket(address_family(family), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
+  if (!fd) return Status::from_errno(errno, "open a UDP socket");
+  return fd;
 }
 
 /// Fills in what the extended error says (ip(7), IP_RECVERR).
@@ -119,7 +132,8 @@ std::span<const InDatagram> DatagramBatch::datagrams(int count) {
 Result<std::unique_ptr<DatagramSocket>> PosixDatagram::start(
     std::unique_ptr<PosixDatagram> socket) {
   enlarge_buffers(socket->source_.fd());
-  ask_for_details(socket->source_.fd(), socket->family_);
+  ask_for_errors(socket->source_.fd(), socket->family_);
+  ask_for_ttl(socket->source_.fd(), socket->family_);
   if (Status status = socket->source_.start(EPOLLIN | EPOLLOUT); !status) return status;
   return std::unique_ptr<DatagramSocket>(std::move(socket));
 }
@@ -128,15 +142,24 @@ Result<std::unique_ptr<DatagramSocket>> PosixDatagram::udp(PosixPoller& poller,
                                                            DatagramBatch& batch,
                                                            const Endpoint& at) {
   Family family = at.address.family();
-  UniqueFd fd(
-      ::socket(address_family(family), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
-  if (!fd) return Status::from_errno(errno, "open a UDP socket for " + at.to_string());
-  if (family == Family::v6) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  auto fd = open_socket(family);
+  if (!fd) return fd.status();
+  if (family == Family::v6) set_option(fd->get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
   SocketAddress address(at);
-  if (::bind(fd.get(), address.get(), address.size()) != 0) {
+  if (::bind(fd->get(), address.get(), address.size()) != 0) {
     return Status::from_errno(errno, "bind UDP " + at.to_string());
   }
-  return start(std::make_unique<PosixDatagram>(poller, batch, std::move(fd), family));
+  return start(std::make_unique<PosixDatagram>(poller, batch, std::move(*fd), family));
+}
+
+Result<std::unique_ptr<DatagramSocket>> PosixDatagram::query(PosixPoller& poller,
+                                                             DatagramBatch& batch, Family family) {
+  auto fd = open_socket(family);
+  if (!fd) return fd.status();
+  ask_for_errors(fd->get(), family);
+  auto socket = std::make_unique<PosixDatagram>(poller, batch, std::move(*fd), family);
+  if (Status status = socket->source_.start(EPOLLIN); !status) return status;
+  return std::unique_ptr<DatagramSocket>(std::move(socket));
 }
 
 Result<std::unique_ptr<DatagramSocket>> PosixDatagram::ping(PosixPoller& poller,

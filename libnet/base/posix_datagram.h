@@ -44,6 +44,9 @@ class PosixDatagram final : public DatagramSocket {
  public:
   static Result<std::unique_ptr<DatagramSocket>> udp(PosixPoller& poller, DatagramBatch& batch,
                                                      const Endpoint& at);
+  /// As HostNet::open_query() says.
+  static Result<std::unique_ptr<DatagramSocket>> query(PosixPoller& poller, DatagramBatch& batch,
+                                                       Family family);
   static Result<std::unique_ptr<DatagramSocket>> ping(PosixPoller& poller, DatagramBatch& batch,
                                                       Family family);
 

@@ -31,6 +31,10 @@ Result<std::unique_ptr<DatagramSocket>> PosixNet::open_udp(const Endpoint& at) {
   return PosixDatagram::udp(poller_, batch_, at);
 }
 
+Result<std::unique_ptr<DatagramSocket>> PosixNet::open_query(Family family) {
+  return PosixDatagram::query(poller_, batch_, family);
+}
+
 Result<std::unique_ptr<DatagramSocket>> PosixNet::open_ping(Family family) {
   return PosixDatagram::ping(poller_, batch_, family);
 }

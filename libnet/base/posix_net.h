@@ -22,6 +22,7 @@ class PosixNet final : public HostNet {
   Result<std::unique_ptr<ListenSocket>> listen_tcp(const Endpoint& at) override;
   Result<std::unique_ptr<ListenSocket>> listen_unix(const std::string& path) override;
   Result<std::unique_ptr<DatagramSocket>> open_udp(const Endpoint& at) override;
+  Result<std::unique_ptr<DatagramSocket>> open_query(Family family) override;
   Result<std::unique_ptr<DatagramSocket>> open_ping(Family family) override;
 
  private:

@@ -25,7 +25,9 @@ struct OwnedPacket : Buffer {
 
 void Dispatcher::on_frames(std::span<link::TxFrame> frames) {
   heard_ = true;
+  in_batch_ = true;
   for (link::TxFrame& frame : frames) on_frame(frame);
+  in_batch_ = false;
   parts_.end_batch();
 }
 
@@ -177,8 +179,10 @@ void Dispatcher::on_udp(const wire::Packet& packet, const BufferRef& buffer, boo
 void Dispatcher::on_dns(const Endpoint& guest, const Endpoint& server, ConstBytes query) {
   parts_.dns.query(query, dns::Transport::udp, {.guest = 0, .source = guest, .server = server},
                    [this, guest, server](std::vector<std::uint8_t> reply) {
-                     if (!reply.empty()) parts_.sender.send_udp(server, guest, reply);
-                     parts_.sender.flush();
+                     if (reply.empty()) return;
+                     parts_.sender.send_udp(server, guest, reply);
+                     // One that had to wait goes out with what else this turn of the loop brings.
+                     if (!in_batch_) parts_.flush_later();
                    });
 }
 

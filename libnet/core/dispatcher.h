@@ -43,6 +43,8 @@ class Dispatcher final : public link::PortHandler {
     std::function<bool(const wire::Packet&, const wire::UdpView&)> published;
     /// After a batch: what relays have to send goes out.
     std::function<void()> end_batch;
+    /// The same at the end of this turn of the loop; may be asked for many times in it.
+    std::function<void()> flush_later;
     std::function<void()> on_space;
     std::function<void(bool up)> on_link;
   };
@@ -68,6 +70,7 @@ class Dispatcher final : public link::PortHandler {
   Parts parts_;
   DispatchCounters counters_;
   bool heard_ = false;
+  bool in_batch_ = false;
 };
 
 }  // namespace sluice::core

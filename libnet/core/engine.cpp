@@ -149,6 +149,7 @@ Status Engine::start() {
                               return publisher_->on_guest_datagram(packet, datagram);
                             },
                         .end_batch = [this] { run_batch(); },
+                        .flush_later = [this] { schedule(); },
                         .on_space =
                             [this] {
                               tcp_engine_->retry_blocked();

@@ -1,29 +1,48 @@
 #include "dns/cache.h"
 
+#include <algorithm>
+
 namespace sluice::dns {
 
 namespace {
 
-/// List node, hash node, bucket and control block of one entry, about.
-constexpr std::size_t kEntryOverheadBytes = 160;
+/// Pointers of a list node and of a hash node with its hash, and up to two buckets.
+constexpr std::size_t kLinkBytes = 7 * sizeof(void*);
+/// What std::string holds without a block of its own.
+constexpr std::size_t kShortText = 15;
 
+/// What the C library takes for a block of `bytes`: its size before it, in steps of 16.
+std::size_t block(std::size_t bytes) {
+  constexpr std::size_t kHead = 8, kStep = 16, kLeast = 32;
+  return bytes == 0 ? 0 : std::max(kLeast, (bytes + kHead + kStep - 1) / kStep * kStep);
+}
+
+std::size_t text_block(std::size_t bytes) {
+  return bytes <= kShortText ? 0 : block(bytes + 1);
+}
+
+/// Besides the record itself.
 std::size_t record_bytes(const Record& record) {
-  return sizeof record + record.owner.wire().size() + record.rdata.size();
+  return text_block(record.owner.wire().size()) + block(record.rdata.capacity());
 }
 
 std::size_t answer_bytes(const Answer& answer) {
-  std::size_t bytes = sizeof answer;
+  constexpr std::size_t kCounters = 2 * sizeof(void*);
+  std::size_t bytes = block(kCounters + sizeof answer);
+  bytes += block(answer.records.capacity() * sizeof(Record));
   for (const auto& record : answer.records) bytes += record_bytes(record);
   if (answer.soa) bytes += record_bytes(*answer.soa);
-  for (const auto& name : answer.names) bytes += sizeof name + name.text().size();
+  bytes += block(answer.names.capacity() * sizeof(DomainName));
+  for (const auto& name : answer.names) bytes += text_block(name.text().capacity());
   return bytes;
 }
 
 }  // namespace
 
-QuestionKey::QuestionKey(const wire::DnsName& name, wire::DnsType type)
-    : bytes_(name.lowered().wire()) {
+QuestionKey::QuestionKey(const DomainName& name, wire::DnsType type) {
   auto value = static_cast<std::uint16_t>(type);
+  bytes_.reserve(name.text().size() + 2);
+  bytes_ = name.text();
   bytes_.push_back(static_cast<char>(value >> 8));
   bytes_.push_back(static_cast<char>(value & 0xff));
 }
@@ -67,7 +86,8 @@ void Cache::insert(const QuestionKey& question, std::shared_ptr<const Answer> an
                    TimePoint now) {
   if (auto old = by_question_.find(question); old != by_question_.end()) erase(old->second);
   // The question is in the list and in the table.
-  std::size_t bytes = answer_bytes(*answer) + 2 * question.bytes().size() + kEntryOverheadBytes;
+  std::size_t bytes = answer_bytes(*answer) + 2 * text_block(question.bytes().size()) +
+                      block(sizeof(Entry)) + block(sizeof(QuestionKey)) + kLinkBytes;
   if (answer->lifetime.count() <= 0 || bytes > limit_bytes_) return;
   while (bytes_ + bytes > limit_bytes_) erase(std::prev(by_use_.end()));
   by_use_.push_front({question, std::move(answer), now, bytes, TimePoint()});

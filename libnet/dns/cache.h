@@ -16,7 +16,7 @@ namespace sluice::dns {
 /// A question without its case: equal for equal questions.
 class QuestionKey {
  public:
-  QuestionKey(const wire::DnsName& name, wire::DnsType type);
+  QuestionKey(const DomainName& name, wire::DnsType type);
   const std::string& bytes() const { return bytes_; }
   friend bool operator==(const QuestionKey&, const QuestionKey&) = default;
 
@@ -59,7 +59,8 @@ class Cache {
   void insert(const QuestionKey& question, std::shared_ptr<const Answer> answer, TimePoint now);
   void clear();
 
-  /// An estimate that counts the memory of records, names and tables.
+  /// What the entries take of the heap, about: records, names and tables, each block as the C
+  /// library rounds it.
   std::size_t bytes() const { return bytes_; }
   std::size_t entries() const { return by_use_.size(); }
 

@@ -54,7 +54,7 @@ Exchange::Exchange(HostNet& host, Counters& counters, const Random& random,
       request_(encode(id_, question_)) {}
 
 bool Exchange::start() {
-  auto socket = host_.open_udp({IpAddress::any(upstream_.address.family()), Port(0)});
+  auto socket = host_.open_query(upstream_.address.family());
   if (!socket) return false;
   udp_ = std::move(socket).value();
   udp_->set_handler(this);

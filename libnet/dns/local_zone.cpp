@@ -90,8 +90,10 @@ std::optional<Answer> LocalZone::find(const DomainName& name, DnsType type) cons
 
 std::optional<DomainName> LocalZone::zone_of(const DomainName& name) const {
   if (name.is_in(apex_)) return apex_;
-  for (DomainName up = name; !up.is_root(); up = up.parent()) {
-    if (hosts_.contains(up)) return up;
+  for (std::string_view up = name.text(); !up.empty();) {
+    if (auto host = hosts_.find(up); host != hosts_.end()) return host->first;
+    auto dot = up.find('.');
+    up = dot == std::string_view::npos ? std::string_view() : up.substr(dot + 1);
   }
   return std::nullopt;
 }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -38,6 +40,22 @@ class LocalZone {
 
  private:
   using Addresses = std::vector<IpAddress>;
+  /// So that a name's zones are looked up where they lie in its text.
+  struct NameHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const {
+      return std::hash<std::string_view>()(text);
+    }
+    std::size_t operator()(const DomainName& name) const {
+      return (*this)(std::string_view(name.text()));
+    }
+  };
+  struct NameEqual {
+    using is_transparent = void;
+    bool operator()(const DomainName& a, const DomainName& b) const { return a == b; }
+    bool operator()(std::string_view a, const DomainName& b) const { return a == b.text(); }
+    bool operator()(const DomainName& a, std::string_view b) const { return a.text() == b; }
+  };
 
   void remove(const DomainName& name);
   std::optional<Answer> find_reverse(const DomainName& name, wire::DnsType type) const;
@@ -48,7 +66,7 @@ class LocalZone {
   std::optional<DomainName> zone_of(const DomainName& name) const;
 
   DomainName apex_;
-  std::unordered_map<DomainName, Addresses> hosts_;
+  std::unordered_map<DomainName, Addresses, NameHash, NameEqual> hosts_;
   /// How many names of the zone lie below a name: it exists, though it may have no addresses
   /// (RFC 8020).
   std::unordered_map<DomainName, int> children_;

@@ -150,7 +150,7 @@ LookupVerdict Service::judge(const Waiter& waiter, const DomainName& name, Origi
 }
 
 void Service::ask_outside(LookupVerdict verdict, Waiter waiter) {
-  QuestionKey key(DnsName(waiter.name), waiter.query.question.type);
+  QuestionKey key(waiter.name, waiter.query.question.type);
   if (auto hit = cache_.find(key, loop_.now())) {
     ++counters_.cache_hits;
     auto excess = limiter_.check_cached(lookup_of(waiter), *hit->answer, loop_.now());

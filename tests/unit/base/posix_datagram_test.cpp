@@ -1,4 +1,5 @@
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <cstring>
 #include <map>
 #include <vector>
@@ -167,4 +168,31 @@ TEST_CASE("a ping socket gets the echo of loopback, or says that it is not permi
   CHECK(int{static_cast<unsigned char>(reply[0])} == (family == Family::v4 ? 0 : 129));
   CHECK(reply.substr(6) == echo.substr(6));
   CHECK(got[0].peer.address == IpAddress::loopback(family));
+}
+
+TEST_CASE("a socket for a question gets its answer, or hears that nobody is there") {
+  Family family = GENERATE(Family::v4, Family::v6);
+  World world;
+  auto server = world.udp(family);
+  auto client = std::move(world.net->open_query(family).value());
+  SocketLog server_log, client_log;
+  server->set_handler(&server_log);
+  client->set_handler(&client_log);
+  CHECK(send_one(*client, *server->local(), "question").bytes == 1);
+  REQUIRE(world.runner.run_until([&] { return server_log.readable; }));
+  auto asked = server->receive_batch();
+  REQUIRE(asked.size() == 1);
+  CHECK(asked[0].peer.port == client->local()->port);
+  CHECK(send_one(*server, asked[0].peer, "answer").bytes == 1);
+  REQUIRE(world.runner.run_until([&] { return client_log.readable; }));
+  auto got = client->receive_batch();
+  REQUIRE(got.size() == 1);
+  CHECK(text_of(got[0]) == "answer");
+  CHECK(got[0].peer == *server->local());
+
+  CHECK(send_one(*client, closed_port(world, family), "nobody").bytes == 1);
+  REQUIRE(world.runner.run_until([&] { return client_log.error; }));
+  auto error = client->take_queued_error();
+  REQUIRE(error);
+  CHECK(error->error == ECONNREFUSED);
 }

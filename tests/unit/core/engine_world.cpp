@@ -40,12 +40,19 @@ link::SendResult ScriptedNic::send(const link::RxFrame& frame, link::FrameClass)
 }
 
 void ScriptedNic::give(std::vector<std::uint8_t> frame) {
-  auto owned = std::make_unique<FrameBuffer>(std::move(frame));
-  BufferRef buffer(owned.get());
-  link::TxFrame one{.bytes = owned->bytes, .buffer = buffer};
-  static_cast<void>(owned.release());  // the reference owns it now
-  ++counters_.tx_frames;
-  handler_->on_frames({&one, 1});
+  give(std::vector<std::vector<std::uint8_t>>{std::move(frame)});
+}
+
+void ScriptedNic::give(std::vector<std::vector<std::uint8_t>> batch) {
+  std::vector<link::TxFrame> read;
+  for (auto& frame : batch) {
+    auto owned = std::make_unique<FrameBuffer>(std::move(frame));
+    BufferRef buffer(owned.get());
+    read.push_back({.bytes = owned->bytes, .buffer = buffer});
+    static_cast<void>(owned.release());  // the reference owns it now
+  }
+  counters_.tx_frames += read.size();
+  handler_->on_frames(read);
 }
 
 EngineWorld::EngineWorld(NetworkConfig config) {
@@ -99,7 +106,8 @@ void EngineWorld::pass(Duration time) {
   loop.advance(time);
 }
 
-void EngineWorld::send_ip(const wire::IpHeader& header, ConstBytes payload) {
+std::vector<std::uint8_t> EngineWorld::ip_frame(const wire::IpHeader& header,
+                                                ConstBytes payload) const {
   std::vector<std::uint8_t> frame(wire::kEthernetHeaderSize + header.size());
   auto type = header.source.is_v4() ? wire::EtherType::ipv4 : wire::EtherType::ipv6;
   wire::EthernetHeader{engine->config().mac, kGuestMac, type}.emit(frame);
@@ -107,11 +115,11 @@ void EngineWorld::send_ip(const wire::IpHeader& header, ConstBytes payload) {
   whole.payload_size = payload.size();
   whole.emit(Bytes(frame).subspan(wire::kEthernetHeaderSize));
   frame.insert(frame.end(), payload.begin(), payload.end());
-  nic->give(std::move(frame));
-  settle();
+  return frame;
 }
 
-void EngineWorld::send_udp(const Endpoint& from, const Endpoint& to, std::string_view payload) {
+std::vector<std::uint8_t> EngineWorld::udp_frame(const Endpoint& from, const Endpoint& to,
+                                                 std::string_view payload) const {
   std::vector<std::uint8_t> packet(65535);
   std::size_t size = wire::emit_udp(
       packet, from, to, {reinterpret_cast<const std::uint8_t*>(payload.data()), payload.size()});
@@ -121,7 +129,17 @@ void EngineWorld::send_udp(const Endpoint& from, const Endpoint& to, std::string
   header.source = from.address;
   header.destination = to.address;
   header.protocol = wire::IpProtocol::udp;
-  send_ip(header, view->payload());
+  return ip_frame(header, view->payload());
+}
+
+void EngineWorld::send_ip(const wire::IpHeader& header, ConstBytes payload) {
+  nic->give(ip_frame(header, payload));
+  settle();
+}
+
+void EngineWorld::send_udp(const Endpoint& from, const Endpoint& to, std::string_view payload) {
+  nic->give(udp_frame(from, to, payload));
+  settle();
 }
 
 void EngineWorld::send_tcp(const Endpoint& from, const Endpoint& to, std::uint8_t flags,

@@ -38,15 +38,18 @@ class ScriptedNic final : public link::GuestPort {
 
   bool full = false;
   std::deque<std::vector<std::uint8_t>> frames;
+  int flushes = 0;  ///< Each is a system call where the NIC is a real one.
 
   void set_handler(link::PortHandler* handler) override { handler_ = handler; }
   link::SendResult send(const link::RxFrame& frame, link::FrameClass) override;
-  void flush() override {}
+  void flush() override { ++flushes; }
   std::size_t max_mtu() const override { return 65520; }
   link::PortCounters counters() const override { return counters_; }
 
   /// A frame of the guest's.
   void give(std::vector<std::uint8_t> frame);
+  /// Several that were read at once.
+  void give(std::vector<std::vector<std::uint8_t>> batch);
   void set_link(bool up) { handler_->on_port_link(up); }
 
  private:
@@ -86,6 +89,10 @@ class EngineWorld {
   void send_tcp(const Endpoint& from, const Endpoint& to, std::uint8_t flags,
                 std::uint32_t sequence, std::uint32_t acknowledgment = 0);
   void send_ip(const wire::IpHeader& header, ConstBytes payload);
+  /// The frames of these, not sent.
+  std::vector<std::uint8_t> ip_frame(const wire::IpHeader& header, ConstBytes payload) const;
+  std::vector<std::uint8_t> udp_frame(const Endpoint& from, const Endpoint& to,
+                                      std::string_view payload) const;
 
   /// IP packets that reached the guest since the last call, ARP and NDP left out.
   std::vector<std::vector<std::uint8_t>> packets();

@@ -91,6 +91,10 @@ Result<std::unique_ptr<DatagramSocket>> ScriptedNet::open_udp(const Endpoint& at
   return open_datagram(DatagramPeer::Kind::udp, local);
 }
 
+Result<std::unique_ptr<DatagramSocket>> ScriptedNet::open_query(Family family) {
+  return open_udp({IpAddress::any(family), Port()});
+}
+
 Result<std::unique_ptr<DatagramSocket>> ScriptedNet::open_ping(Family family) {
   if (!ping_status) return ping_status;
   return open_datagram(DatagramPeer::Kind::ping, {IpAddress::any(family), Port()});

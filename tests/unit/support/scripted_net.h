@@ -63,6 +63,7 @@ class ScriptedNet final : public HostNet {
   Result<std::unique_ptr<ListenSocket>> listen_unix(const std::string& path) override;
   /// Port 0 becomes 50000, 50001, ...
   Result<std::unique_ptr<DatagramSocket>> open_udp(const Endpoint& at) override;
+  Result<std::unique_ptr<DatagramSocket>> open_query(Family family) override;
   Result<std::unique_ptr<DatagramSocket>> open_ping(Family family) override;
 
  private:
