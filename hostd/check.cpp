@@ -34,7 +34,7 @@ int check(const Options& options) {
   line("guest", fmt::format("{}, {}", network.subnet4.to_string(), network.prefix6.to_string()));
   line("mtu", std::to_string(network.mtu));
   for (const PublishSpec& spec : network.publish) line("publish", to_string(spec));
-  for (const Endpoint& resolver : network.dns_upstreams) line("dns", resolver.to_string());
+  for (const DnsResolver& resolver : network.dns_upstreams) line("dns", resolver.to_string());
   for (const RuleInfo& rule : policy->rules) {
     line("rule", fmt::format("{}  ({})", rule.text, place_of(rule)));
   }

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
+#include <array>
 #include <string_view>
+
+#include "hostd/dns_difference.h"
 
 namespace sluice::hostd {
 
@@ -14,11 +16,29 @@ bool has(const std::vector<PublishSpec>& list, const PublishSpec& spec) {
   return std::find(list.begin(), list.end(), spec) != list.end();
 }
 
-/// Whether a key of the policy's is no rule, and read when the Network starts.
-bool is_fixed(std::string_view key) {
-  constexpr std::string_view kKeys[] = {"policy.unidentified", "policy.ech", "policy.on-violation",
-                                        "policy.revoked-flows"};
-  return std::find(std::begin(kKeys), std::end(kKeys), key) != std::end(kKeys);
+NetworkConfig dns_settings(const NetworkConfig& network) {
+  NetworkConfig out;
+  out.dns_upstreams = network.dns_upstreams;
+  out.dns_split = network.dns_split;
+  out.dns_records = network.dns_records;
+  out.dns_zones = network.dns_zones;
+  return out;
+}
+
+/// Whether a running Network can follow a change of this setting.
+bool is_live(std::string_view key) {
+  static constexpr std::array<std::string_view, 11> kLive{"publish",
+                                                          "policy.rules",
+                                                          "policy.profile",
+                                                          "policy.presets",
+                                                          "policy.sets",
+                                                          "policy.scope",
+                                                          "policy.allow-wide-suffix",
+                                                          "dns.upstream",
+                                                          "dns.split",
+                                                          "dns.records",
+                                                          "dns.zones"};
+  return std::find(kLive.begin(), kLive.end(), key) != kLive.end();
 }
 
 }  // namespace
@@ -37,7 +57,8 @@ std::string Reload::Report::to_string() const {
 Reload::Reload(Configuration configuration, const Options& options, Network& network)
     : configuration_(std::move(configuration)),
       network_(network),
-      published_(options.network.publish) {}
+      published_(options.network.publish),
+      dns_(dns_settings(options.network)) {}
 
 Status Reload::publish_new(const std::vector<PublishSpec>& wanted) {
   added_.clear();
@@ -68,18 +89,19 @@ Result<Reload::Report> Reload::run() {
   if (!options) return options.status();
   const std::vector<PublishSpec>& wanted = options->network.publish;
   if (Status status = publish_new(wanted); !status) return status;
-  Status status = network_.set_policy(options->network.policy);
+  Status status =
+      network_.set_policy(options->network.policy, dns_difference(dns_, options->network));
   if (!status) {
     unpublish_old(published_);
     return status;
   }
   unpublish_old(wanted);
   published_ = wanted;
+  dns_ = dns_settings(options->network);
   configuration_ = std::move(fresh);
   Report report;
   for (const std::string& key : configuration_.changed_keys()) {
-    bool is_live = (key.starts_with("policy.") && !is_fixed(key)) || key == "publish";
-    (is_live ? report.applied : report.need_a_restart).push_back(key);
+    (is_live(key) ? report.applied : report.need_a_restart).push_back(key);
   }
   return report;
 }

@@ -10,8 +10,8 @@
 
 namespace sluice::hostd {
 
-/// Reads the config file again and makes a running Network follow it: the policy and the published
-/// ports at once, whole or not at all. Any thread.
+/// Reads the config file again and makes a running Network follow it: the policy, the published
+/// ports, DNS records, zones and resolvers at once, whole or not at all. Any thread.
 class Reload {
  public:
   /// What a reload came to.
@@ -37,6 +37,7 @@ class Reload {
   Configuration configuration_;
   Network& network_;
   std::vector<PublishSpec> published_;
+  NetworkConfig dns_;  ///< Its DNS settings are those of the last load; the rest is not used.
   std::vector<PublishSpec> added_;
 };
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "hostd/api/answers.h"
 #include "hostd/api/json.h"
 #include "hostd/presets/presets.h"
 
@@ -19,71 +20,9 @@ using nlohmann::json;
 /// Events of one answer that does not follow.
 constexpr std::size_t kEventsPerPage = 1000;
 
-HttpResponse reply(const json& body) {
-  // What is not UTF-8 (a path, a log line) must not end the process.
-  return {.body = body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"};
-}
-
-HttpResponse problem(int status, std::string_view title, std::string_view detail) {
-  HttpResponse response =
-      reply({{"title", std::string(title)}, {"status", status}, {"detail", std::string(detail)}});
-  response.status = status;
-  response.content_type = "application/problem+json";
-  return response;
-}
-
-HttpResponse problem(const Status& status) {
-  switch (status.code()) {
-    case StatusCode::invalid_argument:
-      return problem(400, "bad request", status.message());
-    case StatusCode::not_found:
-      return problem(404, "not found", status.message());
-    case StatusCode::already_exists:
-      return problem(409, "conflict", status.message());
-    case StatusCode::permission_denied:
-      return problem(403, "not permitted", status.message());
-    case StatusCode::exhausted:
-      return problem(503, "a limit is reached", status.message());
-    default:
-      return problem(500, "failed", status.message());
-  }
-}
-
-/// The body as an object that has no other members than `known`.
-Result<json> object_of(const HttpRequest& request, std::initializer_list<std::string_view> known) {
-  json body = json::parse(request.body, nullptr, false);
-  if (!body.is_object()) {
-    return Status(StatusCode::invalid_argument, "the body is no JSON object");
-  }
-  for (const auto& [key, value] : body.items()) {
-    if (std::find(known.begin(), known.end(), key) == known.end()) {
-      return Status(StatusCode::invalid_argument, fmt::format("'{}' is not known here", key));
-    }
-  }
-  return body;
-}
-
-std::optional<std::string> argument(const HttpRequest& request, const std::string& name) {
-  auto at = request.query.find(name);
-  return at == request.query.end() ? std::nullopt : std::optional(at->second);
-}
-
 std::string with_number(const std::string& event, std::uint64_t number) {
   // Events are objects with members, so a number can be put in front.
   return fmt::format("{{\"seq\":{},{}", number, std::string_view(event).substr(1));
-}
-
-/// The strings of an array that may be missing.
-Result<std::vector<std::string>> strings_of(const json& body, const std::string& key) {
-  std::vector<std::string> out;
-  Status bad(StatusCode::invalid_argument, key + " is an array of strings");
-  json list = body.value(key, json::array());
-  if (!list.is_array()) return bad;
-  for (const json& one : list) {
-    if (!one.is_string()) return bad;
-    out.push_back(one.get<std::string>());
-  }
-  return out;
 }
 
 /// "scopes": [{"prefix": BLOCK, "rules": [RULE, ...]}, ...]
@@ -181,6 +120,17 @@ struct Api::Route {
 const Api::Route Api::kRoutes[] = {
     {"GET", "/v1/status", &Api::status},
     {"GET", "/v1/dns", &Api::dns},
+    {"GET", "/v1/dns/records", &Api::dns_records},
+    {"PUT", "/v1/dns/records", &Api::add_dns_records},
+    {"DELETE", "/v1/dns/records", &Api::remove_dns_records},
+    {"GET", "/v1/dns/zones", &Api::dns_zones},
+    {"PUT", "/v1/dns/zones", &Api::add_dns_zone},
+    {"DELETE", "/v1/dns/zones", &Api::remove_dns_zone},
+    {"GET", "/v1/dns/split", &Api::dns_split},
+    {"PUT", "/v1/dns/split", &Api::set_dns_split},
+    {"DELETE", "/v1/dns/split", &Api::remove_dns_split},
+    {"GET", "/v1/dns/upstream", &Api::dns_upstream},
+    {"PUT", "/v1/dns/upstream", &Api::set_dns_upstream},
     {"GET", "/v1/names", &Api::names},
     {"DELETE", "/v1/names", &Api::forget_name},
     {"GET", "/v1/ports", &Api::ports},
@@ -221,10 +171,6 @@ HttpResponse Api::status(const HttpRequest&) {
                     {"v6", network_.gateway_address(Family::v6).to_string()}};
   out["events"] = events_.latest();
   return reply(out);
-}
-
-HttpResponse Api::dns(const HttpRequest&) {
-  return reply(to_json(network_.dns()));
 }
 
 HttpResponse Api::names(const HttpRequest&) {

@@ -24,7 +24,20 @@ class Api {
   static const Route kRoutes[];
 
   HttpResponse status(const HttpRequest& request);
+  // Of dns_routes.cpp.
   HttpResponse dns(const HttpRequest& request);
+  HttpResponse dns_records(const HttpRequest& request);
+  HttpResponse add_dns_records(const HttpRequest& request);
+  HttpResponse remove_dns_records(const HttpRequest& request);
+  HttpResponse dns_zones(const HttpRequest& request);
+  HttpResponse add_dns_zone(const HttpRequest& request);
+  HttpResponse remove_dns_zone(const HttpRequest& request);
+  HttpResponse dns_split(const HttpRequest& request);
+  HttpResponse set_dns_split(const HttpRequest& request);
+  HttpResponse remove_dns_split(const HttpRequest& request);
+  HttpResponse dns_upstream(const HttpRequest& request);
+  HttpResponse set_dns_upstream(const HttpRequest& request);
+
   HttpResponse names(const HttpRequest& request);
   HttpResponse forget_name(const HttpRequest& request);
   HttpResponse ports(const HttpRequest& request);

@@ -109,13 +109,34 @@ json to_json(const NameBinding& binding) {
           {"in_use", binding.in_use}};
 }
 
+json to_json(const DnsInfo::Resolver& resolver) {
+  json out{{"endpoint", resolver.resolver.to_string()},
+           {"avoided", resolver.avoided},
+           {"answers", resolver.answers},
+           {"failures", resolver.failures}};
+  if (!resolver.trouble.empty()) out["trouble"] = resolver.trouble;
+  return out;
+}
+
+json to_json(const DnsInfo::Split& split) {
+  return {{"zone", split.zone.text()}, {"resolvers", to_json(split.resolvers)}};
+}
+
+json to_json(const DnsRecord& record) {
+  return {{"name", record.name.text()},
+          {"type", record.type},
+          {"ttl", record.ttl_seconds},
+          {"value", record.value}};
+}
+
 json to_json(const DnsInfo& dns) {
-  json resolvers = json::array();
-  for (const DnsInfo::Resolver& resolver : dns.resolvers) {
-    resolvers.push_back(
-        {{"endpoint", resolver.endpoint.to_string()}, {"avoided", resolver.avoided}});
-  }
-  return {{"resolvers", resolvers},
+  json zones = json::array();
+  for (const DomainName& zone : dns.zones) zones.push_back(zone.text());
+  return {{"resolvers", to_json(dns.resolvers)},
+          {"follows_host", dns.follows_host},
+          {"split", to_json(dns.split)},
+          {"zones", std::move(zones)},
+          {"records", dns.records},
           {"cache", {{"entries", dns.cache_entries}, {"bytes", dns.cache_bytes}}},
           {"counters", counters_object(dns.counters)}};
 }

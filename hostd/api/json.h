@@ -18,6 +18,9 @@ nlohmann::json to_json(const PolicyAnswer& answer);
 nlohmann::json to_json(const LearnReport& report);
 nlohmann::json to_json(const NameBinding& binding);
 nlohmann::json to_json(const DnsInfo& dns);
+nlohmann::json to_json(const DnsInfo::Resolver& resolver);
+nlohmann::json to_json(const DnsInfo::Split& split);
+nlohmann::json to_json(const DnsRecord& record);
 nlohmann::json to_json(const DenialEvent& event, const std::string& network);
 
 template <typename T>

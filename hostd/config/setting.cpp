@@ -272,8 +272,8 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"--dns", "dns.upstream", Setting::Kind::list, kAddressGroup, "ADDR[:PORT]",
      "resolver to ask, repeatable (this host's)",
      [](Options& options, const Given& given) {
-       return take(dns::parse_resolver(given.text), [&](const Endpoint& resolver) {
-         options.network.dns_upstreams.push_back(resolver);
+       return take(dns::parse_resolver(given.text), [&](DnsResolver resolver) {
+         options.network.dns_upstreams.push_back(std::move(resolver));
        });
      }},
 

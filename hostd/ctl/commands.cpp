@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "hostd/ctl/print.h"
 #include "hostd/ctl/table.h"
 
 namespace sluice::ctl {
@@ -14,25 +15,9 @@ namespace {
 
 using nlohmann::json;
 
-void print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-}
-
 int fail(const Status& status) {
   std::fprintf(stderr, "hostctl: %s\n", status.message().c_str());
   return 1;
-}
-
-std::string text(const json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
-std::string bytes(std::uint64_t count) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(count);
-  std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(kUnits)) value /= 1024, ++unit;
-  return unit == 0 ? fmt::format("{} B", count) : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
 std::string place_of(const json& rule) {
@@ -41,12 +26,6 @@ std::string place_of(const json& rule) {
   if (rule.contains("set")) place += ", set " + text(rule["set"]);
   if (rule.contains("scope")) place += ", for " + text(rule["scope"]);
   return place;
-}
-
-std::string joined(const json& list) {
-  std::string out;
-  for (const json& one : list) out += (out.empty() ? "" : ", ") + text(one);
-  return out;
 }
 
 void print_status(const json& status) {
@@ -67,20 +46,6 @@ void print_status(const json& status) {
   print(fmt::format("  denied   {} (hostctl events says what)\n", text(status["denials"])));
   for (const auto& [cause, count] : status["drops"].items()) {
     print(fmt::format("  dropped  {} {}\n", text(count), cause));
-  }
-}
-
-void print_dns(const json& dns) {
-  Table resolvers({"RESOLVER", "STATE"});
-  for (const json& resolver : dns["resolvers"]) {
-    resolvers.add({text(resolver["endpoint"]),
-                   resolver["avoided"].get<bool>() ? "silent lately, asked last" : "in use"});
-  }
-  print(resolvers.to_string("no resolver: only local names are answered"));
-  print(fmt::format("\ncache: {} answers, {}\n", text(dns["cache"]["entries"]),
-                    bytes(dns["cache"]["bytes"].get<std::uint64_t>())));
-  for (const auto& [name, count] : dns["counters"].items()) {
-    if (count.get<std::uint64_t>() > 0) print(fmt::format("{:<18} {}\n", name, text(count)));
   }
 }
 
@@ -192,10 +157,6 @@ int Commands::show(const Result<json>& answer, Print print_answer) {
 
 int Commands::status() {
   return show(client_.get("/v1/status"), print_status);
-}
-
-int Commands::dns() {
-  return show(client_.get("/v1/dns"), print_dns);
 }
 
 int Commands::names() {

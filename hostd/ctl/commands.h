@@ -17,7 +17,21 @@ class Commands {
   Commands(Client client, Output output) : client_(std::move(client)), output_(output) {}
 
   int status();
+  // Of dns_commands.cpp.
   int dns();
+  int dns_records(const std::string& name);
+  int add_dns_record(const std::string& record, bool replace);
+  int remove_dns_records(const std::string& name, const std::string& type,
+                         const std::string& value);
+  int dns_zones();
+  int add_dns_zone(const std::string& zone);
+  int remove_dns_zone(const std::string& zone);
+  int dns_split();
+  int set_dns_split(const std::string& zone, const std::vector<std::string>& resolvers);
+  int remove_dns_split(const std::string& zone);
+  int dns_upstream();
+  int set_dns_upstream(const std::vector<std::string>& resolvers);
+
   int names();
   int forget_name(const std::string& name);
   int ports();

@@ -17,6 +17,12 @@ Examples:
 
 Exit status: 0, 1 failed or (policy check) denied, 2 wrong usage.)";
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -43,8 +49,64 @@ int main(int argc, char** argv) {
   };
   command(app, "status", "what it does: flows, bytes, denials",
           [](Commands& commands) { return commands.status(); });
-  command(app, "dns", "resolvers, cache and counters",
-          [](Commands& commands) { return commands.dns(); });
+  CLI::App* dns = app.add_subcommand("dns", "resolvers, cache and counters; records and zones");
+  // Its callback comes after those of its subcommands.
+  dns->callback([&action, dns] {
+    if (dns->get_subcommands().empty()) action = [](Commands& commands) { return commands.dns(); };
+  });
+
+  std::vector<std::string> record, resolvers;
+  std::string record_name, record_type, record_value, zone;
+  bool replaces = false;
+  CLI::App* records = dns->add_subcommand("records", "records that are answered here");
+  records->require_subcommand(1);
+  command(*records, "ls", "list them, or those of a name", [&](Commands& commands) {
+    return commands.dns_records(record_name);
+  })->add_option("NAME", record_name);
+  CLI::App* add_record = command(
+      *records, "add", "add one; it is in force with the next question",
+      [&](Commands& commands) { return commands.add_dns_record(joined(record), replaces); });
+  add_record->add_option("RECORD", record, "NAME [TTL] TYPE VALUE")->required();
+  add_record->add_flag("--replace", replaces, "in place of all of its name and type");
+  CLI::App* remove_record = command(
+      *records, "rm", "remove those of a name, and what they opened", [&](Commands& commands) {
+        return commands.remove_dns_records(record_name, record_type, record_value);
+      });
+  remove_record->add_option("NAME", record_name)->required();
+  remove_record->add_option("TYPE", record_type, "only of this type");
+  remove_record->add_option("VALUE", record_value, "only this one");
+
+  CLI::App* zones =
+      dns->add_subcommand("zones", "zones in which what has no record does not exist");
+  zones->require_subcommand(1);
+  command(*zones, "ls", "list them", [](Commands& commands) { return commands.dns_zones(); });
+  command(*zones, "add", "add one", [&](Commands& commands) { return commands.add_dns_zone(zone); })
+      ->add_option("ZONE", zone)
+      ->required();
+  command(*zones, "rm", "remove one; its records stay",
+          [&](Commands& commands) { return commands.remove_dns_zone(zone); })
+      ->add_option("ZONE", zone)
+      ->required();
+
+  CLI::App* split = dns->add_subcommand("split", "zones that have resolvers of their own");
+  split->require_subcommand(1);
+  command(*split, "ls", "list them", [](Commands& commands) { return commands.dns_split(); });
+  CLI::App* set_split =
+      command(*split, "set", "set the resolvers of a zone",
+              [&](Commands& commands) { return commands.set_dns_split(zone, resolvers); });
+  set_split->add_option("ZONE", zone)->required();
+  set_split->add_option("RESOLVER", resolvers, "in the order of preference")->required();
+  command(*split, "rm", "ask for it where all others are asked",
+          [&](Commands& commands) { return commands.remove_dns_split(zone); })
+      ->add_option("ZONE", zone)
+      ->required();
+
+  CLI::App* upstream = dns->add_subcommand("upstream", "resolvers of all other names");
+  upstream->require_subcommand(1);
+  command(*upstream, "ls", "list them", [](Commands& commands) { return commands.dns_upstream(); });
+  command(*upstream, "set", "replace them; none: this host's, as they change",
+          [&](Commands& commands) { return commands.set_dns_upstream(resolvers); })
+      ->add_option("RESOLVER", resolvers, "in the order of preference");
 
   std::string forgotten;
   CLI::App* names = command(
@@ -82,11 +144,7 @@ int main(int argc, char** argv) {
       ->type_name("NAME");
   set->add_option("--profile", profile, "none, public, private, host, all")->type_name("NAME");
   command(*policy, "check", "what they would say, and why",
-          [&](Commands& commands) {
-            std::string text;
-            for (const std::string& word : question) text += (text.empty() ? "" : " ") + word;
-            return commands.check_policy(text);
-          })
+          [&](Commands& commands) { return commands.check_policy(joined(question)); })
       ->add_option("QUESTION", question,
                    "tcp|udp HOST:PORT, icmp HOST, dns NAME; then from ADDRESS")
       ->required();

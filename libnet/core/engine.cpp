@@ -112,13 +112,7 @@ Status Engine::start() {
   dns_->set_records(std::move(*records));
   dns_->set_split(config_.dns_split);
   set_local_names();
-  if (config_.dns_upstreams.empty()) {
-    resolvers_ = std::make_unique<dns::HostResolvers>(
-        loop_, config_.resolv_conf,
-        [this](const std::vector<Endpoint>& resolvers) { dns_->set_upstreams(resolvers); });
-  } else {
-    dns_->set_upstreams(config_.dns_upstreams);
-  }
+  use_upstreams(config_.dns_upstreams);
 
   auto engine = stack::TcpEngine::create(
       {.mtu = gateway_config_.mtu, .memory_budget = config_.memory_bytes}, sender_);
@@ -194,12 +188,44 @@ Status Engine::use_policy(const PolicyText& text, RevokedFlows revoked) {
   return Status::ok();
 }
 
-Status Engine::set_policy(PolicyText policy) {
+Status Engine::set_policy(PolicyText policy, const DnsChange& dns) {
+  // Everything that can fail comes before anything changes.
+  auto records = dns::change_records(dns_->records(), dns);
+  if (!records) return records.status();
   if (Status status = use_policy(policy, config_.revoked_flows); !status) return status;
   config_.policy = std::move(policy);
+  use_dns(std::move(*records), dns);
+  return Status::ok();
+}
+
+Status Engine::change_dns(const DnsChange& change) {
+  auto records = dns::change_records(dns_->records(), change);
+  if (!records) return records.status();
+  use_dns(std::move(*records), change);
+  return Status::ok();
+}
+
+void Engine::use_dns(dns::RecordChange records, const DnsChange& change) {
+  gatekeeper_.forget(records);
+  dns_->set_records(std::move(records.records));
+  config_.dns_split = dns::change_split(std::move(config_.dns_split), change);
+  dns_->set_split(config_.dns_split);
+  if (change.upstreams && *change.upstreams != config_.dns_upstreams) {
+    config_.dns_upstreams = *change.upstreams;
+    use_upstreams(config_.dns_upstreams);
+  }
   tcp_->judge_again();
   schedule();
-  return Status::ok();
+}
+
+void Engine::use_upstreams(const std::vector<DnsResolver>& resolvers) {
+  resolvers_.reset();
+  dns_->set_upstreams(resolvers);
+  if (!resolvers.empty()) return;
+  resolvers_ = std::make_unique<dns::HostResolvers>(
+      loop_, config_.resolv_conf, [this](const std::vector<Endpoint>& host) {
+        dns_->set_upstreams({host.begin(), host.end()});
+      });
 }
 
 void Engine::set_local_names() {

@@ -50,10 +50,12 @@ class Engine {
   Gatekeeper& gatekeeper() { return gatekeeper_; }
   policy::NameIndex& names() { return gatekeeper_.names(); }
   void forget(const DomainName& name);
-  Status set_policy(PolicyText policy);
+  // See Network's calls of these names.
+  Status set_policy(PolicyText policy, const DnsChange& dns);
+  Status change_dns(const DnsChange& change);
   const PolicyText& policy_text() const { return config_.policy; }
   /// Looks at what is here, for the moment of a call.
-  Inspector inspector() { return Inspector(loop_, gatekeeper_, *dns_); }
+  Inspector inspector() { return Inspector(loop_, gatekeeper_, *dns_, config_); }
 
   flow::Publisher& publisher() { return *publisher_; }
   IpAddress guest_address(Family family) const { return gateway_->guest_address(family); }
@@ -69,6 +71,8 @@ class Engine {
   policy::HostView host_view() const;
   /// Compiles and puts into effect; on an error nothing changes.
   Status use_policy(const PolicyText& text, RevokedFlows revoked);
+  void use_dns(dns::RecordChange records, const DnsChange& change);
+  void use_upstreams(const std::vector<DnsResolver>& resolvers);
   void set_local_names();
   void follow_host_routes();
   void schedule();

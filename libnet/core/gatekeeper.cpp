@@ -36,6 +36,13 @@ void Gatekeeper::forget(const DomainName& name) {
   revoked_before_ = ++generation_;
 }
 
+void Gatekeeper::forget(const dns::RecordChange& change) {
+  for (const auto& [name, address] : change.lost_addresses) names_.forget(name, address);
+  for (const DomainName& name : change.lost_aliases) names_.forget(name);
+  bool is_any = !change.lost_addresses.empty() || !change.lost_aliases.empty();
+  if (is_any) revoked_before_ = ++generation_;
+}
+
 bool Gatekeeper::is_gateway(const IpAddress& address) const {
   return address == config_.gateway4 || address == config_.gateway6;
 }

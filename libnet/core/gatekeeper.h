@@ -15,6 +15,7 @@
 #include "base/host_routes.h"
 #include "base/loop.h"
 #include "dns/hooks.h"
+#include "dns/record_change.h"
 #include "dns/service.h"
 #include "flow/gate.h"
 #include "gateway/config.h"
@@ -44,6 +45,8 @@ class Gatekeeper final : public flow::Gate {
   policy::NameIndex& names() { return names_; }
   /// Drops the bindings of a name; what only they allowed is refused when it is judged again.
   void forget(const DomainName& name);
+  /// Likewise what records that are gone bound.
+  void forget(const dns::RecordChange& change);
 
   // See Network's calls of these names.
   void learn(LearnMode mode);

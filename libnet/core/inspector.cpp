@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
+
+#include "dns/record_print.h"
 
 namespace sluice::core {
 
@@ -83,6 +86,18 @@ std::string subject_of(Direction direction, Protocol protocol, std::string_view 
                                                       to_string(protocol), host, port.value());
 }
 
+std::vector<DnsInfo::Resolver> resolvers_of(const dns::Upstreams& upstreams, TimePoint now) {
+  std::vector<DnsInfo::Resolver> all;
+  for (const dns::Upstreams::State& state : upstreams.states()) {
+    all.push_back({.resolver = state.resolver,
+                   .avoided = upstreams.is_avoided(state.resolver, now),
+                   .answers = state.answers,
+                   .failures = state.failures,
+                   .trouble = state.trouble});
+  }
+  return all;
+}
+
 RuleInfo rule_info(const policy::Rule& rule) {
   return {.text = rule.to_string(),
           .source = rule.origin.source,
@@ -127,9 +142,14 @@ std::vector<NameBinding> Inspector::bindings() const {
 
 DnsInfo Inspector::dns() const {
   DnsInfo info;
-  for (const Endpoint& resolver : dns_.upstreams().endpoints()) {
-    info.resolvers.push_back({resolver, dns_.upstreams().is_avoided(resolver, loop_.now())});
+  info.resolvers = resolvers_of(dns_.upstreams(), loop_.now());
+  info.follows_host = config_.dns_upstreams.empty();
+  for (const DnsSplit& split : dns_.split().zones()) {
+    const dns::Upstreams* upstreams = dns_.split().of_zone(split.zone);
+    if (upstreams) info.split.push_back({split.zone, resolvers_of(*upstreams, loop_.now())});
   }
+  info.zones = dns_.records().zone_list();
+  info.records = dns_.records().records();
   info.cache_entries = dns_.cache().entries();
   info.cache_bytes = dns_.cache().bytes();
   const dns::Counters& counters = dns_.counters();
@@ -152,6 +172,17 @@ DnsInfo Inspector::dns() const {
                    {"upstream_errors", counters.upstream_errors},
                    {"upstream_forged", counters.upstream_forged}};
   return info;
+}
+
+std::vector<DnsRecord> Inspector::dns_records() const {
+  std::vector<DnsRecord> all;
+  for (const dns::Record& record : dns_.records().list()) {
+    if (auto described = dns::describe_record(record)) all.push_back(std::move(*described));
+  }
+  std::sort(all.begin(), all.end(), [](const DnsRecord& a, const DnsRecord& b) {
+    return std::tie(a.name, a.type, a.value) < std::tie(b.name, b.type, b.value);
+  });
+  return all;
 }
 
 Judgement Inspector::explain(std::string subject, const Verdict& verdict) const {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <net/inspect.h>
+#include <net/network.h>
 #include <net/status.h>
 
 #include "base/loop.h"
@@ -20,12 +21,14 @@ PolicyInfo describe_policy(const policy::Policy& policy);
 /// names are bound. Changes nothing. On the loop's thread, for the length of a call.
 class Inspector {
  public:
-  Inspector(Loop& loop, Gatekeeper& gatekeeper, const dns::Service& dns)
-      : loop_(loop), gatekeeper_(gatekeeper), dns_(dns) {}
+  Inspector(Loop& loop, Gatekeeper& gatekeeper, const dns::Service& dns,
+            const NetworkConfig& config)
+      : loop_(loop), gatekeeper_(gatekeeper), dns_(dns), config_(config) {}
 
   PolicyInfo policy() const;
   std::vector<NameBinding> bindings() const;
   DnsInfo dns() const;
+  std::vector<DnsRecord> dns_records() const;
   /// See Network::check_policy().
   Result<PolicyAnswer> check(std::string_view question) const;
 
@@ -41,6 +44,7 @@ class Inspector {
   Loop& loop_;
   Gatekeeper& gatekeeper_;
   const dns::Service& dns_;
+  const NetworkConfig& config_;  ///< As it is now.
 };
 
 }  // namespace sluice::core

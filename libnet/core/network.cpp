@@ -148,9 +148,17 @@ std::vector<PublishedPort> Network::published() {
   return thread_->on_loop([](core::Engine& engine) { return engine.publisher().ports(); });
 }
 
-Status Network::set_policy(PolicyText policy) {
+std::vector<DnsRecord> Network::dns_records() {
+  return thread_->on_loop([](core::Engine& engine) { return engine.inspector().dns_records(); });
+}
+
+Status Network::change_dns(const DnsChange& change) {
+  return thread_->on_loop([&](core::Engine& engine) { return engine.change_dns(change); });
+}
+
+Status Network::set_policy(PolicyText policy, const DnsChange& dns) {
   return thread_->on_loop(
-      [&](core::Engine& engine) { return engine.set_policy(std::move(policy)); });
+      [&](core::Engine& engine) { return engine.set_policy(std::move(policy), dns); });
 }
 
 PolicyText Network::policy_text() {

@@ -89,8 +89,8 @@ const std::unordered_map<std::string_view, Apply>& settings() {
        parsed(parse_publish, [](auto& c, PublishSpec v) { c.publish.push_back(std::move(v)); })},
       {"reverse",
        parsed(parse_reverse, [](auto& c, ReverseSpec v) { c.reverse.push_back(std::move(v)); })},
-      {"dns",
-       parsed(dns::parse_resolver, [](auto& c, Endpoint v) { c.dns_upstreams.push_back(v); })},
+      {"dns", parsed(dns::parse_resolver,
+                     [](auto& c, DnsResolver v) { c.dns_upstreams.push_back(std::move(v)); })},
   };
   return table;
 }

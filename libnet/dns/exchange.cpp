@@ -1,6 +1,7 @@
 #include "dns/exchange.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "wire/dns_writer.h"
 
@@ -19,6 +20,8 @@ constexpr std::size_t kLengthPrefixBytes = 2;
 /// A resolver sends one answer. So many others are an attack, and a TCP handshake ends it.
 constexpr int kForgedTolerated = 16;
 constexpr std::size_t kStreamReadBytes = 4096;
+constexpr std::string_view kNoSocket = "no TCP socket could be had";
+constexpr std::string_view kCutOff = "the TCP connection ended before the answer";
 
 std::vector<std::uint8_t> encode(std::uint16_t id, const wire::DnsQuestion& question) {
   DnsHeader header;
@@ -34,6 +37,18 @@ std::vector<std::uint8_t> encode(std::uint16_t id, const wire::DnsQuestion& ques
   store_be16(request.data(), static_cast<std::uint16_t>(message.size()));
   std::copy(message.begin(), message.end(), request.begin() + kLengthPrefixBytes);
   return request;
+}
+
+/// Of an answer that is none.
+std::string_view refusal_of(wire::DnsRcode rcode) {
+  switch (rcode) {
+    case wire::DnsRcode::server_failure:
+      return "it answered SERVFAIL";
+    case wire::DnsRcode::refused:
+      return "it answered REFUSED";
+    default:
+      return "an answer that makes no sense";
+  }
 }
 
 iovec to_iovec(ConstBytes bytes) {
@@ -71,13 +86,11 @@ bool Exchange::send_datagram() {
 }
 
 void Exchange::on_socket_ready(SocketReady ready) {
-  if (tcp_) {
-    drive_tcp();
-  } else if (ready.error && udp_->take_queued_error()) {
-    fail();
-  } else if (ready.readable) {
-    read_datagrams();
+  if (tcp_) return drive_tcp();
+  if (ready.error) {
+    if (auto error = udp_->take_queued_error()) return fail(std::strerror(error->error));
   }
+  if (ready.readable) read_datagrams();
 }
 
 void Exchange::read_datagrams() {
@@ -98,14 +111,14 @@ void Exchange::read_datagrams() {
       }
       bool case_kept = message->questions()[0].name == question_.name;
       if (!case_kept || message->header().truncated) {
-        if (!start_tcp()) fail();
+        if (!start_tcp()) fail(kNoSocket);
         return;
       }
       take_answer(*message);
       return;
     }
     if (forged_ > kForgedTolerated) {
-      if (!start_tcp()) fail();
+      if (!start_tcp()) fail(kNoSocket);
       return;
     }
   }
@@ -123,10 +136,10 @@ bool Exchange::start_tcp() {
 
 void Exchange::drive_tcp() {
   if (!connected_) {
-    if (tcp_->connect_result() != 0) return fail();
+    if (int error = tcp_->connect_result()) return fail(std::strerror(error));
     connected_ = true;
   }
-  if (!send_stream()) return fail();
+  if (!send_stream()) return fail(kCutOff);
   read_stream();
 }
 
@@ -149,7 +162,7 @@ void Exchange::read_stream() {
     auto result = tcp_->receive({&buffer, 1});
     received_.resize(filled + (result.ok() ? result.bytes : 0));
     if (result.would_block()) return;
-    if (!result.ok() || result.bytes == 0) return fail();
+    if (!result.ok() || result.bytes == 0) return fail(kCutOff);
     // At most one message of 64 KiB and one read are held.
     if (received_.size() < kLengthPrefixBytes) continue;
     std::size_t length = load_be16(received_.data());
@@ -160,7 +173,8 @@ void Exchange::read_stream() {
 void Exchange::take_stream_message() {
   auto whole = ConstBytes(received_);
   auto message = DnsMessage::parse(whole.subspan(kLengthPrefixBytes, load_be16(received_.data())));
-  if (!message || !matches(*message)) return finish(Outcome::refused, std::nullopt);
+  if (!message || !matches(*message))
+    return finish(Outcome::refused, std::nullopt, "an answer that makes no sense");
   take_answer(*message);
 }
 
@@ -176,19 +190,20 @@ bool Exchange::matches(const DnsMessage& message) const {
 void Exchange::take_answer(const DnsMessage& message) {
   auto answer = keep_chain(message, question_.name.lowered(), question_.type);
   auto outcome = answer ? Outcome::answered : Outcome::refused;
-  finish(outcome, std::move(answer));
+  finish(outcome, std::move(answer),
+         refusal_of(static_cast<wire::DnsRcode>(message.header().rcode)));
 }
 
-void Exchange::fail() {
-  finish(Outcome::failed, std::nullopt);
+void Exchange::fail(std::string_view why) {
+  finish(Outcome::failed, std::nullopt, why);
 }
 
-void Exchange::finish(Outcome outcome, std::optional<Answer> answer) {
+void Exchange::finish(Outcome outcome, std::optional<Answer> answer, std::string_view why) {
   // The callee may destroy this object, and the function with it.
   auto done = std::move(done_);
   udp_.reset();
   tcp_.reset();
-  done(outcome, std::move(answer));
+  done(outcome, std::move(answer), why);
 }
 
 }  // namespace sluice::dns

@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "base/host_net.h"
@@ -28,9 +29,9 @@ class Exchange final : public SocketHandler {
     refused,  ///< The resolver answered that it can't or won't: SERVFAIL, REFUSED, no sense.
     failed,   ///< No way to the resolver.
   };
-  /// `answer` is there when `answered`. The callee may destroy the exchange. Never called from
-  /// start().
-  using Done = std::function<void(Outcome, std::optional<Answer> answer)>;
+  /// `answer` is there when `answered`, and otherwise `why`, a phrase. The callee may destroy the
+  /// exchange. Never called from start().
+  using Done = std::function<void(Outcome, std::optional<Answer> answer, std::string_view why)>;
   /// Numbers that nobody can predict.
   using Random = std::function<std::uint64_t()>;
 
@@ -59,8 +60,8 @@ class Exchange final : public SocketHandler {
   /// Whether a message answers the question as it was asked, but for the case of its letters.
   bool matches(const wire::DnsMessage& message) const;
   void take_answer(const wire::DnsMessage& message);
-  void fail();
-  void finish(Outcome outcome, std::optional<Answer> answer);
+  void fail(std::string_view why);
+  void finish(Outcome outcome, std::optional<Answer> answer, std::string_view why = {});
 
   HostNet& host_;
   Counters& counters_;

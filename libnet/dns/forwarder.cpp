@@ -37,6 +37,7 @@ void Forwarder::ask_next(JobRef job) {
       return;
     }
     job->ruled_out[upstream] = true;
+    job->upstreams->note_refusal(job->order[upstream], "nothing can be sent there");
     ++counters_.upstream_errors;
   }
   // What is open may answer until the end; with nothing open, this is the end.
@@ -47,9 +48,10 @@ bool Forwarder::ask(JobRef job, std::size_t upstream) {
   auto attempt = job->open.emplace(job->open.end());
   attempt->upstream = upstream;
   attempt->exchange = std::make_unique<Exchange>(
-      host_, counters_, random_, job->order[upstream], job->question,
-      [this, job, attempt](Exchange::Outcome outcome, std::optional<Answer> answer) {
-        on_outcome(job, attempt, outcome, std::move(answer));
+      host_, counters_, random_, job->order[upstream].endpoint, job->question,
+      [this, job, attempt](Exchange::Outcome outcome, std::optional<Answer> answer,
+                           std::string_view why) {
+        on_outcome(job, attempt, outcome, std::move(answer), why);
       });
   if (attempt->exchange->start()) return true;
   job->open.erase(attempt);
@@ -57,7 +59,8 @@ bool Forwarder::ask(JobRef job, std::size_t upstream) {
 }
 
 void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
-                           Exchange::Outcome outcome, std::optional<Answer> answer) {
+                           Exchange::Outcome outcome, std::optional<Answer> answer,
+                           std::string_view why) {
   std::size_t upstream = attempt->upstream;
   if (answer) {
     ++counters_.upstream_answers;
@@ -68,7 +71,9 @@ void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
   }
   ++counters_.upstream_errors;
   if (outcome == Exchange::Outcome::failed) {
-    job->upstreams->note_silence(job->order[upstream], loop_.now());
+    job->upstreams->note_silence(job->order[upstream], why, loop_.now());
+  } else {
+    job->upstreams->note_refusal(job->order[upstream], why);
   }
   job->ruled_out[upstream] = true;
   job->open.erase(attempt);
@@ -78,7 +83,8 @@ void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
 void Forwarder::on_timer(JobRef job) {
   if (!job->open.empty()) {
     ++counters_.upstream_timeouts;
-    job->upstreams->note_silence(job->order[job->open.back().upstream], loop_.now());
+    job->upstreams->note_silence(job->order[job->open.back().upstream], "no answer in time",
+                                 loop_.now());
   }
   if (job->open.empty() || loop_.now() - job->started >= kDeadline) {
     finish(job, nullptr);

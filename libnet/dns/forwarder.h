@@ -3,6 +3,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "base/host_net.h"
@@ -50,7 +51,7 @@ class Forwarder {
     std::shared_ptr<Upstreams> upstreams;
     Done done;
     TimePoint started;
-    std::vector<Endpoint> order;
+    std::vector<DnsResolver> order;
     std::vector<bool> ruled_out;  ///< As `order`.
     std::size_t attempts = 0;
     std::list<Attempt> open;
@@ -61,7 +62,7 @@ class Forwarder {
   void ask_next(JobRef job);
   bool ask(JobRef job, std::size_t upstream);
   void on_outcome(JobRef job, std::list<Attempt>::iterator attempt, Exchange::Outcome outcome,
-                  std::optional<Answer> answer);
+                  std::optional<Answer> answer, std::string_view why);
   void on_timer(JobRef job);
   void finish(JobRef job, std::shared_ptr<const Answer> answer);
 

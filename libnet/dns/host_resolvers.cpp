@@ -51,12 +51,21 @@ std::string_view take_word(std::string_view& line) {
 
 }  // namespace
 
-Result<Endpoint> parse_resolver(std::string_view text) {
-  if (auto address = IpAddress::parse(text)) return Endpoint{*address, kDnsPort};
-  if (auto endpoint = Endpoint::parse(text)) return endpoint;
+}  // namespace sluice::dns
+
+std::string sluice::DnsResolver::to_string() const {
+  return uses_tls() ? fmt::format("tls://{}#{}", endpoint.to_string(), tls_name)
+                    : endpoint.to_string();
+}
+
+namespace sluice::dns {
+
+Result<DnsResolver> parse_resolver(std::string_view text) {
+  if (auto address = IpAddress::parse(text)) return DnsResolver(Endpoint{*address, kDnsPort});
+  if (auto endpoint = Endpoint::parse(text)) return DnsResolver(*endpoint);
   if (text.starts_with('[') && text.ends_with(']')) {
     if (auto address = IpAddress::parse(text.substr(1, text.size() - 2))) {
-      return Endpoint{*address, kDnsPort};
+      return DnsResolver(Endpoint{*address, kDnsPort});
     }
   }
   return Status(StatusCode::invalid_argument,

@@ -13,9 +13,9 @@
 
 namespace sluice::dns {
 
-/// A resolver's address as people write it: "1.1.1.1", "1.1.1.1:5353", "2606:4700::1111",
+/// A resolver as people write it: "1.1.1.1", "1.1.1.1:5353", "2606:4700::1111",
 /// "[2606:4700::1111]:53". The port is 53 where none is given.
-Result<Endpoint> parse_resolver(std::string_view text);
+Result<DnsResolver> parse_resolver(std::string_view text);
 
 /// A zone and its resolvers: "corp.example=10.0.0.53,10.0.1.53:5353". The root has none of its own.
 Result<DnsSplit> parse_split(std::string_view text);

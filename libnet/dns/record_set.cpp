@@ -142,6 +142,26 @@ std::optional<Answer> RecordSet::find(const DomainName& name, DnsType type) cons
   return answer;
 }
 
+std::vector<Record> RecordSet::list() const {
+  std::vector<const DomainName*> names;
+  for (const auto& [name, records] : names_) names.push_back(&name);
+  std::sort(names.begin(), names.end(),
+            [](const DomainName* a, const DomainName* b) { return *a < *b; });
+  std::vector<Record> all;
+  all.reserve(count_);
+  for (const DomainName* name : names) {
+    const Records& records = names_.at(*name);
+    all.insert(all.end(), records.begin(), records.end());
+  }
+  return all;
+}
+
+std::vector<DomainName> RecordSet::zone_list() const {
+  std::vector<DomainName> all(zones_.begin(), zones_.end());
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
 std::optional<DomainName> RecordSet::zone_of(const DomainName& name) const {
   if (zones_.empty()) return std::nullopt;
   for (DomainName up = name; !up.is_root(); up = up.parent()) {

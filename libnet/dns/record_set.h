@@ -40,6 +40,9 @@ class RecordSet {
   /// Whether records lie below the name: it exists then (RFC 8020).
   bool has_below(const DomainName& name) const { return above_.contains(name); }
 
+  /// All of them, by name, and within a name as they were given.
+  std::vector<Record> list() const;
+  std::vector<DomainName> zone_list() const;
   std::size_t records() const { return count_; }
   std::size_t zones() const { return zones_.size(); }
 

@@ -265,6 +265,12 @@ Result<Record> parse(std::string_view text) {
 
 }  // namespace
 
+std::string_view type_name(DnsType type) {
+  auto found = std::find_if(kTypes.begin(), kTypes.end(),
+                            [&](const TypeName& one) { return one.type == type; });
+  return found == kTypes.end() ? std::string_view() : found->name;
+}
+
 Result<Record> parse_record(std::string_view text) {
   constexpr std::size_t kShownBytes = 120;
   auto record = parse(text);

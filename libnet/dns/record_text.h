@@ -31,4 +31,7 @@ inline constexpr std::uint32_t kMaxRecordTtlSeconds = 7 * 24 * 3600;
 /// The error quotes the record and says what would be right.
 Result<Record> parse_record(std::string_view text);
 
+/// "AAAA"; empty for a type that parse_record() does not know.
+std::string_view type_name(wire::DnsType type);
+
 }  // namespace sluice::dns

@@ -273,8 +273,8 @@ void Service::send(const Waiter& waiter, const Answer& answer, std::chrono::seco
   waiter.reply(std::move(reply.message));
 }
 
-void Service::set_upstreams(const std::vector<Endpoint>& endpoints) {
-  if (upstreams_.set_general(endpoints)) cache_.clear();
+void Service::set_upstreams(const std::vector<DnsResolver>& resolvers) {
+  if (upstreams_.set_general(resolvers)) cache_.clear();
 }
 
 void Service::set_split(const std::vector<DnsSplit>& zones) {

@@ -78,13 +78,15 @@ class Service {
   LocalZone& local_zone() { return local_.zone; }
   /// Replaces the owner's records and zones, from the next query on.
   void set_records(RecordSet records) { local_.records = std::move(records); }
+  const RecordSet& records() const { return local_.records; }
   /// In the order of preference; none: what is not local or cached is SERVFAIL. A change of the
   /// list drops the cache, because another network may have other answers.
-  void set_upstreams(const std::vector<Endpoint>& endpoints);
+  void set_upstreams(const std::vector<DnsResolver>& resolvers);
   /// Resolvers for zones, in place of those; a change drops the cache too.
   void set_split(const std::vector<DnsSplit>& zones);
   void flush_cache() { cache_.clear(); }
   const Upstreams& upstreams() const { return upstreams_.general(); }
+  const SplitUpstreams& split() const { return upstreams_; }
 
   const Counters& counters() const { return counters_; }
   const Cache& cache() const { return cache_; }

@@ -18,12 +18,17 @@ class SplitUpstreams {
  public:
   const Upstreams& general() const { return *general_; }
   /// Both say whether anything changed.
-  bool set_general(const std::vector<Endpoint>& endpoints);
+  bool set_general(const std::vector<DnsResolver>& resolvers);
   /// Of several entries for one zone the first counts. Questions that are open keep the list that
   /// they were asked at.
   bool set_zones(const std::vector<DnsSplit>& zones);
 
   std::shared_ptr<Upstreams> for_name(const DomainName& name) const;
+
+  /// As set_zones() was given them.
+  const std::vector<DnsSplit>& zones() const { return split_; }
+  /// The resolvers of exactly this zone; nullptr where it has none of its own.
+  const Upstreams* of_zone(const DomainName& zone) const;
 
  private:
   std::shared_ptr<Upstreams> general_ = std::make_shared<Upstreams>();

@@ -13,44 +13,63 @@ constexpr Duration kLongestAvoidance = std::chrono::seconds(30);
 
 }  // namespace
 
-void Upstreams::set(const std::vector<Endpoint>& endpoints) {
-  states_.clear();
-  for (const auto& endpoint : endpoints) {
-    if (!find(endpoint)) states_.push_back({endpoint});
+void Upstreams::set(const std::vector<DnsResolver>& resolvers) {
+  std::vector<State> states;
+  for (const auto& resolver : resolvers) {
+    bool is_there = std::any_of(states.begin(), states.end(),
+                                [&](const State& state) { return state.resolver == resolver; });
+    if (is_there) continue;
+    State* before = find(resolver);
+    states.push_back(before ? std::move(*before) : State{resolver});
   }
+  states_ = std::move(states);
 }
 
-std::vector<Endpoint> Upstreams::endpoints() const {
-  std::vector<Endpoint> all;
-  for (const auto& state : states_) all.push_back(state.endpoint);
+std::vector<DnsResolver> Upstreams::resolvers() const {
+  std::vector<DnsResolver> all;
+  for (const auto& state : states_) all.push_back(state.resolver);
   return all;
 }
 
-bool Upstreams::is_avoided(const Endpoint& endpoint, TimePoint now) const {
+bool Upstreams::is_avoided(const DnsResolver& resolver, TimePoint now) const {
   return std::any_of(states_.begin(), states_.end(), [&](const State& state) {
-    return state.endpoint == endpoint && now < state.avoid_until;
+    return state.resolver == resolver && now < state.avoid_until;
   });
 }
 
-std::vector<Endpoint> Upstreams::order(TimePoint now) const {
+std::vector<DnsResolver> Upstreams::order(TimePoint now) const {
   // The index keeps the owner's order among equals.
   std::vector<std::pair<TimePoint, std::size_t>> keys;
   for (std::size_t i = 0; i < states_.size(); ++i) {
     keys.emplace_back(std::max(states_[i].avoid_until, now), i);
   }
   std::sort(keys.begin(), keys.end());
-  std::vector<Endpoint> order;
-  for (const auto& [avoid_until, index] : keys) order.push_back(states_[index].endpoint);
+  std::vector<DnsResolver> order;
+  for (const auto& [avoid_until, index] : keys) order.push_back(states_[index].resolver);
   return order;
 }
 
-void Upstreams::note_answer(const Endpoint& endpoint) {
-  if (auto* state = find(endpoint)) *state = {endpoint};
+void Upstreams::note_answer(const DnsResolver& resolver) {
+  auto* state = find(resolver);
+  if (!state) return;
+  ++state->answers;
+  state->silences = 0;
+  state->avoid_until = {};
+  state->trouble.clear();
 }
 
-void Upstreams::note_silence(const Endpoint& endpoint, TimePoint now) {
-  auto* state = find(endpoint);
+void Upstreams::note_refusal(const DnsResolver& resolver, std::string_view why) {
+  auto* state = find(resolver);
   if (!state) return;
+  ++state->failures;
+  state->trouble = why;
+}
+
+void Upstreams::note_silence(const DnsResolver& resolver, std::string_view why, TimePoint now) {
+  auto* state = find(resolver);
+  if (!state) return;
+  ++state->failures;
+  state->trouble = why;
   int beyond = ++state->silences - kSilencesTolerated;
   if (beyond <= 0) return;
   // The shift stays small: 32 times the first is past the longest.
@@ -58,9 +77,9 @@ void Upstreams::note_silence(const Endpoint& endpoint, TimePoint now) {
       now + std::min(kFirstAvoidance * (1 << std::min(beyond - 1, 5)), kLongestAvoidance);
 }
 
-Upstreams::State* Upstreams::find(const Endpoint& endpoint) {
+Upstreams::State* Upstreams::find(const DnsResolver& resolver) {
   auto found = std::find_if(states_.begin(), states_.end(),
-                            [&](const State& state) { return state.endpoint == endpoint; });
+                            [&](const State& state) { return state.resolver == resolver; });
   return found == states_.end() ? nullptr : &*found;
 }
 

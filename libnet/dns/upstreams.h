@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
-#include <net/address.h>
+#include <net/dns.h>
 
 #include "base/loop.h"
 
@@ -13,25 +16,33 @@ namespace sluice::dns {
 /// silence.
 class Upstreams {
  public:
-  void set(const std::vector<Endpoint>& endpoints);
-  bool empty() const { return states_.empty(); }
-  std::vector<Endpoint> endpoints() const;
-  /// Whether it is asked last now, for its silence.
-  bool is_avoided(const Endpoint& endpoint, TimePoint now) const;
-
-  /// The order to ask in now: those that do well first, then those that come back soonest.
-  std::vector<Endpoint> order(TimePoint now) const;
-  /// Both ignore an endpoint that is not in the list any more.
-  void note_answer(const Endpoint& endpoint);
-  void note_silence(const Endpoint& endpoint, TimePoint now);
-
- private:
   struct State {
-    Endpoint endpoint;
+    DnsResolver resolver;
     int silences = 0;
     TimePoint avoid_until{};
+    std::uint64_t answers = 0;
+    std::uint64_t failures = 0;
+    std::string trouble;  ///< Of the last failure; empty after an answer.
   };
-  State* find(const Endpoint& endpoint);
+
+  /// What stays in the list keeps its state.
+  void set(const std::vector<DnsResolver>& resolvers);
+  bool empty() const { return states_.empty(); }
+  std::vector<DnsResolver> resolvers() const;
+  const std::vector<State>& states() const { return states_; }
+  /// Whether it is asked last now, for its silence.
+  bool is_avoided(const DnsResolver& resolver, TimePoint now) const;
+
+  /// The order to ask in now: those that do well first, then those that come back soonest.
+  std::vector<DnsResolver> order(TimePoint now) const;
+  // These ignore a resolver that is not in the list any more.
+  void note_answer(const DnsResolver& resolver);
+  /// It said that it can't or won't answer: no reason to ask it last.
+  void note_refusal(const DnsResolver& resolver, std::string_view why);
+  void note_silence(const DnsResolver& resolver, std::string_view why, TimePoint now);
+
+ private:
+  State* find(const DnsResolver& resolver);
 
   std::vector<State> states_;
 };

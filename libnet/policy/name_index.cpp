@@ -183,6 +183,10 @@ void NameIndex::forget(const DomainName& name) {
   }
 }
 
+void NameIndex::forget(const DomainName& name, const IpAddress& address) {
+  if (Slot slot = find(name, address); slot != kNone) remove(slot);
+}
+
 std::vector<std::string> NameIndex::names_of(const IpAddress& address, TimePoint now) const {
   std::vector<std::string> names;
   each_name(address, now, [&](std::string_view name) {

@@ -98,6 +98,8 @@ class NameIndex {
 
   /// Drops every binding of the name, pinned or not. Open flows are the caller's to judge again.
   void forget(const DomainName& name);
+  /// Drops one binding, likewise.
+  void forget(const DomainName& name, const IpAddress& address);
 
   std::size_t size() const { return size_; }
   /// What the bindings cost: their entries and the text of their names.

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include <net/address.h>
+#include <net/dns.h>
+#include <net/name.h>
 #include <net/verdict.h>
 
 // What a running Network tells about itself. Plain values: nothing here refers to the Network.
@@ -88,10 +90,22 @@ struct LearnReport {
 /// The DNS service.
 struct DnsInfo {
   struct Resolver {
-    Endpoint endpoint;
-    bool avoided = false;  ///< Silent lately: asked last for a while.
+    DnsResolver resolver;
+    bool avoided = false;       ///< Silent lately: asked last for a while.
+    std::uint64_t answers = 0;  ///< Given since it is in the list.
+    std::uint64_t failures = 0;
+    /// Why it did not answer the last time, in a phrase; empty once it has answered again.
+    std::string trouble;
+  };
+  struct Split {
+    DomainName zone;
+    std::vector<Resolver> resolvers;
   };
   std::vector<Resolver> resolvers;
+  bool follows_host = false;  ///< They are the host's, as they change.
+  std::vector<Split> split;
+  std::vector<DomainName> zones;  ///< In these, what has no record does not exist.
+  std::size_t records = 0;
   std::size_t cache_entries = 0;
   std::size_t cache_bytes = 0;
   std::vector<std::pair<std::string, std::uint64_t>> counters;

@@ -83,7 +83,8 @@ struct NetworkConfig {
   std::string lease_file;                 ///< Empty: leases are forgotten with the Network.
 
   // Names.
-  std::vector<Endpoint> dns_upstreams;  ///< Empty: the host's, from `resolv_conf`, as they change.
+  /// Empty: the host's, from `resolv_conf`, as they change.
+  std::vector<DnsResolver> dns_upstreams;
   std::string resolv_conf = "/etc/resolv.conf";
   std::vector<DnsSplit> dns_split;       ///< Zones that have resolvers of their own.
   std::vector<std::string> dns_records;  ///< Each "NAME [TTL] TYPE VALUE"; dns/record_text.h.
@@ -182,8 +183,16 @@ class Network {
   Status unpublish(const PublishSpec& spec, LiveFlows live);
   std::vector<PublishedPort> published();
 
-  /// Replaces the policy, whole or not at all; open flows are judged again as `revoked_flows` says.
-  Status set_policy(PolicyText policy);
+  /// The records that are answered here, by name, type and value.
+  std::vector<DnsRecord> dns_records();
+  /// Changes what is answered here and who is asked, whole or not at all. What a record opened goes
+  /// with it: an address that a removed record gave a name is no longer bound to that name, and
+  /// flows that only this allowed are reset.
+  Status change_dns(const DnsChange& change);
+
+  /// Replaces the policy, whole or not at all; open flows are judged again as `revoked_flows` says. `dns`
+  /// takes effect in the same moment, or neither does.
+  Status set_policy(PolicyText policy, const DnsChange& dns = {});
   /// The policy in force as it was given.
   PolicyText policy_text();
   PolicyInfo policy();

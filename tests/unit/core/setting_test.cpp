@@ -49,8 +49,8 @@ TEST_CASE("a setting that is a list grows with each value, in order") {
   CHECK(apply_setting(config, "dns", "192.0.2.1"));
   CHECK(apply_setting(config, "dns", "[2001:db8::1]:5353"));
   REQUIRE(config.dns_upstreams.size() == 2);
-  CHECK(config.dns_upstreams[0].port == Port(53));
-  CHECK(config.dns_upstreams[1].port == Port(5353));
+  CHECK(config.dns_upstreams[0].endpoint.port == Port(53));
+  CHECK(config.dns_upstreams[1].endpoint.port == Port(5353));
   CHECK(apply_setting(config, "route", "10.88.0.0/16"));
   CHECK(config.routed_prefixes.size() == 1);
 }

@@ -123,7 +123,7 @@ class DnsWorld {
                                  dns::Transport transport);
 
   std::map<Endpoint, Resolver> resolvers_;
-  std::vector<Endpoint> upstreams_;
+  std::vector<DnsResolver> upstreams_;
 };
 
 /// Answers every A and AAAA question with one address, TTL 300.
