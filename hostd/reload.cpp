@@ -27,7 +27,7 @@ NetworkConfig dns_settings(const NetworkConfig& network) {
 
 /// Whether a running Network can follow a change of this setting.
 bool is_live(std::string_view key) {
-  static constexpr std::array<std::string_view, 11> kLive{"publish",
+  static constexpr std::array<std::string_view, 12> kLive{"publish",
                                                           "policy.rules",
                                                           "policy.profile",
                                                           "policy.presets",
@@ -37,7 +37,8 @@ bool is_live(std::string_view key) {
                                                           "dns.upstream",
                                                           "dns.split",
                                                           "dns.records",
-                                                          "dns.zones"};
+                                                          "dns.zones",
+                                                          "policy.encrypted-dns"};
   return std::find(kLive.begin(), kLive.end(), key) != kLive.end();
 }
 

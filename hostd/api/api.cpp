@@ -49,7 +49,9 @@ Status add_scopes(const json& body, PolicyText& text) {
 /// The policy that a body describes. `now`: the one in force, of which the sets and the settings
 /// stay where the body has none.
 Result<PolicyText> policy_text_of(const json& body, PolicyText now) {
-  PolicyText text{.sets = std::move(now.sets), .wide_suffix = now.wide_suffix};
+  PolicyText text{.sets = std::move(now.sets),
+                  .encrypted_dns = now.encrypted_dns,
+                  .wide_suffix = now.wide_suffix};
   auto rules = strings_of(body, "rules");
   if (!rules) return rules.status();
   for (std::string& rule : *rules) {

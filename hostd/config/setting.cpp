@@ -209,6 +209,11 @@ constexpr auto kSettings = std::to_array<Setting>({
        options.network.policy.wide_suffix = given.text == "true";
        return Status::ok();
      }},
+    {"--encrypted-dns", "policy.encrypted-dns", Setting::Kind::value, kPolicyGroup, "WHAT",
+     "beside rules on names, DoT, DoQ and DoH that no rule names: deny, allow",
+     [](Options& options, const Given& given) {
+       return set_action(given, "allow", options.network.policy.encrypted_dns);
+     }},
     {"--unidentified", "policy.unidentified", Setting::Kind::value, kPolicyGroup, "WHAT",
      "TLS, HTTP, QUIC without a readable name: deny, allow-if-bound",
      [](Options& options, const Given& given) {
@@ -269,14 +274,21 @@ constexpr auto kSettings = std::to_array<Setting>({
      }},
     {"--mtu", "guest.mtu", Setting::Kind::value, kAddressGroup, "N",
      "largest IP packet (65520; 1500 on datagrams)", set_mtu},
-    {"--dns", "dns.upstream", Setting::Kind::list, kAddressGroup, "ADDR[:PORT]",
-     "resolver to ask, repeatable (this host's)",
+    {"--dns", "dns.upstream", Setting::Kind::list, kAddressGroup, "RESOLVER",
+     "ADDR[:PORT], or tls://ADDR[:PORT]#NAME; repeatable (this host's)",
      [](Options& options, const Given& given) {
        return take(dns::parse_resolver(given.text), [&](DnsResolver resolver) {
          options.network.dns_upstreams.push_back(std::move(resolver));
        });
      }},
 
+    {"--dns-ca", "dns.ca", Setting::Kind::value, kNamesGroup, "FILE",
+     "certificates for resolvers over TLS (the host's trust store)",
+     [](Options& options, const Given& given) {
+       if (given.text.empty()) return bad("a file of certificates in PEM is needed");
+       options.network.dns_ca = given.text;
+       return Status::ok();
+     }},
     {"--dns-split", "dns.split", Setting::Kind::list, kNamesGroup, "ZONE=ADDR[,ADDR]",
      "resolvers of one zone; no other is asked for it",
      [](Options& options, const Given& given) {

@@ -17,6 +17,20 @@ DomainName in_zone(const std::string& label) {
   return *DomainName::parse(label + ".vm.internal");
 }
 
+/// For resolvers over TLS: read now, where the file may be out of reach later. Nothing where there
+/// is no such resolver.
+Result<std::shared_ptr<const dns::TlsTrust>> load_trust(const NetworkConfig& config) {
+  auto uses_tls = [](const DnsResolver& resolver) { return resolver.uses_tls(); };
+  auto any = [&](const std::vector<DnsResolver>& list) {
+    return std::any_of(list.begin(), list.end(), uses_tls);
+  };
+  bool is_needed = !config.dns_ca.empty() || any(config.dns_upstreams) ||
+                   std::any_of(config.dns_split.begin(), config.dns_split.end(),
+                               [&](const DnsSplit& split) { return any(split.resolvers); });
+  if (!is_needed) return std::shared_ptr<const dns::TlsTrust>();
+  return dns::TlsTrust::load(config.dns_ca);
+}
+
 link::PortCounters operator+(link::PortCounters a, const link::PortCounters& b) {
   a.tx_frames += b.tx_frames;
   a.tx_bytes += b.tx_bytes;
@@ -98,11 +112,14 @@ Status Engine::start() {
 
   auto records = dns::parse_record_set(config_.dns_records, config_.dns_zones);
   if (!records) return records.status();
+  auto trust = load_trust(config_);
+  if (!trust) return trust.status();
   dns_ = std::make_unique<dns::Service>(
       loop_, host_,
       dns::Options{.denied_names = config_.denied_names,
                    .limits = config_.dns_limits,
-                   .stale_if_error = config_.dns_stale_if_error},
+                   .stale_if_error = config_.dns_stale_if_error,
+                   .tls_trust = std::move(*trust)},
       dns::Hooks{[this](const dns::Lookup& lookup) { return gatekeeper_.may_query(lookup); },
                  [this](const dns::AnswerNotice& notice) { return gatekeeper_.on_answer(notice); },
                  [this](const dns::Lookup& lookup, dns::Limit limit) {

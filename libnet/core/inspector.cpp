@@ -168,6 +168,8 @@ DnsInfo Inspector::dns() const {
                    {"upstream_queries", counters.upstream_queries},
                    {"upstream_answers", counters.upstream_answers},
                    {"upstream_tcp", counters.upstream_tcp},
+                   {"upstream_tls", counters.upstream_tls},
+                   {"tls_connections", counters.tls_connections},
                    {"upstream_timeouts", counters.upstream_timeouts},
                    {"upstream_errors", counters.upstream_errors},
                    {"upstream_forged", counters.upstream_forged}};
@@ -195,6 +197,8 @@ Judgement Inspector::explain(std::string subject, const Verdict& verdict) const 
     judgement.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
   } else if (verdict.basis == Basis::dns_service) {
     judgement.reason = "the gateway's DNS service is open, since rules need names";
+  } else if (verdict.basis == Basis::encrypted_dns) {
+    judgement.reason = "encrypted DNS, which no rule names, would pass by the rules on names";
   } else {
     judgement.reason =
         verdict.allowed() ? "no rule matches, and the default is to allow" : "no rule allows it";
@@ -223,9 +227,9 @@ Judgement Inspector::judge_flow(Direction direction, Protocol protocol, const En
 
 Judgement Inspector::judge_lookup(const DomainName& name,
                                   const std::optional<IpAddress>& inner) const {
-  Judgement judgement =
-      explain("lookup of " + name.text(), gatekeeper_.policy().judge_lookup(name, inner));
-  if (judgement.action == Action::deny && !judgement.rule) {
+  Verdict verdict = gatekeeper_.policy().judge_lookup(name, inner);
+  Judgement judgement = explain("lookup of " + name.text(), verdict);
+  if (!verdict.allowed() && verdict.basis == Basis::default_action) {
     judgement.reason = "no rule lets this name be resolved";
   }
   return judgement;

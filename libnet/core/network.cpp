@@ -12,6 +12,7 @@
 #include "core/inspector.h"
 #include "core/policy_source.h"
 #include "dns/record_set.h"
+#include "dns/tls_trust.h"
 #include "link/ring_port.h"
 
 namespace sluice {
@@ -86,6 +87,9 @@ Result<PolicyInfo> Network::check(const NetworkConfig& config) {
   if (!gateway) return gateway.status();
   auto records = dns::parse_record_set(config.dns_records, config.dns_zones);
   if (!records) return records.status();
+  if (!config.dns_ca.empty()) {
+    if (auto trust = dns::TlsTrust::load(config.dns_ca); !trust) return trust.status();
+  }
   auto policy = core::compile_policy(config.policy, core::make_host_view(*gateway, {}), 0);
   if (!policy) return policy.status();
   return core::describe_policy(**policy);

@@ -45,7 +45,8 @@ Result<std::shared_ptr<const policy::Policy>> compile_policy(const PolicyText& t
   }
   auto rules = policy::assemble_rules(inputs);
   if (!rules) return rules.status();
-  return policy::Policy::compile(std::move(*rules), view, {.generation = generation});
+  return policy::Policy::compile(std::move(*rules), view,
+                                 {.generation = generation, .encrypted_dns = text.encrypted_dns});
 }
 
 }  // namespace sluice::core

@@ -65,6 +65,7 @@ const std::unordered_map<std::string_view, Apply>& settings() {
   static const std::unordered_map<std::string_view, Apply> table{
       {"name", text(&NetworkConfig::name)},
       {"guest-name", text(&NetworkConfig::guest_name)},
+      {"dns-ca", text(&NetworkConfig::dns_ca)},
       {"lease-file", text(&NetworkConfig::lease_file)},
       {"resolv-conf", text(&NetworkConfig::resolv_conf)},
       {"mtu", parsed(parse_mtu, [](auto& c, std::uint16_t v) { c.mtu = v; })},

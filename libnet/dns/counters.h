@@ -28,6 +28,8 @@ struct Counters {
   std::uint64_t upstream_queries = 0;
   std::uint64_t upstream_answers = 0;
   std::uint64_t upstream_tcp = 0;       ///< Asked again over TCP.
+  std::uint64_t upstream_tls = 0;       ///< Asked over TLS.
+  std::uint64_t tls_connections = 0;    ///< Made for those, the failed ones too.
   std::uint64_t upstream_timeouts = 0;  ///< An attempt's time passed without an answer.
   std::uint64_t upstream_errors = 0;    ///< SERVFAIL, REFUSED and the like, or no way to it.
   std::uint64_t upstream_forged = 0;    ///< Datagrams that answer no question of ours.

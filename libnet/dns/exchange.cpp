@@ -3,16 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "wire/dns_writer.h"
-
 namespace sluice::dns {
 
-using wire::DnsEdns;
-using wire::DnsHeader;
 using wire::DnsMessage;
-using wire::DnsOpcode;
-using wire::DnsSection;
-using wire::DnsWriter;
 
 namespace {
 
@@ -23,34 +16,6 @@ constexpr std::size_t kStreamReadBytes = 4096;
 constexpr std::string_view kNoSocket = "no TCP socket could be had";
 constexpr std::string_view kCutOff = "the TCP connection ended before the answer";
 
-std::vector<std::uint8_t> encode(std::uint16_t id, const wire::DnsQuestion& question) {
-  DnsHeader header;
-  header.id = id;
-  header.recursion_desired = true;
-  DnsWriter writer(header, wire::kDnsMinUdpBytes);
-  writer.question(question);
-  DnsEdns edns;
-  edns.udp_bytes = wire::kDnsEdnsUdpBytes;
-  writer.edns(edns, std::nullopt);
-  auto message = std::move(writer).finish();
-  std::vector<std::uint8_t> request(kLengthPrefixBytes + message.size());
-  store_be16(request.data(), static_cast<std::uint16_t>(message.size()));
-  std::copy(message.begin(), message.end(), request.begin() + kLengthPrefixBytes);
-  return request;
-}
-
-/// Of an answer that is none.
-std::string_view refusal_of(wire::DnsRcode rcode) {
-  switch (rcode) {
-    case wire::DnsRcode::server_failure:
-      return "it answered SERVFAIL";
-    case wire::DnsRcode::refused:
-      return "it answered REFUSED";
-    default:
-      return "an answer that makes no sense";
-  }
-}
-
 iovec to_iovec(ConstBytes bytes) {
   // iovec has no const form; sending does not write.
   return {const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
@@ -58,7 +23,7 @@ iovec to_iovec(ConstBytes bytes) {
 
 }  // namespace
 
-Exchange::Exchange(HostNet& host, Counters& counters, const Random& random,
+Exchange::Exchange(HostNet& host, Counters& counters, const RandomSource& random,
                    const Endpoint& upstream, const Question& question, Done done)
     : host_(host),
       counters_(counters),
@@ -66,7 +31,7 @@ Exchange::Exchange(HostNet& host, Counters& counters, const Random& random,
       question_{question.name.with_case(random()), question.type, wire::DnsClass::internet},
       id_(static_cast<std::uint16_t>(random())),
       done_(std::move(done)),
-      request_(encode(id_, question_)) {}
+      request_(encode_query(id_, question_)) {}
 
 bool Exchange::start() {
   auto socket = host_.open_query(upstream_.address.family());
@@ -75,6 +40,10 @@ bool Exchange::start() {
   udp_->set_handler(this);
   ++counters_.upstream_queries;
   return send_datagram();
+}
+
+std::string Exchange::waits_for() const {
+  return udp_ || tcp_ ? "no answer in time" : "no socket could be had";
 }
 
 bool Exchange::send_datagram() {
@@ -104,7 +73,7 @@ void Exchange::read_datagrams() {
         continue;
       }
       auto message = DnsMessage::parse(datagram.data);
-      if (!message || !matches(*message)) {
+      if (!message || !is_reply_to(*message, id_, question_)) {
         ++counters_.upstream_forged;
         ++forged_;
         continue;
@@ -173,25 +142,14 @@ void Exchange::read_stream() {
 void Exchange::take_stream_message() {
   auto whole = ConstBytes(received_);
   auto message = DnsMessage::parse(whole.subspan(kLengthPrefixBytes, load_be16(received_.data())));
-  if (!message || !matches(*message))
-    return finish(Outcome::refused, std::nullopt, "an answer that makes no sense");
+  if (!message || !is_reply_to(*message, id_, question_))
+    return finish(Outcome::refused, std::nullopt, kNonsense);
   take_answer(*message);
 }
 
-bool Exchange::matches(const DnsMessage& message) const {
-  const auto& header = message.header();
-  if (!header.response || header.id != id_ || header.opcode != DnsOpcode::query) return false;
-  if (message.questions().size() != 1) return false;
-  const auto& question = message.questions()[0];
-  return question.type == question_.type && question.klass == question_.klass &&
-         question.name.same_as(question_.name);
-}
-
 void Exchange::take_answer(const DnsMessage& message) {
-  auto answer = keep_chain(message, question_.name.lowered(), question_.type);
-  auto outcome = answer ? Outcome::answered : Outcome::refused;
-  finish(outcome, std::move(answer),
-         refusal_of(static_cast<wire::DnsRcode>(message.header().rcode)));
+  UpstreamReply reply = read_reply(message, question_);
+  finish(reply.outcome, std::move(reply.answer), reply.why);
 }
 
 void Exchange::fail(std::string_view why) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -9,6 +8,7 @@
 #include "base/host_net.h"
 #include "dns/answer.h"
 #include "dns/counters.h"
+#include "dns/upstream_query.h"
 
 namespace sluice::dns {
 
@@ -22,30 +22,14 @@ namespace sluice::dns {
 ///             |  --TC, lost case, forgeries--> TCP --answer-> done
 ///             '--send fails, ICMP error--> done(failed) <--'
 /// ```
-class Exchange final : public SocketHandler {
+class Exchange final : public UpstreamQuery, public SocketHandler {
  public:
-  enum class Outcome : std::uint8_t {
-    answered,
-    refused,  ///< The resolver answered that it can't or won't: SERVFAIL, REFUSED, no sense.
-    failed,   ///< No way to the resolver.
-  };
-  /// `answer` is there when `answered`, and otherwise `why`, a phrase. The callee may destroy the
-  /// exchange. Never called from start().
-  using Done = std::function<void(Outcome, std::optional<Answer> answer, std::string_view why)>;
-  /// Numbers that nobody can predict.
-  using Random = std::function<std::uint64_t()>;
-
-  struct Question {
-    wire::DnsName name;
-    wire::DnsType type;
-  };
-
   /// `host` and `counters` outlive it.
-  Exchange(HostNet& host, Counters& counters, const Random& random, const Endpoint& upstream,
+  Exchange(HostNet& host, Counters& counters, const RandomSource& random, const Endpoint& upstream,
            const Question& question, Done done);
 
-  /// False where nothing could be sent; `done` is not called then.
-  bool start();
+  bool start() override;
+  std::string waits_for() const override;
 
   void on_socket_ready(SocketReady ready) override;
 
@@ -57,8 +41,6 @@ class Exchange final : public SocketHandler {
   bool send_stream();
   void read_stream();
   void take_stream_message();
-  /// Whether a message answers the question as it was asked, but for the case of its letters.
-  bool matches(const wire::DnsMessage& message) const;
   void take_answer(const wire::DnsMessage& message);
   void fail(std::string_view why);
   void finish(Outcome outcome, std::optional<Answer> answer, std::string_view why = {});

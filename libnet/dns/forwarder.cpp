@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "dns/exchange.h"
+
 namespace sluice::dns {
 
 namespace {
@@ -10,10 +12,15 @@ constexpr std::size_t kRounds = 2;
 
 }  // namespace
 
-Forwarder::Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random)
-    : loop_(loop), host_(host), counters_(counters), random_(std::move(random)) {}
+Forwarder::Forwarder(Loop& loop, HostNet& host, Counters& counters, RandomSource random,
+                     std::shared_ptr<const TlsTrust> trust)
+    : loop_(loop),
+      host_(host),
+      counters_(counters),
+      random_(std::move(random)),
+      tls_(loop, host, counters, random_, std::move(trust)) {}
 
-void Forwarder::resolve(Exchange::Question question, std::shared_ptr<Upstreams> upstreams,
+void Forwarder::resolve(UpstreamQuery::Question question, std::shared_ptr<Upstreams> upstreams,
                         Done done) {
   auto job = jobs_.emplace(jobs_.end());
   job->question = std::move(question);
@@ -37,7 +44,6 @@ void Forwarder::ask_next(JobRef job) {
       return;
     }
     job->ruled_out[upstream] = true;
-    job->upstreams->note_refusal(job->order[upstream], "nothing can be sent there");
     ++counters_.upstream_errors;
   }
   // What is open may answer until the end; with nothing open, this is the end.
@@ -45,21 +51,36 @@ void Forwarder::ask_next(JobRef job) {
 }
 
 bool Forwarder::ask(JobRef job, std::size_t upstream) {
+  const DnsResolver& resolver = job->order[upstream];
   auto attempt = job->open.emplace(job->open.end());
   attempt->upstream = upstream;
-  attempt->exchange = std::make_unique<Exchange>(
-      host_, counters_, random_, job->order[upstream].endpoint, job->question,
-      [this, job, attempt](Exchange::Outcome outcome, std::optional<Answer> answer,
-                           std::string_view why) {
-        on_outcome(job, attempt, outcome, std::move(answer), why);
-      });
-  if (attempt->exchange->start()) return true;
+  attempt->query =
+      make_query(resolver, job->question,
+                 [this, job, attempt](UpstreamQuery::Outcome outcome, std::optional<Answer> answer,
+                                      std::string_view why) {
+                   on_outcome(job, attempt, outcome, std::move(answer), why);
+                 });
+  if (attempt->query && attempt->query->start()) return true;
+  job->upstreams->note_refusal(resolver,
+                               attempt->query ? attempt->query->waits_for() : tls_.problem());
   job->open.erase(attempt);
   return false;
 }
 
+std::unique_ptr<UpstreamQuery> Forwarder::make_query(const DnsResolver& resolver,
+                                                     const UpstreamQuery::Question& question,
+                                                     UpstreamQuery::Done done) {
+  if (!resolver.uses_tls()) {
+    return std::make_unique<Exchange>(host_, counters_, random_, resolver.endpoint, question,
+                                      std::move(done));
+  }
+  auto upstream = tls_.upstream(resolver);
+  if (!upstream) return nullptr;
+  return std::make_unique<TlsQuery>(std::move(upstream), question, std::move(done));
+}
+
 void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
-                           Exchange::Outcome outcome, std::optional<Answer> answer,
+                           UpstreamQuery::Outcome outcome, std::optional<Answer> answer,
                            std::string_view why) {
   std::size_t upstream = attempt->upstream;
   if (answer) {
@@ -70,7 +91,7 @@ void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
     return;
   }
   ++counters_.upstream_errors;
-  if (outcome == Exchange::Outcome::failed) {
+  if (outcome == UpstreamQuery::Outcome::failed) {
     job->upstreams->note_silence(job->order[upstream], why, loop_.now());
   } else {
     job->upstreams->note_refusal(job->order[upstream], why);
@@ -83,7 +104,8 @@ void Forwarder::on_outcome(JobRef job, std::list<Attempt>::iterator attempt,
 void Forwarder::on_timer(JobRef job) {
   if (!job->open.empty()) {
     ++counters_.upstream_timeouts;
-    job->upstreams->note_silence(job->order[job->open.back().upstream], "no answer in time",
+    const Attempt& latest = job->open.back();
+    job->upstreams->note_silence(job->order[latest.upstream], latest.query->waits_for(),
                                  loop_.now());
   }
   if (job->open.empty() || loop_.now() - job->started >= kDeadline) {

@@ -9,7 +9,8 @@
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "dns/counters.h"
-#include "dns/exchange.h"
+#include "dns/tls_pool.h"
+#include "dns/upstream_query.h"
 #include "dns/upstreams.h"
 
 namespace sluice::dns {
@@ -35,19 +36,20 @@ class Forwarder {
   /// the Forwarder is destroyed before.
   using Done = std::function<void(std::shared_ptr<const Answer> answer)>;
 
-  /// All references outlive it.
-  Forwarder(Loop& loop, HostNet& host, Counters& counters, Exchange::Random random);
+  /// All references outlive it. `trust`: see TlsPool.
+  Forwarder(Loop& loop, HostNet& host, Counters& counters, RandomSource random,
+            std::shared_ptr<const TlsTrust> trust);
 
   /// Asks `upstreams` and no others, and notes there how they do.
-  void resolve(Exchange::Question question, std::shared_ptr<Upstreams> upstreams, Done done);
+  void resolve(UpstreamQuery::Question question, std::shared_ptr<Upstreams> upstreams, Done done);
 
  private:
   struct Attempt {
     std::size_t upstream;  ///< Index in the job's order.
-    std::unique_ptr<Exchange> exchange;
+    std::unique_ptr<UpstreamQuery> query;
   };
   struct Job {
-    Exchange::Question question;
+    UpstreamQuery::Question question;
     std::shared_ptr<Upstreams> upstreams;
     Done done;
     TimePoint started;
@@ -61,7 +63,10 @@ class Forwarder {
 
   void ask_next(JobRef job);
   bool ask(JobRef job, std::size_t upstream);
-  void on_outcome(JobRef job, std::list<Attempt>::iterator attempt, Exchange::Outcome outcome,
+  std::unique_ptr<UpstreamQuery> make_query(const DnsResolver& resolver,
+                                            const UpstreamQuery::Question& question,
+                                            UpstreamQuery::Done done);
+  void on_outcome(JobRef job, std::list<Attempt>::iterator attempt, UpstreamQuery::Outcome outcome,
                   std::optional<Answer> answer, std::string_view why);
   void on_timer(JobRef job);
   void finish(JobRef job, std::shared_ptr<const Answer> answer);
@@ -69,7 +74,8 @@ class Forwarder {
   Loop& loop_;
   HostNet& host_;
   Counters& counters_;
-  Exchange::Random random_;
+  RandomSource random_;
+  TlsPool tls_;
   std::list<Job> jobs_;
 };
 

@@ -60,18 +60,50 @@ std::string sluice::DnsResolver::to_string() const {
 
 namespace sluice::dns {
 
-Result<DnsResolver> parse_resolver(std::string_view text) {
-  if (auto address = IpAddress::parse(text)) return DnsResolver(Endpoint{*address, kDnsPort});
-  if (auto endpoint = Endpoint::parse(text)) return DnsResolver(*endpoint);
+namespace {
+
+constexpr Port kTlsPort{853};
+
+Result<Endpoint> parse_endpoint(std::string_view text, Port port) {
+  if (auto address = IpAddress::parse(text)) return Endpoint{*address, port};
+  if (auto endpoint = Endpoint::parse(text)) return endpoint;
   if (text.starts_with('[') && text.ends_with(']')) {
     if (auto address = IpAddress::parse(text.substr(1, text.size() - 2))) {
-      return DnsResolver(Endpoint{*address, kDnsPort});
+      return Endpoint{*address, port};
     }
   }
   return Status(StatusCode::invalid_argument,
                 fmt::format("'{}' is not a resolver: give ADDRESS or ADDRESS:PORT, an IPv6 address "
-                            "with a port in brackets",
+                            "with a port in brackets; over TLS tls://ADDRESS#NAME",
                             text));
+}
+
+/// What a certificate is for: a domain name or an IP address.
+Result<std::string> parse_tls_name(std::string_view text) {
+  if (auto address = IpAddress::parse(text)) return address->to_string();
+  auto name = DomainName::parse(text);
+  if (!name) return name.status();
+  if (name->is_root()) {
+    return Status(StatusCode::invalid_argument,
+                  "a resolver over TLS needs the name in its certificate: tls://ADDRESS#NAME");
+  }
+  return name->text();
+}
+
+}  // namespace
+
+Result<DnsResolver> parse_resolver(std::string_view text) {
+  constexpr std::string_view kScheme = "tls://";
+  bool uses_tls = text.starts_with(kScheme);
+  if (uses_tls) text.remove_prefix(kScheme.size());
+  auto hash = text.find('#');
+  uses_tls |= hash != std::string_view::npos;
+  auto endpoint = parse_endpoint(text.substr(0, hash), uses_tls ? kTlsPort : kDnsPort);
+  if (!endpoint) return endpoint.status();
+  if (!uses_tls) return DnsResolver(*endpoint);
+  auto name = parse_tls_name(hash == std::string_view::npos ? "" : text.substr(hash + 1));
+  if (!name) return name.status();
+  return DnsResolver(*endpoint, std::move(*name));
 }
 
 Result<DnsSplit> parse_split(std::string_view text) {

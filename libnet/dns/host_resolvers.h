@@ -14,7 +14,9 @@
 namespace sluice::dns {
 
 /// A resolver as people write it: "1.1.1.1", "1.1.1.1:5353", "2606:4700::1111",
-/// "[2606:4700::1111]:53". The port is 53 where none is given.
+/// "[2606:4700::1111]:53", and over TLS "tls://1.1.1.1#one.one.one.one", the name being that of its
+/// certificate, for which "1.1.1.1#one.one.one.one" will do. The port is 53, over TLS 853, where
+/// none is given.
 Result<DnsResolver> parse_resolver(std::string_view text);
 
 /// A zone and its resolvers: "corp.example=10.0.0.53,10.0.1.53:5353". The root has none of its own.

@@ -101,7 +101,7 @@ Service::Service(Loop& loop, HostNet& host, Options options, Hooks hooks)
       local_{LocalZone(options_.zone), {}},
       cache_(options_.cache_bytes, options_.stale_if_error),
       limiter_(options_.limits),
-      forwarder_(loop, host, counters_, options_.random) {}
+      forwarder_(loop, host, counters_, options_.random, options_.tls_trust) {}
 
 void Service::query(ConstBytes message, Transport transport, const Client& client, ReplyTo reply) {
   ++(transport == Transport::udp ? counters_.queries_udp : counters_.queries_tcp);

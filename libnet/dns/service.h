@@ -43,7 +43,9 @@ struct Options {
   /// one to three days); 0: not at all.
   std::chrono::seconds stale_if_error{0};
   /// Ids and cases of upstream questions: unpredictable but in a test.
-  Exchange::Random random = random_u64;
+  RandomSource random = random_u64;
+  /// For resolvers over TLS; nothing: the host's trust store, once one of them is asked.
+  std::shared_ptr<const TlsTrust> tls_trust;
 };
 
 /// A forwarding DNS server without an opinion: it checks queries, answers its local names, asks the

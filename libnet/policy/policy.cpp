@@ -6,6 +6,7 @@
 #include <bit>
 #include <set>
 
+#include "policy/encrypted_dns.h"
 #include "policy/rule_set.h"
 
 namespace sluice::policy {
@@ -58,6 +59,10 @@ Policy::Policy(std::vector<Rule> rules, const HostView& host, const CompileOptio
   compile_layers();
   for (const Layer& layer : layers_) needs_names_ |= layer.needs_names;
   needs_names_ |= options_.egress_default == Action::allow;
+  guards_dns_ = options_.encrypted_dns == Action::deny &&
+                std::any_of(rules_.begin(), rules_.end(), [](const Rule& rule) {
+                  return rule.is_on_name() && rule.applies_to(Direction::egress);
+                });
   find_shadowed();
 }
 
@@ -255,7 +260,7 @@ Decision Policy::judge(const Query& query) const {
     name_deny = std::min(name_deny, matching(rules.name_denies));
     return std::min(first_by_address(rules, place, matching), first_by_name(rules, query));
   });
-  Decision decision{verdict_of(first, query.direction)};
+  Decision decision{guarded(verdict_of(first, query.direction), query)};
   if (decision.allowed() && query.protocol != Protocol::icmp) {
     decision.name_is_decisive = decision.verdict.basis == Basis::name_rule || name_deny < first;
   }
@@ -272,7 +277,7 @@ Decision Policy::judge_named(const Query& query, const DomainName& name) const {
     return std::min(first_by_address(rules, place, matching),
                     by_name.first(name.text(), query.protocol, query.port));
   });
-  return {verdict_of(first, query.direction), true};
+  return {guarded(verdict_of(first, query.direction), name, query.inner), true};
 }
 
 Verdict Policy::judge_lookup(const DomainName& name, const std::optional<IpAddress>& inner) const {
@@ -282,7 +287,29 @@ Verdict Policy::judge_lookup(const DomainName& name, const std::optional<IpAddre
                      rules.group_allows[at(Group::any)].first_whole(),
                      rules.group_denies[at(Group::any)].first_whole()});
   });
-  return verdict_of(first, Direction::egress);
+  return guarded(verdict_of(first, Direction::egress), name, inner);
+}
+
+Verdict Policy::guarded(const Verdict& verdict, const DomainName& name,
+                        const std::optional<IpAddress>& inner) const {
+  if (!guards_dns_ || !verdict.allowed() || !is_encrypted_dns_host(name)) return verdict;
+  int named = first_in_layers(inner, [&](const Layer& layer) {
+    return layer.side(Direction::egress).names.first_whole(name.text());
+  });
+  return named == kNone ? Verdict{Action::deny, -1, Basis::encrypted_dns} : verdict;
+}
+
+Verdict Policy::guarded(const Verdict& verdict, const Query& query) const {
+  bool is_encrypted_dns = query.direction == Direction::egress && query.port == kEncryptedDnsPort &&
+                          query.protocol != Protocol::icmp;
+  if (!guards_dns_ || !verdict.allowed() || !is_encrypted_dns) return verdict;
+  if (verdict.rule >= 0) {
+    const Rule& rule = rules_[at(verdict.rule)];
+    const auto* block = std::get_if<IpPrefix>(&rule.target);
+    bool is_one_address = block && block->length() == block->address().bits();
+    if (rule.is_on_name() || is_one_address || !rule.ports.is_all()) return verdict;
+  }
+  return {Action::deny, -1, Basis::encrypted_dns};
 }
 
 bool Policy::answer_allowed(const DomainName& name, const IpAddress& address,
@@ -382,6 +409,7 @@ std::string Policy::describe(const Verdict& verdict) const {
     return fmt::format("rule \"{}\" ({})", rule.to_string(), place);
   }
   if (verdict.basis == Basis::dns_service) return "the gateway's DNS service";
+  if (verdict.basis == Basis::encrypted_dns) return "policy.encrypted-dns";
   return fmt::format("default {}", to_string(verdict.action));
 }
 

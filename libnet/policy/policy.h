@@ -49,6 +49,9 @@ struct CompileOptions {
   Action egress_default = Action::deny;
   Action ingress_default = Action::allow;  ///< Only published ports exist to be reached.
   std::uint64_t generation = 0;            ///< Grows with each policy that takes effect.
+  /// Deny: where some rule of egress is on a name, DNS over TLS, QUIC and known hosts of DNS over
+  /// HTTPS are refused unless a rule names the host, the address or the port.
+  Action encrypted_dns = Action::allow;
 };
 
 /// Something in the rules that is most likely not what the operator meant.
@@ -179,6 +182,11 @@ class Policy {
   int first_by_block(const Side& side, const IpAddress& address, RuleOf&& rule_of) const;
   int first_by_name(const Side& side, const Query& query) const;
   Verdict verdict_of(int rule, Direction direction) const;
+  /// `verdict`, or a denial where it lets a known host of encrypted DNS through that no rule names.
+  Verdict guarded(const Verdict& verdict, const DomainName& name,
+                  const std::optional<IpAddress>& inner) const;
+  /// Likewise of port 853.
+  Verdict guarded(const Verdict& verdict, const Query& query) const;
 
   std::vector<Rule> rules_;
   CompileOptions options_;
@@ -188,6 +196,7 @@ class Policy {
   PrefixTree scopes_;
   std::vector<Layer> layers_;  // Without a scope; then by node of `scopes_`.
   bool needs_names_ = false;
+  bool guards_dns_ = false;  // See CompileOptions::encrypted_dns.
   std::vector<Warning> warnings_;
 };
 

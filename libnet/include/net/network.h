@@ -61,6 +61,10 @@ struct PolicyText {
   std::vector<RuleText> rules;
   std::optional<std::string> profile;  ///< none, public, private, host, all; docs/policy.md.
   std::vector<SetText> sets;
+  /// Where rules are on names, DNS that the gateway can't see: DNS over TLS and QUIC (port 853),
+  /// and known hosts of DNS over HTTPS. Deny refuses what no rule names (the host, the one address,
+  /// the port); allow leaves it to the rules.
+  Action encrypted_dns = Action::deny;
   bool wide_suffix = false;  ///< Lets a rule be on a suffix of one label, `*.com`.
 };
 
@@ -86,6 +90,9 @@ struct NetworkConfig {
   /// Empty: the host's, from `resolv_conf`, as they change.
   std::vector<DnsResolver> dns_upstreams;
   std::string resolv_conf = "/etc/resolv.conf";
+  /// Certificates in PEM that those of resolvers over TLS are checked against; empty: the host's
+  /// trust store.
+  std::string dns_ca;
   std::vector<DnsSplit> dns_split;       ///< Zones that have resolvers of their own.
   std::vector<std::string> dns_records;  ///< Each "NAME [TTL] TYPE VALUE"; dns/record_text.h.
   std::vector<DomainName> dns_zones;     ///< In these, what has no record does not exist.

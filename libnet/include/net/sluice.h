@@ -49,7 +49,7 @@ void sluice_config_free(sluice_config* config);
 
 /* Settings by name, as hostd's flags have them, values as text:
  *   name, subnet, gateway, guest, host-alias, prefix6, mtu, guest-name, lease-file, resolv-conf,
- *   profile, max-flows, memory-bytes                      (the last one given counts)
+ *   profile, dns-ca, max-flows, memory-bytes              (the last one given counts)
  *   allow, deny, rule, publish, reverse, dns, route       (each call adds one, in order)
  * SLUICE_NOT_FOUND: no such setting. SLUICE_INVALID_ARGUMENT: the value can't be used. */
 sluice_status sluice_config_set(sluice_config* config, const char* setting, const char* value,

@@ -26,6 +26,7 @@ enum class Basis : std::uint8_t {
   address_rule,    ///< A rule on an address, a block, a group or `any`.
   name_rule,       ///< A rule on a name or on `*.suffix`.
   dns_service,     ///< The gateway's own DNS ports, open because some rule needs names.
+  encrypted_dns,   ///< A way around the gateway's DNS, which rules on names would not see.
 };
 
 /// Allow or deny, with what decided.

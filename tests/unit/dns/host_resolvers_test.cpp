@@ -68,6 +68,19 @@ TEST_CASE("a resolver is given as an address, with or without a port") {
   }
 }
 
+TEST_CASE("a resolver over TLS is written with the name in its certificate") {
+  DnsResolver expected(endpoint("192.0.2.1:853"), "dot.example");
+  CHECK(dns::parse_resolver("tls://192.0.2.1#dot.example").value() == expected);
+  CHECK(dns::parse_resolver("192.0.2.1#DOT.example.").value() == expected);
+  CHECK(dns::parse_resolver(expected.to_string()).value() == expected);
+  CHECK(dns::parse_resolver("tls://[2001:db8::1]:8853#2001:DB8:0::1").value() ==
+        DnsResolver(endpoint("[2001:db8::1]:8853"), "2001:db8::1"));
+  for (const char* bad : {"tls://192.0.2.1", "tls://192.0.2.1#", "192.0.2.1#", "#dot.example",
+                          "tls://dot.example#dot.example", "192.0.2.1#a..b"}) {
+    CHECK_FALSE(dns::parse_resolver(bad));
+  }
+}
+
 TEST_CASE("a change of the host's resolvers is noticed within a second") {
   ConfFile file;
   file.replace("nameserver 192.0.2.1\n");
