@@ -197,8 +197,8 @@ class Network {
   /// flows that only this allowed are reset.
   Status change_dns(const DnsChange& change);
 
-  /// Replaces the policy, whole or not at all; open flows are judged again as `revoked_flows` says. `dns`
-  /// takes effect in the same moment, or neither does.
+  /// Replaces the policy, whole or not at all; open flows are judged again as `revoked_flows` says.
+  /// `dns` takes effect in the same moment, or neither does.
   Status set_policy(PolicyText policy, const DnsChange& dns = {});
   /// The policy in force as it was given.
   PolicyText policy_text();
