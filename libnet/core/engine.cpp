@@ -194,9 +194,15 @@ Status Engine::use_policy(const PolicyText& text) {
 Status Engine::set_policy(PolicyText policy) {
   if (Status status = use_policy(policy); !status) return status;
   config_.policy = std::move(policy);
-  tcp_->judge_again();
-  schedule();
+  judge_again();
   return Status::ok();
+}
+
+void Engine::judge_again() {
+  tcp_->judge_again();
+  udp_->judge_again();
+  dns_->judge_again();
+  schedule();
 }
 
 void Engine::set_local_names() {
@@ -221,6 +227,8 @@ void Engine::follow_host_routes() {
   if (host_view() != policy_view_) {
     if (Status status = use_policy(config_.policy); !status) {
       log(LogLevel::error, "policy: still for the host's former addresses: {}", status.message());
+    } else {
+      judge_again();
     }
   }
   schedule();
@@ -302,7 +310,7 @@ void Engine::on_tick() {
 
 void Engine::forget(const DomainName& name) {
   gatekeeper_.forget(name);
-  tcp_->judge_again();
+  judge_again();
 }
 
 NetworkCounters Engine::counters() const {

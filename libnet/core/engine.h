@@ -68,6 +68,8 @@ class Engine {
   Status start();
   policy::HostView host_view() const;
   /// Compiles and puts into effect; on an error nothing changes.
+  /// What is under way goes on only where the policy, as it is now, allows it.
+  void judge_again();
   Status use_policy(const PolicyText& text);
   void set_local_names();
   void follow_host_routes();

@@ -26,6 +26,12 @@ void Forwarder::resolve(Exchange::Question question, std::shared_ptr<Upstreams> 
   ask_next(job);
 }
 
+void Forwarder::drop(const Exchange::Question& question) {
+  jobs_.remove_if([&](const Job& job) {
+    return job.question.type == question.type && job.question.name == question.name;
+  });
+}
+
 void Forwarder::ask_next(JobRef job) {
   std::size_t limit = std::min(kRounds * job->order.size(), kMaxAttempts);
   while (job->attempts < limit) {

@@ -475,6 +475,7 @@ void TcpRelay::finish_inspection(TcpFlow& flow) {
     deny_first_flight(flow);
   } else if (flow.inspection_->is_open()) {
     if (const DomainName* name = flow.name()) flow.name_ = std::make_unique<DomainName>(*name);
+    flow.was_read_ = true;
     flow.inspection_.reset();
   }
 }
@@ -671,16 +672,23 @@ void TcpRelay::judge_again() {
   reset_if([&](TcpFlow& flow) {
     if (flow.inbound_) return false;
     TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
-    if (!is_refusal(route.kind)) {
-      bool is_named = route.first_flight && flow.name();
-      if (!is_named ||
-          gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, *flow.name())) {
-        return false;
-      }
-    }
+    if (!is_refusal(route.kind) && may_stay(flow, std::move(route))) return false;
     if (flow.held_) refuse_syn(flow);
     return true;
   });
+}
+
+bool TcpRelay::may_stay(TcpFlow& flow, TcpRoute route) {
+  if (!route.first_flight) return true;
+  if (const DomainName* name = flow.name()) {
+    return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, *name);
+  }
+  if (flow.inspection_ || flow.was_read_) return true;
+  if (flow.held_) {
+    flow.inspection_ = std::make_unique<Inspection>(std::move(route.first_flight));
+    return true;
+  }
+  return gate_.allow_unread(Protocol::tcp, flow.key_.guest, flow.key_.remote);
 }
 
 TcpCounters TcpRelay::counters() const {
