@@ -127,7 +127,7 @@ def in_spans(packets, spans):
     return found
 
 
-def swap_under_load(net, world, swaps, watched_each=40):
+def swap_under_load(net, world, swaps, watched_each=20):
     """Revokes and gives back under load.  Now and then it waits until everything has noticed."""
     changes, rss = [], []
     with Recorder(world.world, snap=SNAP) as wire, Control(net) as control, \
@@ -149,7 +149,8 @@ def swap_under_load(net, world, swaps, watched_each=40):
             carried, cut = flows.stop(), dict(flows.cut)
         finally:
             datagrams.stop()
-            flows.over = True
+            flows.close()
+            assert not flows.errors, flows.errors[:3]
         wire.settle(world.host, WORLD4)
         packets = [p for p in wire.packets if not p.outgoing and p.interface == "near"]
     spans = revoked_spans(changes)

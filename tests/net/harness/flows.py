@@ -34,7 +34,7 @@ class Kind:
         if self.host:
             return (f"PUT / HTTP/1.1\r\nHost: {self.host}\r\nContent-Length: 999999999999\r\n"
                     f"X-Flow: {number}\r\n\r\n").encode()
-        return b"\1flow %9d\n" % number
+        return b"\1%c flow %7d\n" % (b"fs"[self.steady], number)
 
 
 def pattern(seed, at, size):
@@ -86,16 +86,8 @@ class Flows:
     def stop(self, limit=15):
         """Lets the steady flows come to their end, and gives how many bytes they had carried."""
         self.stopping = True
-        try:
-            wait_for(lambda: self.over or self.errors, limit, "the end of the steady flows")
-        finally:
-            self.over = True
-            self.thread.join(5)
-            for end in [*self.clients.values(), *self.servers.values()]:
-                end.sock.close()
-            for listener in self.listeners.values():
-                listener.close()
-            self.poll.close()
+        wait_for(lambda: self.over or self.errors, limit, "the end of the steady flows")
+        self.close()
         assert not self.errors, self.errors[:3]
         steady = sum(kind.count for kind in self.kinds if kind.steady)
         done = [one for one in self.totals.values() if len(one) == 4]
@@ -104,6 +96,15 @@ class Flows:
             assert one["client sent"] == one["server received"] > 0, one
             assert one["server sent"] == one["client received"] > 0, one
         return sum(one["client sent"] + one["server sent"] for one in done)
+
+    def close(self):
+        self.over = True
+        self.thread.join(5)
+        for end in [*self.clients.values(), *self.servers.values()]:
+            end.sock.close()
+        for listener in self.listeners.values():
+            listener.close()
+        self.poll.close()
 
     # ---- the thread
 
