@@ -248,3 +248,21 @@ def test_a_connection_from_before_names_counted_ends_where_it_may_be_for_a_denie
             else:
                 client.sendall(b"Host: good.test\r\n\r\n")
                 assert far.recv(100)
+
+
+def test_a_connection_ends_when_its_address_becomes_one_of_the_hosts_network(gateway, world):
+    """The rules are the same, and mean something else by then."""
+    world.world.ip("addr add 5.5.8.2/32 dev lo")
+    try:
+        net = gateway(profile="public")
+        with world.world.listen("5.5.8.2", STEADY_PORT) as listener:
+            client = net.guest.connect("5.5.8.2", STEADY_PORT)
+            far, _ = listener.accept()
+        with client, far:
+            world.host.ip("addr add 5.5.8.1/24 dev far")
+            client.settimeout(5)
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+    finally:
+        world.world.ip("addr del 5.5.8.2/32 dev lo")
+        world.host.run("ip", "addr", "del", "5.5.8.1/24", "dev", "far")
