@@ -167,7 +167,7 @@ def attack(world, gateway):
         one.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def http(world):
     server = servers.HttpServer(world.world)
     yield server

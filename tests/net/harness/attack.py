@@ -9,6 +9,7 @@ What leaves is compared as a set of these, so that one byte too many fails a tes
     ("ip", destination, protocol)           anything else
 """
 import ipaddress
+import socket
 import struct
 
 import dns.flags
@@ -16,7 +17,8 @@ import dns.message
 import dns.rdatatype
 
 from .gateway import GATEWAY4, GUEST4, GUEST_MAC
-from .recorder import ICMP, ICMPV6, TCP, UDP, Recorder, streams
+from .recorder import (BUFFER_BYTES, ICMP, ICMPV6, SO_RCVBUFFORCE, TCP, UDP, Recorder,
+                       streams)
 from .world import DNS4, DNS6, HOST4, HOST6, PUBLIC4_B, WORLD4, WORLD6
 
 GOOD, OTHER = "good.test", "other.test"
@@ -43,7 +45,9 @@ class Attack:
         try:
             self.net = gateway(*(arguments or RULES), profile=profile, **options)
             self.guest = self.net.guest
-            self.tap = self.guest.packets("tap0") if self.guest else None
+            self.tap = self.guest.packets("tap0")
+            # The answer to barrier() comes behind those to the attack.
+            self.tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES)
             self.gateway_mac = None
         except BaseException:
             self.close()
