@@ -13,6 +13,7 @@ import pytest
 
 from harness import servers
 from harness.clients import error_of_recv, read_exactly
+from harness.first_words import hello
 from harness.world import PUBLIC4
 from test_control import ctl_json
 from test_dns import ask
@@ -45,19 +46,6 @@ def net(gateway, zone):
     running = gateway("--allow", "good.test", "--allow", "also.test", profile=None)
     ask(running, "good.test")
     return running
-
-
-def hello(name, alpn=()):
-    """The first flight of OpenSSL's client."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = context.wrap_bio(incoming, outgoing, server_hostname=name)
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
-    return outgoing.read()
 
 
 class Far:

@@ -177,7 +177,7 @@ def test_nothing_of_a_clients_edns_flags_id_port_or_case_goes_upstream(hostile, 
     ids = {p.payload[:2] for p in sent}
     assert len(sent) >= len(queries)
     assert len(ids) > len(sent) // 2 and len({p.sport for p in sent}) > len(sent) // 2
-    assert len({p.payload[12:22] for p in sent}) > 1, "the case of the letters is ours, not the guest's"
+    assert len({p.payload[12:22] for p in sent}) > 1, "the letters' case is ours, not the guest's"
 
 
 def test_a_truncated_answer_is_asked_for_again_in_the_same_words(hostile, zone):
@@ -317,7 +317,8 @@ def test_without_any_resolver_nobody_else_is_asked(attack, world):
     """Cases 47 and 62: no public resolver is a fall-back."""
     hostile = attack(*NAMES_ONLY)
     for name in (GOOD, "evil.test"):
-        assert ask(hostile.net, name, timeout=10).rcode() in (dns.rcode.SERVFAIL, dns.rcode.NXDOMAIN)
+        code = ask(hostile.net, name, timeout=10).rcode()
+        assert code == (dns.rcode.SERVFAIL if name == GOOD else dns.rcode.NXDOMAIN)
     reach(hostile, (PUBLIC4, 80))
     hostile.only(LOOKUP)
 
@@ -340,7 +341,7 @@ def test_an_allowed_zone_carries_no_more_names_than_its_limit(attack, zone):
     hostile = attack("--allow", "*.good.test", "--dns-names", "20")
     for i in range(60):
         ask(hostile.net, f"n{i}.good.test")
-    for data in ("mzxw6ytboi2dcmrtmzxw6ytboi2dcmrtmzxw6ytboi2dcmrt", "a" * 8 + "0123456789abcdef" * 3):
+    for data in ("mzxw6ytboi2dcmrt" * 3, "a" * 8 + "0123456789abcdef" * 3):
         ask(hostile.net, f"{data}.good.test")
     left = hostile.seen()
     assert len(left) == 20 and all(name.startswith("n") for _, _, name, _ in left)

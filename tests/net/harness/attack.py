@@ -124,7 +124,7 @@ def _ip(text):
 
 
 def _what(p):
-    """A packet that left, as the set that only() compares knows it; TCP is dealt with as streams."""
+    """A packet that left, as only() compares it; TCP is dealt with as streams."""
     if p.proto == -1:
         assert p.dst in NEIGHBOURS, f"the host asks by ARP for {p.dst}"
         return
