@@ -231,8 +231,7 @@ void Engine::use_dns(dns::RecordChange records, const DnsChange& change) {
     config_.dns_upstreams = *change.upstreams;
     use_upstreams(config_.dns_upstreams);
   }
-  tcp_->judge_again();
-  schedule();
+  judge_again();
 }
 
 void Engine::use_upstreams(const std::vector<DnsResolver>& resolvers) {
@@ -243,6 +242,13 @@ void Engine::use_upstreams(const std::vector<DnsResolver>& resolvers) {
       loop_, config_.resolv_conf, [this](const std::vector<Endpoint>& host) {
         dns_->set_upstreams({host.begin(), host.end()});
       });
+}
+
+void Engine::judge_again() {
+  tcp_->judge_again();
+  udp_->judge_again();
+  dns_->judge_again();
+  schedule();
 }
 
 void Engine::set_local_names() {
@@ -266,7 +272,7 @@ void Engine::follow_host_routes() {
       has_route ? gateway::DefaultRoute::present : gateway::DefaultRoute::absent, loop_.now());
   if (host_view() != policy_view_) {
     if (Status status = use_policy(config_.policy, RevokedFlows::reset); status) {
-      tcp_->judge_again();
+      judge_again();
     } else {
       log(LogLevel::error, "policy: still for the host's former addresses: {}", status.message());
     }
@@ -350,7 +356,7 @@ void Engine::on_tick() {
 
 void Engine::forget(const DomainName& name) {
   gatekeeper_.forget(name);
-  tcp_->judge_again();
+  judge_again();
 }
 
 NetworkCounters Engine::counters() const {

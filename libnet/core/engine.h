@@ -71,6 +71,8 @@ class Engine {
   policy::HostView host_view() const;
   /// Compiles and puts into effect; on an error nothing changes.
   Status use_policy(const PolicyText& text, RevokedFlows revoked);
+  /// What is under way goes on only where the policy, as it is now, allows it.
+  void judge_again();
   void use_dns(dns::RecordChange records, const DnsChange& change);
   void use_upstreams(const std::vector<DnsResolver>& resolvers);
   void set_local_names();

@@ -14,6 +14,7 @@ constexpr auto kReportInterval = std::chrono::seconds(1);
 /// Kinds of refusal remembered for that: a port scan makes many, and then the memory starts anew.
 constexpr std::size_t kMaxRecent = 4096;
 constexpr Port kDns{53};
+constexpr Port kDnsOverTls{853};
 
 }  // namespace
 
@@ -52,6 +53,10 @@ bool Gatekeeper::is_host(const IpAddress& address) const {
          (config_.host_alias6 && address == *config_.host_alias6);
 }
 
+bool Gatekeeper::is_own_service(const Endpoint& remote) const {
+  return is_gateway(remote.address) && (remote.port == kDns || remote.port == kDnsOverTls);
+}
+
 bool Gatekeeper::is_unroutable(const IpAddress& address) const {
   // 0.0.0.0 and :: would be the host's own loopback to connect(); the guest's subnet is not the
   // host's network of the same number.
@@ -79,6 +84,7 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
   }
   policy::Decision decision = judge(Layer::syn, Direction::egress, Protocol::tcp, guest, remote);
   if (!decision.allowed()) return route;
+  if (is_own_service(remote)) return route;
   if (is_unroutable(remote.address)) {
     route.kind = flow::TcpRoute::Kind::unreachable;
     return route;
@@ -103,7 +109,7 @@ flow::UdpRoute Gatekeeper::route_udp(const Endpoint& guest, const Endpoint& remo
   flow::UdpRoute route;
   policy::Decision decision = judge(Layer::udp, Direction::egress, Protocol::udp, guest, remote);
   if (!decision.allowed()) return route;
-  if (is_unroutable(remote.address)) return route;
+  if (is_own_service(remote) || is_unroutable(remote.address)) return route;
   route.kind = flow::UdpRoute::Kind::send;
   route.address = is_host(remote.address)
                       ? Endpoint{IpAddress::loopback(remote.address.family()), remote.port}
@@ -141,6 +147,20 @@ bool Gatekeeper::allow_named(Protocol protocol, const Endpoint& guest, const End
     on_first_flight_denied(protocol, guest, remote, {name, verdict, "the policy has changed"});
   }
   return verdict.allowed();
+}
+
+bool Gatekeeper::allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote) {
+  auto asked = query(Direction::egress, protocol, guest, remote);
+  for (const std::string& text : names_.names_of(remote.address, loop_.now())) {
+    auto name = DomainName::parse(text);
+    if (!name) continue;
+    Verdict verdict = policy_->judge_named(asked, *name).verdict;
+    if (verdict.allowed()) continue;
+    on_first_flight_denied(protocol, guest, remote,
+                           {*name, verdict, "the policy has changed; it may be for this name"});
+    return false;
+  }
+  return true;
 }
 
 void Gatekeeper::on_first_flight_denied(Protocol protocol, const Endpoint& guest,

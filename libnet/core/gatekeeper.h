@@ -60,6 +60,7 @@ class Gatekeeper final : public flow::Gate {
   bool allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) override;
   bool allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
                    const DomainName& name) override;
+  bool allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote) override;
   void on_first_flight_denied(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
                               const policy::FirstFlightDenial& denial) override;
   std::uint64_t generation() const override { return generation_; }
@@ -76,6 +77,8 @@ class Gatekeeper final : public flow::Gate {
   /// Which of its addresses the guest means by an address of the gateway's.
   bool is_gateway(const IpAddress& address) const;
   bool is_host(const IpAddress& address) const;
+  /// The gateway's DNS ports: never the host's loopback, which its other ports lead to.
+  bool is_own_service(const Endpoint& remote) const;
   /// Addresses that lead nowhere whatever the policy says.
   bool is_unroutable(const IpAddress& address) const;
   policy::Query query(Direction direction, Protocol protocol, const Endpoint& source,

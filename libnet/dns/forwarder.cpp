@@ -33,6 +33,12 @@ void Forwarder::resolve(UpstreamQuery::Question question, std::shared_ptr<Upstre
   ask_next(job);
 }
 
+void Forwarder::drop(const UpstreamQuery::Question& question) {
+  jobs_.remove_if([&](const Job& job) {
+    return job.question.type == question.type && job.question.name == question.name;
+  });
+}
+
 void Forwarder::ask_next(JobRef job) {
   std::size_t limit = std::min(kRounds * job->order.size(), kMaxAttempts);
   while (job->attempts < limit) {

@@ -42,6 +42,8 @@ class Forwarder {
 
   /// Asks `upstreams` and no others, and notes there how they do.
   void resolve(UpstreamQuery::Question question, std::shared_ptr<Upstreams> upstreams, Done done);
+  /// Ends the work on a question, so that nobody is asked it any more; its `done` is not called.
+  void drop(const UpstreamQuery::Question& question);
 
  private:
   struct Attempt {

@@ -208,6 +208,33 @@ void Service::wait_for_upstream(const QuestionKey& key, Waiter waiter) {
   open->second.push_back(std::move(waiter));
 }
 
+void Service::judge_again() {
+  std::vector<std::pair<Waiter, LookupVerdict>> denied;
+  for (auto open = waiting_.begin(); open != waiting_.end();) {
+    Waiters& waiters = open->second;
+    Waiters kept;
+    for (Waiter& waiter : waiters) {
+      auto verdict = judge(waiter, waiter.name, Origin::upstream);
+      if (is_allowed(verdict)) {
+        kept.push_back(std::move(waiter));
+      } else {
+        denied.emplace_back(std::move(waiter), verdict);
+      }
+    }
+    waiters = std::move(kept);
+    if (!waiters.empty()) {
+      ++open;
+      continue;
+    }
+    const Waiter& last = denied.back().first;
+    forwarder_.drop({DnsName(last.name), last.query.question.type});
+    open = waiting_.erase(open);
+  }
+  waiting_queries_ -= denied.size();
+  // Whoever is told may ask again at once.
+  for (const auto& [waiter, verdict] : denied) deny(waiter, verdict);
+}
+
 void Service::on_resolved(const QuestionKey& key, std::shared_ptr<const Answer> answer) {
   auto stale = answer ? std::nullopt : cache_.note_failure(key, loop_.now());
   if (!stale) {

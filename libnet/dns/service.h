@@ -77,6 +77,10 @@ class Service {
   /// answered in the order in which answers come.
   std::unique_ptr<StreamSocket> open_session(const Client& client);
 
+  /// Asks may_query again about the queries that wait for upstreams; who may not ask any more is
+  /// told so, and a question that nobody else waits for is not put to any resolver again.
+  void judge_again();
+
   LocalZone& local_zone() { return local_.zone; }
   /// Replaces the owner's records and zones, from the next query on.
   void set_records(RecordSet records) { local_.records = std::move(records); }

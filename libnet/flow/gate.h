@@ -65,6 +65,9 @@ class Gate {
   /// Whether a flow that route_tcp() allows may go on, after its first flight gave this name.
   virtual bool allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
                            const DomainName& name) = 0;
+  /// The same of a flow of which nothing was read, since no name had a part when it began: whether
+  /// every name that DNS has bound to its address could go on.
+  virtual bool allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote) = 0;
   /// A first flight was refused: reports it.
   virtual void on_first_flight_denied(Protocol protocol, const Endpoint& guest,
                                       const Endpoint& remote,

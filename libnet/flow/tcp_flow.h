@@ -82,8 +82,9 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   bool host_shut_ = false;  ///< The guest's FIN was passed on.
   bool timed_ = false;      ///< In the relay's set of flows with a deadline.
   bool inbound_ = false;
-  bool resting_ = false;  ///< In TIME_WAIT.
-  bool denied_ = false;   ///< By its first flight: the guest gets to hear why, and an end.
+  bool resting_ = false;   ///< In TIME_WAIT.
+  bool was_read_ = false;  ///< Its first flight was judged: without a name it is for none.
+  bool denied_ = false;    ///< By its first flight: the guest gets to hear why, and an end.
 };
 
 }  // namespace sluice::flow

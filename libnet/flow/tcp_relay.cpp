@@ -295,6 +295,7 @@ void TcpRelay::finish_inspection(TcpFlow& flow) {
     deny_first_flight(flow);
   } else if (flow.inspection_->is_open()) {
     flow.names_.assign(flow.names().begin(), flow.names().end());
+    flow.was_read_ = true;
     flow.inspection_.reset();
   }
 }
@@ -493,16 +494,25 @@ void TcpRelay::judge_again() {
     flow.generation_ = gate_.generation();
     if (flow.inbound_ || is_kept) return false;
     TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
-    if (!route.is_refusal()) {
-      bool is_judged = route.first_flight != nullptr;
-      auto is_allowed = [&](const DomainName& name) {
-        return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, name);
-      };
-      if (!is_judged || std::ranges::all_of(flow.names(), is_allowed)) return false;
-    }
+    if (!route.is_refusal() && may_stay(flow, std::move(route))) return false;
     if (flow.held_) refuse_syn(flow);
     return true;
   });
+}
+
+bool TcpRelay::may_stay(TcpFlow& flow, TcpRoute route) {
+  if (!route.first_flight) return true;
+  if (!flow.names().empty()) {
+    return std::ranges::all_of(flow.names(), [&](const DomainName& name) {
+      return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, name);
+    });
+  }
+  if (flow.inspection_ || flow.was_read_) return true;
+  if (flow.held_) {
+    flow.inspection_ = std::make_unique<Inspection>(std::move(route.first_flight));
+    return true;
+  }
+  return gate_.allow_unread(Protocol::tcp, flow.key_.guest, flow.key_.remote);
 }
 
 TcpCounters TcpRelay::counters() const {

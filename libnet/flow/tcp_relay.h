@@ -119,6 +119,8 @@ class TcpRelay {
   TcpCounters counters() const;
 
  private:
+  /// Whether an open flow, which `route` would let begin, may go on.
+  bool may_stay(TcpFlow& flow, TcpRoute route);
   friend class TcpFlow;
 
   /// In-order segments of one flow, joined so that lwIP sees one (what GRO does for a kernel).

@@ -125,13 +125,40 @@ UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
 
 void UdpRelay::route_again(Mapping& mapping, Peer& peer) {
   auto flight = std::move(peer.route.first_flight);
+  bool was_unread = !flight && peer.route.kind == UdpRoute::Kind::send;
   peer.route = gate_.route_udp(mapping.guest, peer.remote);
-  if (!flight || !peer.route.first_flight) return;
-  // What was read of connections under way can't be read again.
-  peer.route.first_flight = std::move(flight);
-  const auto& name = peer.route.first_flight->name();
-  if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name)) {
+  if (flight && peer.route.first_flight) {
+    // What was read of connections under way can't be read again.
+    peer.route.first_flight = std::move(flight);
+    const auto& name = peer.route.first_flight->name();
+    if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name)) {
+      peer.route.kind = UdpRoute::Kind::prohibit;
+    }
+  } else if (was_unread && peer.route.first_flight &&
+             !gate_.allow_unread(Protocol::udp, mapping.guest, peer.remote)) {
     peer.route.kind = UdpRoute::Kind::prohibit;
+  }
+  if (peer.route.kind != UdpRoute::Kind::send) peer.held.clear();
+}
+
+void UdpRelay::judge_again() {
+  for (auto& [key, mapping] : mappings_) {
+    if (mapping->retired()) continue;
+    for (auto& [remote, peer] : mapping->peers) {
+      if (!peer.held.empty()) peer_of(*mapping, remote);
+    }
+    std::erase_if(mapping->queue, [&](const Queued& queued) {
+      auto known = mapping->named.find(queued.to);
+      bool may_go = false;
+      if (known != mapping->named.end()) {
+        const UdpRoute& route = peer_of(*mapping, Endpoint(known->second)).route;
+        may_go = route.kind == UdpRoute::Kind::send && route.address == queued.to;
+      }
+      if (!may_go && queued.copy) {
+        mapping->queued_bytes -= queued.data.iov_len + kQueuedOverhead;
+      }
+      return !may_go;
+    });
   }
 }
 

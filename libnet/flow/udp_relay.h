@@ -78,6 +78,9 @@ class UdpRelay {
   bool has_work() const { return work_.has_work(); }
   /// Called when a run() is due and none is under way.
   void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
+  /// Asks the gate again about what waits to be sent; what it does not allow any more is dropped.
+  /// All else is asked about with its next datagram.
+  void judge_again();
   /// Ends every mapping.
   void clear();
 

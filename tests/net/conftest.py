@@ -4,6 +4,7 @@
 `net`      a gateway with `--profile all` and a guest, shared by the tests of one file, whose
            NET, if it has one, says more of Gateway's options
 `gateway`  a factory of gateways of a test's own: gateway(*arguments, attach=..., publish=...)
+`attack`   a factory of gateways with a hostile guest, and a recorder of what leaves the host
 `dns`, `http`, `load`  servers in world"""
 import os
 import shutil
@@ -12,6 +13,7 @@ import signal
 import pytest
 
 from harness import gateway as gateways
+from harness import attack as attacks
 from harness import netns, servers
 from harness.world import World
 
@@ -151,7 +153,21 @@ def dns(world):
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def attack(world, gateway):
+    """A factory of hostile guests, with everything recorded that leaves the host."""
+    made = []
+
+    def start(*arguments, **options):
+        made.append(attacks.Attack(world, gateway, *arguments, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="module")
 def http(world):
     server = servers.HttpServer(world.world)
     yield server

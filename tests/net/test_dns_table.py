@@ -14,7 +14,7 @@ import pytest
 
 from harness.gateway import StartError
 from harness.servers import DnsServer
-from harness.world import DNS4, PUBLIC4, PUBLIC4_B, PUBLIC6, WORLD4
+from harness.world import DNS4, HOST6, PUBLIC4, PUBLIC4_B, PUBLIC6, WORLD4, WORLD6
 from test_dns import addresses, ask, make, over_tcp, over_udp
 
 pytestmark = pytest.mark.hostd
@@ -155,6 +155,27 @@ def counts_that_lie(query):
     return bytes(wire)
 
 
+def with_code(code, *records):
+    """An answer with a code, whatever is in it."""
+    def reply(query):
+        wire = bytearray(reply_with(*records)(query))
+        wire[3] = wire[3] & 0xf0 | dns.rcode.from_text(code)
+        return bytes(wire)
+    return reply
+
+
+def with_id(query):
+    wire = bytearray(reply_with((None, "A", PUBLIC4))(query))
+    wire[1] ^= 1
+    return bytes(wire)
+
+
+def with_question(query):
+    response = dns.message.make_response(query)
+    response.question[0].name = dns.name.from_text("other.test")
+    return response.to_wire()
+
+
 FAILS, EMPTY = ("SERVFAIL", 22), ("NOERROR", BLOCKED)
 HOSTILE = {
     "chain-16": (chain(16), ("NOERROR", PUBLIC4)),
@@ -166,6 +187,18 @@ HOSTILE = {
     "address-of-3-bytes": (raw_answer(b"\5\5\5"), FAILS),
     "address-of-16-bytes": (raw_answer(b"\5" * 16), FAILS),
     "cut-off": (garbled, FAILS),
+    "wrong-id": (with_id, FAILS),
+    "wrong-question": (with_question, FAILS),
+    "out-of-bailiwick": (reply_with(("other.test", "A", PUBLIC4), ("test", "A", PUBLIC4)),
+                         ("NOERROR",)),
+    "loop-of-two": (reply_with((None, "CNAME", "b.test."),
+                               ("b.test", "CNAME", "loop-of-two.test.")), FAILS),
+    "servfail": (with_code("SERVFAIL"), FAILS),
+    "refused": (with_code("REFUSED"), FAILS),
+    "notimp-with-an-address": (with_code("NOTIMP", (None, "A", PUBLIC4)), FAILS),
+    "nxdomain": (with_code("NXDOMAIN"), ("NXDOMAIN",)),
+    "nxdomain-with-an-address": (with_code("NXDOMAIN", (None, "A", PUBLIC4)),
+                                 ("NOERROR", PUBLIC4)),
     "only-header": (only_header, FAILS),
     "counts-that-lie": (counts_that_lie, FAILS),
     "slow": (slow, ("NOERROR", PUBLIC4)),
@@ -216,8 +249,12 @@ REBOUND = ["0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "127.255
            "169.254.169.254", "172.16.0.1", "192.168.1.1", "192.168.127.1", "192.168.127.2",
            "192.168.127.254", "198.18.0.1", "224.0.0.1", "255.255.255.255", "::", "::1",
            "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1",
-           "64:ff9b::a00:1", "2002:7f00:1::", "2002:a00:1::1", "fe80::1", "fec0::1", "fc00::1",
-           "fd53:4c55:4943::1", "fd00:ec2::254", "ff02::1"]
+           "64:ff9b::a00:1", "64:ff9b:1::7f00:1", "2002:7f00:1::", "2002:a00:1::1",
+           # Teredo: the inner address is the last 32 bits, inverted.
+           "2001:0:505:505::80ff:fffe", "2001:0:505:505::f5ff:fffe", "2001:0:505:505::5601:5601",
+           "fe80::1", "fe80::5efe:7f00:1", "fec0::1", "fc00::1", "fd53:4c55:4943::1", HOST6, WORLD6,
+           "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "::ffff:100.100.100.200",
+           "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "ff02::1"]
 
 
 @pytest.mark.parametrize("address", REBOUND)

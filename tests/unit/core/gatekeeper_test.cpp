@@ -139,6 +139,33 @@ TEST_CASE("addresses that mean the host to connect() lead nowhere, whatever the 
   }
 }
 
+TEST_CASE("the gateway's ports for DNS never lead to the host's loopback") {
+  for (const char* rules : {"allow@www.example.com", "allow@any", "allow@dns", "allow@host"}) {
+    Keeper keeper(rules);
+    INFO(rules);
+    for (const char* remote : {"192.168.127.1:853", "[fd53:4c55:4943::1]:853"}) {
+      CHECK(keeper.tcp(remote).kind == Tcp::refuse);
+      CHECK(keeper.udp(remote).kind == Udp::prohibit);
+    }
+    CHECK(keeper.udp("192.168.127.1:53").kind == Udp::prohibit);
+  }
+}
+
+TEST_CASE("a flow of which nothing was read stays while every name of its address may be reached") {
+  Keeper keeper("allow@any");
+  keeper.answer({domain("www.example.com")}, {{ip("9.9.9.9"), 1h}});
+  Endpoint remote = endpoint("9.9.9.9:443");
+  auto stays = [&] { return keeper.gatekeeper.allow_unread(Protocol::tcp, kGuest, remote); };
+  keeper.use("allow@www.example.com");
+  CHECK(stays());
+  keeper.use("allow@any");
+  keeper.answer({domain("other.example")}, {{ip("9.9.9.9"), 1h}});
+  keeper.use("allow@www.example.com");
+  CHECK_FALSE(stays());
+  REQUIRE(keeper.denied.size() == 1);
+  CHECK(keeper.denied[0].server_name == "other.example");
+}
+
 TEST_CASE("every connection to port 53 is the forwarder's, under any policy") {
   Keeper keeper("deny@any");
   for (const char* remote : {"192.168.127.1:53", "203.0.113.5:53", "0.0.0.0:53"}) {

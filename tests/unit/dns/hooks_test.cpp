@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "dns_world.h"
@@ -81,6 +82,39 @@ TEST_CASE("a denied name can be REFUSED instead") {
   CHECK(seen.rcode == DnsRcode::refused);
   CHECK(seen.extended_error == 18);
   CHECK(world.asked.empty());
+}
+
+TEST_CASE("a question that may not be asked any more is put to no other resolver, and not again") {
+  std::vector<std::string> denied;
+  dns::Hooks hooks;
+  hooks.may_query = [&](const dns::Lookup& lookup) {
+    bool is_denied = std::count(denied.begin(), denied.end(), lookup.name.text()) > 0 &&
+                     lookup.client.guest != 7;
+    return is_denied ? LookupVerdict::blocked : LookupVerdict::allow;
+  };
+  DnsWorld world({}, hooks);
+  world.add_upstream("192.0.2.1:53", silent_resolver());
+  world.add_upstream("192.0.2.2:53", silent_resolver());
+  world.send("a.example", DnsType::txt);
+  world.send("b.example", DnsType::txt);
+  bool another_may = GENERATE(false, true);
+  if (another_may) world.send("a.example", DnsType::txt, {.guest = 7});
+  denied = {"a.example"};
+  world.service->judge_again();
+  REQUIRE(world.replies.size() == 1);
+  CHECK(look_at(world.replies[0]).rcode == DnsRcode::name_error);
+  world.asked.clear();
+  world.loop.advance(5s);
+  auto asked = std::count(world.asked.begin(), world.asked.end(), "a.example");
+  CHECK((asked > 0) == another_may);
+  CHECK(std::count(world.asked.begin(), world.asked.end(), "b.example") > 0);
+  CHECK(world.replies.size() == (another_may ? 3 : 2));
+  CHECK(world.net.open_datagrams() == 0);
+  // Given back, it is asked as if nothing had been.
+  denied.clear();
+  world.add_resolver("192.0.2.1:53", resolver_with("198.51.100.1"));
+  world.add_resolver("192.0.2.2:53", resolver_with("198.51.100.1"));
+  CHECK(world.ask("a.example", DnsType::a).answers == Answers{"a.example 1 198.51.100.1"});
 }
 
 TEST_CASE("a name is judged for each client, though another's answer is in the cache") {

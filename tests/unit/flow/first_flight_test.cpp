@@ -181,6 +181,57 @@ TEST_CASE("an HTTP/2 connection is reset once one of its names is denied") {
   CHECK(flow.host->closed());
 }
 
+TEST_CASE("a connection of which nothing was read ends where names begin to count and deny it") {
+  bool may_stay = GENERATE(true, false);
+  OpenFlow flow;
+  flow.send("who knows what for");
+  flow.gate.tcp = [](const Endpoint& remote) {
+    flow::TcpRoute route;
+    route.kind = flow::TcpRoute::Kind::dial;
+    route.addresses = {remote};
+    route.first_flight = std::make_unique<policy::FirstFlight>(policy::FirstFlightOptions{}, judge);
+    return route;
+  };
+  flow.gate.unread = may_stay;
+  flow.relay->judge_again();
+  flow.settle();
+  CHECK(flow.host->closed() == !may_stay);
+}
+
+TEST_CASE("a connection that was read and names nobody outlives a change of the names") {
+  Judged flow;
+  flow.send("\1in its own words");
+  flow.gate.unread = false;
+  flow.relay->judge_again();
+  flow.settle();
+  CHECK_FALSE(flow.host->closed());
+}
+
+TEST_CASE("a connection that waits for its host is read if names count by then") {
+  RelayWorld flow;
+  flow.input(OpenFlow::kGuest, OpenFlow::kRemote,
+             {.sequence = 999, .flags = kSyn, .options = {2, 4, 5, 180}});
+  flow.settle();
+  flow.gate.tcp = [](const Endpoint& remote) {
+    flow::TcpRoute route;
+    route.kind = flow::TcpRoute::Kind::dial;
+    route.addresses = {remote};
+    route.first_flight = std::make_unique<policy::FirstFlight>(policy::FirstFlightOptions{}, judge);
+    return route;
+  };
+  flow.relay->judge_again();
+  auto host = flow.net.dials.at(0);
+  host->connect();
+  flow.settle();
+  std::uint32_t first = flow.port.take().at(0).sequence + 1;
+  std::string hello = tls_hello("bad.test");
+  flow.input(OpenFlow::kGuest, OpenFlow::kRemote,
+             {.sequence = 1000, .acknowledgment = first, .flags = kAck, .payload = hello});
+  flow.settle();
+  CHECK(host->sent().empty());
+  CHECK(flow.gate.denials.size() == 1);
+}
+
 TEST_CASE("a QUIC hello is held until it is whole, then leaves in order") {
   DatagramWorld world;
   Endpoint guest = at("192.168.127.2:5000"), remote = at("198.51.100.7:443");

@@ -26,6 +26,7 @@ class ScriptedGate final : public flow::Gate {
     return flow::UdpRoute{flow::UdpRoute::Kind::send, remote};
   };
   std::function<bool(const DomainName&)> named = [](const DomainName&) { return true; };
+  bool unread = true;
   std::vector<policy::FirstFlightDenial> denials;
   bool echo = true;
   bool ingress = true;
@@ -39,6 +40,7 @@ class ScriptedGate final : public flow::Gate {
   bool allow_named(Protocol, const Endpoint&, const Endpoint&, const DomainName& name) override {
     return named(name);
   }
+  bool allow_unread(Protocol, const Endpoint&, const Endpoint&) override { return unread; }
   void on_first_flight_denied(Protocol, const Endpoint&, const Endpoint&,
                               const policy::FirstFlightDenial& denial) override {
     denials.push_back(denial);

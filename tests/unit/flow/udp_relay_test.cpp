@@ -268,6 +268,45 @@ TEST_CASE("an open conversation can outlive the policy that allowed it, and a re
   CHECK(sent[2].to == kOther);
 }
 
+TEST_CASE("what waits for a full socket is not sent once a new policy denies it") {
+  DatagramWorld world;
+  world.send(kGuest, kServer, "0");
+  world.send(kGuest, kOther, "1");
+  auto& socket = *world.net.datagrams[0];
+  socket.set_send_room(0);
+  for (const char* text : {"2", "3"}) {
+    world.send(kGuest, kServer, text);
+    world.send(kGuest, kOther, text);
+  }
+  world.gate.udp = [](const Endpoint& to) {
+    auto kind = to == kServer ? flow::UdpRoute::Kind::prohibit : flow::UdpRoute::Kind::send;
+    return flow::UdpRoute{kind, to};
+  };
+  ++world.gate.version;
+  world.udp.judge_again();
+  socket.set_send_room(100);
+  world.settle();
+  std::string text;
+  for (const auto& sent : socket.sent) text += (sent.to == kServer ? "s" : "o") + sent.data;
+  CHECK(text == "s0o1o2o3");
+}
+
+TEST_CASE("a conversation of which nothing was read ends where names begin to count and deny it") {
+  bool may_stay = GENERATE(true, false);
+  DatagramWorld world;
+  world.send(kGuest, kServer, "0");
+  world.gate.udp = [](const Endpoint& to) {
+    flow::UdpRoute route{flow::UdpRoute::Kind::send, to};
+    route.first_flight = std::make_unique<policy::DatagramFlight>(
+        policy::FirstFlightOptions{}, [](const DomainName&) { return Verdict{}; });
+    return route;
+  };
+  world.gate.unread = may_stay;
+  ++world.gate.version;
+  world.send(kGuest, kServer, "1");
+  CHECK(world.net.datagrams[0]->sent.size() == (may_stay ? 2 : 1));
+}
+
 TEST_CASE("a new policy that sends a conversation elsewhere forgets the old address") {
   DatagramWorld world;
   world.send(kGuest, kServer, "question");
