@@ -51,7 +51,7 @@ class Engine {
   policy::NameIndex& names() { return gatekeeper_.names(); }
   void forget(const DomainName& name);
   // See Network's calls of these names.
-  Status set_policy(PolicyText policy, const DnsChange& dns);
+  Status set_policy(PolicyText policy, const DnsChange& dns = {});
   Status change_dns(const DnsChange& change);
   const PolicyText& policy_text() const { return config_.policy; }
   /// Looks at what is here, for the moment of a call.
