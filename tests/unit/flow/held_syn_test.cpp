@@ -41,6 +41,18 @@ TEST_CASE("the guest hears nothing until the host has connected") {
   CHECK(world.relay->counters().held_syns == 0);
 }
 
+TEST_CASE("what a server says as soon as it has connected reaches the guest") {
+  RelayWorld world;
+  syn(world);
+  world.net.dials[0]->connect();
+  world.net.dials[0]->feed("220 ready\r\n");
+  world.settle();
+  std::uint32_t first = world.port.take().at(0).sequence + 1;
+  world.input(guest(), kRemote, {.sequence = 1001, .acknowledgment = first, .flags = kAck});
+  world.settle();
+  CHECK(world.port.stream(first) == "220 ready\r\n");
+}
+
 TEST_CASE("a destination that refuses is a RST to the guest") {
   RelayWorld world;
   syn(world);
