@@ -18,7 +18,8 @@ nlohmann::json to_json(const PolicyAnswer& answer);
 nlohmann::json to_json(const LearnReport& report);
 nlohmann::json to_json(const NameBinding& binding);
 nlohmann::json to_json(const DnsInfo& dns);
-nlohmann::json to_json(const DenialEvent& event, const std::string& network);
+nlohmann::json to_json(const FlowInfo& flow);
+nlohmann::json to_json(const Event& event, const std::string& network);
 
 template <typename T>
 nlohmann::json to_json(const std::vector<T>& list) {

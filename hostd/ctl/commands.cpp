@@ -2,11 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <ctime>
 
+#include "hostd/ctl/flow_text.h"
 #include "hostd/ctl/table.h"
+#include "hostd/ctl/text.h"
 
 namespace sluice::ctl {
 
@@ -21,32 +26,6 @@ void print(std::string_view text) {
 int fail(const Status& status) {
   std::fprintf(stderr, "hostctl: %s\n", status.message().c_str());
   return 1;
-}
-
-std::string text(const json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
-std::string bytes(std::uint64_t count) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(count);
-  std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(kUnits)) value /= 1024, ++unit;
-  return unit == 0 ? fmt::format("{} B", count) : fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
-std::string place_of(const json& rule) {
-  std::string place = text(rule["source"]);
-  if (rule.contains("line")) place += fmt::format(":{}", rule["line"].get<int>());
-  if (rule.contains("set")) place += ", set " + text(rule["set"]);
-  if (rule.contains("scope")) place += ", for " + text(rule["scope"]);
-  return place;
-}
-
-std::string joined(const json& list) {
-  std::string out;
-  for (const json& one : list) out += (out.empty() ? "" : ", ") + text(one);
-  return out;
 }
 
 void print_status(const json& status) {
@@ -155,32 +134,23 @@ void print_learned(const json& report) {
 }
 
 void print_event(const json& event) {
-  std::int64_t nanoseconds = event["time_ns"].get<std::int64_t>();
-  std::time_t seconds = nanoseconds / 1'000'000'000;
-  std::tm local{};
-  ::localtime_r(&seconds, &local);
-  char clock[16];
-  std::strftime(clock, sizeof clock, "%H:%M:%S", &local);
-  std::string line =
-      fmt::format("{}.{:03}  {:<5} {:<12} {} {} -> {}", clock, nanoseconds / 1'000'000 % 1000,
-                  text(event["verdict"]), text(event["layer"]), text(event["proto"]),
-                  text(event["source"]), text(event["destination"]));
-  if (!event["names"].empty()) line += fmt::format(" ({})", joined(event["names"]));
-  if (std::string asked = text(event["server_name"]); !asked.empty()) line += " for " + asked;
-  line += fmt::format("  {}: {}", text(event["rule"]), text(event["reason"]));
-  if (event["fatal"].get<bool>()) line += " (fatal)";
-  if (auto more = event["suppressed"].get<std::uint64_t>(); more > 0) {
-    line += fmt::format(" (and {} more like it)", more);
-  }
-  print(line + "\n");
+  print(event_line(event) + "\n");
   std::fflush(stdout);
+}
+
+/// Columns of the terminal that standard output is; a pipe or a file takes lines of any length.
+std::size_t output_width() {
+  winsize size{};
+  if (::isatty(STDOUT_FILENO) != 1) return kNoWidth;
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
 }
 
 void print_nothing(const json&) {}
 
 }  // namespace
 
-int Commands::show(const Result<json>& answer, Print print_answer) {
+int Commands::show(const Result<json>& answer, const Print& print_answer) {
   if (!answer) return fail(answer.status());
   if (output_ == Output::json) {
     print(answer->dump(2) + "\n");
@@ -192,6 +162,33 @@ int Commands::show(const Result<json>& answer, Print print_answer) {
 
 int Commands::status() {
   return show(client_.get("/v1/status"), print_status);
+}
+
+int Commands::flows(const FlowsShown& shown) {
+  std::string path = fmt::format("/v1/flows?limit={}&after={}", shown.limit, shown.after);
+  if (!shown.to.empty()) path += "&to=" + encoded(shown.to);
+  if (!shown.proto.empty()) path += "&proto=" + encoded(shown.proto);
+  if (!shown.direction.empty()) path += "&direction=" + encoded(shown.direction);
+  std::size_t width = shown.is_wide ? kNoWidth : output_width();
+  return show(client_.get(path), [width](const json& page) { print(flow_table(page, width)); });
+}
+
+int Commands::show_flow(std::uint64_t id) {
+  return show(client_.get(fmt::format("/v1/flows/{}", id)),
+              [](const json& flow) { print(flow_details(flow)); });
+}
+
+int Commands::reset_flows(const std::vector<std::uint64_t>& ids) {
+  int status = 0;
+  for (std::uint64_t id : ids) {
+    int one = show(client_.remove(fmt::format("/v1/flows/{}", id)), [](const json& answer) {
+      if (!answer["was_open"].get<bool>()) {
+        print(fmt::format("flow {} had ended already\n", text(answer["id"])));
+      }
+    });
+    status = std::max(status, one);
+  }
+  return status;
 }
 
 int Commands::dns() {

@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "flow/flow_key.h"
+#include "flow/flow_record.h"
 #include "flow/inspection.h"
 #include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
@@ -43,9 +45,13 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   void on_endpoint_changed() override;
   /// The name that its first flight gave, and that was allowed; null: none so far.
   const DomainName* name() const;
+  /// Until the flow changes.
+  FlowSight sight() const;
 
  private:
   friend class TcpRelay;
+
+  FlowState state() const;
 
   /// What is only needed until the host has connected.
   struct Held {
@@ -60,6 +66,8 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
 
   TcpRelay& relay_;
   FlowKey key_;
+  FlowRecord record_;
+  std::optional<Endpoint> client_;  ///< Of an inbound flow, where it is known.
   std::unique_ptr<StreamSocket> host_;
   std::unique_ptr<stack::TcpEndpoint> endpoint_;
   std::unique_ptr<Held> held_;
@@ -80,8 +88,9 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   bool host_shut_ = false;  ///< The guest's FIN was passed on.
   bool timed_ = false;      ///< In the relay's set of flows with a deadline.
   bool inbound_ = false;
-  bool resting_ = false;  ///< In TIME_WAIT.
-  bool denied_ = false;   ///< By its first flight: the guest gets to hear why, and an end.
+  bool resting_ = false;   ///< In TIME_WAIT.
+  bool denied_ = false;    ///< By its first flight: the guest gets to hear why, and an end.
+  bool reported_ = false;  ///< Its end, to the gate.
 };
 
 }  // namespace sluice::flow
