@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "hostd/api/control.h"
+#include "hostd/api/event_file.h"
 #include "hostd/api/json.h"
 #include "hostd/attach/attach.h"
 #include "hostd/directories.h"
@@ -117,9 +118,11 @@ void reload_config(Reload& reload) {
   }
 }
 
-/// SIGTERM and SIGINT end, SIGUSR1 prints the status, SIGHUP reloads where there is a config file;
+/// SIGTERM and SIGINT end, SIGUSR1 prints the status, SIGHUP reopens the event file and reloads the
+/// config file where there are such, and ends where there is neither;
 /// `ended` becomes readable when the guest goes, `closed` when policy closes it. The exit status.
-int wait_for_end(int signals, int ended, int closed, Network& network, Reload* reload) {
+int wait_for_end(int signals, int ended, int closed, Network& network, Reload* reload,
+                 EventFile* event_file) {
   while (true) {
     pollfd fds[] = {{signals, POLLIN, 0}, {ended, POLLIN, 0}, {closed, POLLIN, 0}};
     if (::poll(fds, 3, -1) < 0 && errno != EINTR) return kExitFailed;
@@ -138,8 +141,9 @@ int wait_for_end(int signals, int ended, int closed, Network& network, Reload* r
       log_line(LogLevel::notice, "status " + to_json(network.counters()).dump());
       continue;
     }
-    if (info.ssi_signo == SIGHUP && reload) {
-      reload_config(*reload);
+    if (info.ssi_signo == SIGHUP && (reload || event_file)) {
+      if (event_file) event_file->reopen();
+      if (reload) reload_config(*reload);
       continue;
     }
     log(LogLevel::info, "signal {}: ending", ::strsignal(static_cast<int>(info.ssi_signo)));
@@ -187,10 +191,24 @@ int run(Options options, Configuration configuration) {
   std::string api_path, api_directory;
   if (*control) api_path = (*control)->path(), api_directory = (*control)->made_directory();
   EventLog events;
-  options.network.on_denied = [&events, name = options.name](const DenialEvent& event) {
-    log_line(LogLevel::warn, event.to_string());
-    events.append(to_json(event, name).dump());
+  std::unique_ptr<EventFile> event_file;
+  if (!options.event_file.empty()) {
+    auto file = EventFile::open({.path = options.event_file,
+                                 .max_bytes = options.event_file_bytes,
+                                 .keep = options.event_file_keep});
+    if (!file) return fail(file.status());
+    event_file = std::move(*file);
+  }
+  auto record = [&events, file = event_file.get(), name = options.name](const Event& event) {
+    std::string text = to_json(event, name).dump(-1, ' ', false, json::error_handler_t::replace);
+    if (file) file->append(text);
+    events.append(std::move(text));
   };
+  options.network.on_denied = [record](const DenialEvent& event) {
+    log_line(LogLevel::warn, event.to_string());
+    record(event);
+  };
+  if (options.events == EventDetail::all) options.network.on_flow = record;
   if (options.on_violation == OnViolation::close_guest) {
     options.network.on_violation = [fd = closed.get()](const DenialEvent& event) {
       log_line(LogLevel::error, "closed by policy: " + event.to_string());
@@ -200,17 +218,21 @@ int run(Options options, Configuration configuration) {
   }
   auto network = Network::create(options.network);
   if (!network) return fail(as_flag(network.status(), options));
-  if (Status status = drop_privileges(options.run_as,
-                                      {state, attachment->socket_path, api_path, api_directory});
-      !status) {
-    return fail(status);
+  std::vector<std::string> owned{state, attachment->socket_path, api_path, api_directory};
+  if (event_file && event_file->is_regular()) {
+    owned.insert(owned.end(), {event_file->made_directory(), event_file->path()});
+  }
+  if (Status status = drop_privileges(options.run_as, owned); !status) return fail(status);
+  if (event_file) {
+    if (Status status = event_file->check_rotation(); !status) return fail(status);
   }
   if (Status status = (*network)->attach(std::move(attachment->make_port)); !status) {
     return fail(status);
   }
 
   if (*control) {
-    if (Status status = (*control)->serve(options.name, **network, events); !status) {
+    if (Status status = (*control)->serve(options.name, **network, events, event_file.get());
+        !status) {
       return fail(status);
     }
   }
@@ -226,7 +248,8 @@ int run(Options options, Configuration configuration) {
   if (!configuration.path().empty()) {
     reload = std::make_unique<Reload>(std::move(configuration), options, **network);
   }
-  int status = wait_for_end(signals.get(), ended.get(), closed.get(), **network, reload.get());
+  int status = wait_for_end(signals.get(), ended.get(), closed.get(), **network, reload.get(),
+                            event_file.get());
   control->reset();
   network->reset();
   return status;

@@ -9,6 +9,7 @@
 
 #include "hostd/api/answers.h"
 #include "hostd/api/json.h"
+#include "hostd/api/openapi.h"
 #include "hostd/presets/presets.h"
 
 namespace sluice::hostd {
@@ -19,6 +20,57 @@ using nlohmann::json;
 
 /// Events of one answer that does not follow.
 constexpr std::size_t kEventsPerPage = 1000;
+
+template <typename Number>
+bool parse_number(std::string_view text, Number& out) {
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+/// A number among the arguments, where it is there.
+Status take_number(const HttpRequest& request, const std::string& name, std::uint64_t& out) {
+  auto text = argument(request, name);
+  if (!text || parse_number(*text, out)) return Status::ok();
+  return Status(StatusCode::invalid_argument, name + " is a number");
+}
+
+/// The last part of the path.
+Result<FlowId> flow_id_of(const HttpRequest& request) {
+  FlowId id = 0;
+  if (!parse_number(std::string_view(request.path).substr(request.path.rfind('/') + 1), id)) {
+    return Status(StatusCode::invalid_argument, "a flow's id is a number");
+  }
+  return id;
+}
+
+Result<FlowFilter> flow_filter_of(const HttpRequest& request) {
+  FlowFilter filter;
+  filter.to = argument(request, "to").value_or("");
+  if (auto proto = argument(request, "proto")) {
+    for (Protocol one : {Protocol::icmp, Protocol::tcp, Protocol::udp}) {
+      if (*proto == to_string(one)) filter.protocol = one;
+    }
+    if (!filter.protocol) {
+      return Status(StatusCode::invalid_argument, "proto is tcp, udp or icmp");
+    }
+  }
+  if (auto direction = argument(request, "direction")) {
+    for (Direction one : {Direction::egress, Direction::ingress}) {
+      if (*direction == to_string(one)) filter.direction = one;
+    }
+    if (!filter.direction) {
+      return Status(StatusCode::invalid_argument, "direction is egress or ingress");
+    }
+  }
+  if (Status status = take_number(request, "after", filter.after); !status) return status;
+  std::uint64_t limit = filter.limit;
+  if (Status status = take_number(request, "limit", limit); !status) return status;
+  if (limit < 1 || limit > kMaxFlowsPerPage) {
+    return Status(StatusCode::invalid_argument, fmt::format("limit is 1 to {}", kMaxFlowsPerPage));
+  }
+  filter.limit = limit;
+  return filter;
+}
 
 std::string with_number(const std::string& event, std::uint64_t number) {
   // Events are objects with members, so a number can be put in front.
@@ -113,14 +165,19 @@ class EventStream final : public HttpStream {
 
 }  // namespace
 
-struct Api::Route {
-  std::string_view method;
-  std::string_view path;
-  HttpResponse (Api::*handler)(const HttpRequest&);
-};
+bool Api::Route::matches(std::string_view wanted) const {
+  std::size_t open = path.find('{');
+  if (open == std::string_view::npos) return wanted == path;
+  return wanted.size() > open && wanted.starts_with(path.substr(0, open)) &&
+         wanted.find('/', open) == std::string_view::npos;
+}
 
 const Api::Route Api::kRoutes[] = {
     {"GET", "/v1/status", &Api::status},
+    {"GET", "/v1/openapi.json", &Api::openapi},
+    {"GET", "/v1/flows", &Api::flows},
+    {"GET", "/v1/flows/{id}", &Api::flow},
+    {"DELETE", "/v1/flows/{id}", &Api::reset_flow},
     {"GET", "/v1/dns", &Api::dns},
     {"GET", "/v1/dns/records", &Api::dns_records},
     {"PUT", "/v1/dns/records", &Api::add_dns_records},
@@ -147,10 +204,14 @@ const Api::Route Api::kRoutes[] = {
     {"GET", "/v1/events", &Api::events},
 };
 
+std::span<const Api::Route> Api::routes() {
+  return kRoutes;
+}
+
 HttpResponse Api::handle(const HttpRequest& request) {
   std::string allow;
   for (const Route& route : kRoutes) {
-    if (route.path != request.path) continue;
+    if (!route.matches(request.path)) continue;
     if (route.method == request.method) return (this->*route.handler)(request);
     allow += fmt::format("{}{}", allow.empty() ? "" : ", ", route.method);
   }
@@ -172,7 +233,41 @@ HttpResponse Api::status(const HttpRequest&) {
   out["gateway"] = {{"v4", network_.gateway_address(Family::v4).to_string()},
                     {"v6", network_.gateway_address(Family::v6).to_string()}};
   out["events"] = events_.latest();
+  out["event_file"] = nullptr;
+  if (file_) {
+    EventFile::Counters counters = file_->counters();
+    out["event_file"] = {
+        {"path", file_->path()}, {"written", counters.written}, {"lost", counters.lost}};
+  }
   return reply(out);
+}
+
+HttpResponse Api::openapi(const HttpRequest&) {
+  return {.body = std::string(openapi_document())};
+}
+
+HttpResponse Api::flows(const HttpRequest& request) {
+  auto filter = flow_filter_of(request);
+  if (!filter) return problem(filter.status());
+  auto page = network_.flows(*filter);
+  if (!page) return problem(page.status());
+  return reply({{"flows", to_json(page->flows)}, {"rest", page->rest}});
+}
+
+HttpResponse Api::flow(const HttpRequest& request) {
+  auto id = flow_id_of(request);
+  if (!id) return problem(id.status());
+  auto flow = network_.flow(*id);
+  if (!flow) return problem(404, "not found", fmt::format("there is no open flow {}", *id));
+  return reply(to_json(*flow));
+}
+
+HttpResponse Api::reset_flow(const HttpRequest& request) {
+  auto id = flow_id_of(request);
+  if (!id) return problem(id.status());
+  auto was_open = network_.reset_flow(*id);
+  if (!was_open) return problem(was_open.status());
+  return reply({{"id", *id}, {"was_open", *was_open}});
 }
 
 HttpResponse Api::names(const HttpRequest&) {
@@ -262,12 +357,7 @@ HttpResponse Api::stop_learning(const HttpRequest&) {
 
 HttpResponse Api::events(const HttpRequest& request) {
   std::uint64_t after = 0;
-  if (auto text = argument(request, "after")) {
-    auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), after);
-    if (error != std::errc() || end != text->data() + text->size()) {
-      return problem(400, "bad request", "after is a number");
-    }
-  }
+  if (Status status = take_number(request, "after", after); !status) return problem(status);
   if (argument(request, "follow")) {
     return {.content_type = "text/event-stream",
             .stream = std::make_unique<EventStream>(events_, after)};

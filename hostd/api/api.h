@@ -2,28 +2,46 @@
 
 #include <net/network.h>
 
+#include <span>
 #include <string>
+#include <string_view>
 
+#include "hostd/api/event_file.h"
 #include "hostd/api/event_log.h"
 #include "hostd/api/http_server.h"
 
 namespace sluice::hostd {
 
 /// The control API, version 1: resources as paths, JSON in and out, errors as problem documents
-/// (RFC 9457). docs/api.md lists them. Called on the server's thread; waits for the Network's.
+/// (RFC 9457). openapi.json describes them. Called on the server's thread; waits for the Network's.
 class Api {
  public:
-  /// Both outlive it.
-  Api(std::string name, Network& network, EventLog& events)
-      : name_(std::move(name)), network_(network), events_(events) {}
+  /// All outlive it; `file` may be null.
+  Api(std::string name, Network& network, EventLog& events, const EventFile* file)
+      : name_(std::move(name)), network_(network), events_(events), file_(file) {}
 
   HttpResponse handle(const HttpRequest& request);
 
+  /// One thing that can be asked for.
+  struct Route {
+    std::string_view method;
+    /// A last part in braces stands for any: "/v1/flows/{id}".
+    std::string_view path;
+    HttpResponse (Api::*handler)(const HttpRequest& request);
+
+    /// Whether a path is meant.
+    bool matches(std::string_view wanted) const;
+  };
+  /// All of them, by path.
+  static std::span<const Route> routes();
+
  private:
-  struct Route;
   static const Route kRoutes[];
 
   HttpResponse status(const HttpRequest& request);
+  HttpResponse flows(const HttpRequest& request);
+  HttpResponse flow(const HttpRequest& request);
+  HttpResponse reset_flow(const HttpRequest& request);
   // Of dns_routes.cpp.
   HttpResponse dns(const HttpRequest& request);
   HttpResponse dns_records(const HttpRequest& request);
@@ -50,10 +68,12 @@ class Api {
   HttpResponse learn(const HttpRequest& request);
   HttpResponse stop_learning(const HttpRequest& request);
   HttpResponse events(const HttpRequest& request);
+  HttpResponse openapi(const HttpRequest& request);
 
   std::string name_;
   Network& network_;
   EventLog& events_;
+  const EventFile* file_;
 };
 
 }  // namespace sluice::hostd

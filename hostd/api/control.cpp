@@ -27,8 +27,9 @@ Control::~Control() {
   ::unlink(path_.c_str());
 }
 
-Status Control::serve(const std::string& name, Network& network, EventLog& events) {
-  api_ = std::make_unique<Api>(name, network, events);
+Status Control::serve(const std::string& name, Network& network, EventLog& events,
+                      const EventFile* file) {
+  api_ = std::make_unique<Api>(name, network, events, file);
   auto server = HttpServer::start(std::move(listener_), [api = api_.get()](const auto& request) {
     return api->handle(request);
   });

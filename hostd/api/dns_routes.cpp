@@ -62,11 +62,11 @@ bool matches(const DnsRecordMatch& match, const DnsRecord& record) {
 Result<DnsRecordMatch> match_of(const HttpRequest& request) {
   auto name = DomainName::parse(argument(request, "name").value_or(""));
   if (!name) return name.status();
-  std::string type = argument(request, "type").value_or("");
-  std::transform(type.begin(), type.end(), type.begin(), [](char c) {
-    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  });
-  return DnsRecordMatch{std::move(*name), std::move(type), argument(request, "value").value_or("")};
+  std::string word = argument(request, "type").value_or("");
+  auto type = dns::parse_type(word);
+  if (!word.empty() && !type) return bad(fmt::format("'{}' is no type of a record here", word));
+  return DnsRecordMatch{std::move(*name), std::string(type ? dns::type_name(*type) : ""),
+                        argument(request, "value").value_or("")};
 }
 
 template <typename List, typename Matches>

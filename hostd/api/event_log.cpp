@@ -13,8 +13,12 @@ void EventLog::append(std::string json) {
   std::function<void()> on_append;
   {
     std::lock_guard lock(mutex_);
-    if (events_.size() == kCapacity) events_.pop_front();
+    bytes_ += json.size();
     events_.push_back(std::move(json));
+    while (events_.size() > kCapacity || (bytes_ > kMaxBytes && events_.size() > 1)) {
+      bytes_ -= events_.front().size();
+      events_.pop_front();
+    }
     ++latest_;
     on_append = on_append_;
   }

@@ -14,6 +14,8 @@ namespace sluice::hostd {
 class EventLog {
  public:
   static constexpr std::size_t kCapacity = 4096;
+  /// Of all of them together: names from the guest can make one long.
+  static constexpr std::size_t kMaxBytes = 16 << 20;
 
   /// Called after each append, on the thread that appends, without the lock.
   void set_on_append(std::function<void()> on_append);
@@ -32,6 +34,7 @@ class EventLog {
  private:
   mutable std::mutex mutex_;
   std::deque<std::string> events_;
+  std::size_t bytes_ = 0;
   std::uint64_t latest_ = 0;
   std::function<void()> on_append_;
 };

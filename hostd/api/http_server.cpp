@@ -1,5 +1,6 @@
 #include "hostd/api/http_server.h"
 
+#include <fmt/format.h>
 #include <microhttpd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -7,6 +8,19 @@
 #include <utility>
 
 namespace sluice::hostd {
+
+namespace {
+
+/// A problem document (RFC 9457); what is in it needs no escapes.
+HttpResponse refusal(int status, std::string_view title, std::string_view detail) {
+  return {
+      .status = status,
+      .content_type = "application/problem+json",
+      .body = fmt::format(R"({{"title":"{}","status":{},"detail":"{}"}})", title, status, detail) +
+              "\n"};
+}
+
+}  // namespace
 
 /// One request on its way in, and its stream on the way out.
 struct HttpServer::Exchange {
@@ -57,9 +71,9 @@ struct HttpServer::Callbacks {
     }
     HttpResponse response;
     if (!exchange->is_trusted) {
-      response = {.status = 403, .content_type = "text/plain", .body = "not your hostd\n"};
+      response = refusal(403, "not permitted", "this hostd is another user's");
     } else if (exchange->is_too_large) {
-      response = {.status = 413, .content_type = "text/plain", .body = "the body is too large\n"};
+      response = refusal(413, "too large", "a body has 16 MiB at most");
     } else {
       response = self->handler_(exchange->request);
     }

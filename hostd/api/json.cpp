@@ -30,6 +30,17 @@ json to_json(const Judgement& judgement) {
           {"names", judgement.names},        {"name_is_decisive", judgement.name_is_decisive}};
 }
 
+/// ICMP has no ports.
+std::string place(const Endpoint& endpoint, Protocol protocol) {
+  return protocol == Protocol::icmp ? endpoint.address.to_string() : endpoint.to_string();
+}
+
+/// To the millisecond.
+double seconds(std::chrono::nanoseconds time) {
+  auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(time);
+  return static_cast<double>(milliseconds.count()) / 1000;
+}
+
 json counters_object(const std::vector<std::pair<std::string, std::uint64_t>>& counters) {
   json out = json::object();
   for (const auto& [name, count] : counters) out[name] = count;
@@ -141,20 +152,49 @@ json to_json(const DnsInfo& dns) {
           {"counters", counters_object(dns.counters)}};
 }
 
-json to_json(const DenialEvent& event, const std::string& network) {
-  return {{"time_ns", event.time_ns},
-          {"network", network},
-          {"layer", std::string(to_string(event.layer))},
-          {"proto", std::string(to_string(event.protocol))},
-          {"source", event.source.to_string()},
-          {"destination", event.destination.to_string()},
-          {"names", event.names},
-          {"server_name", event.server_name},
-          {"verdict", "deny"},
-          {"rule", event.rule},
-          {"reason", event.reason},
-          {"fatal", event.is_fatal},
-          {"suppressed", event.suppressed}};
+json to_json(const FlowInfo& flow) {
+  return {{"id", flow.id},
+          {"proto", std::string(to_string(flow.protocol))},
+          {"direction", std::string(to_string(flow.direction))},
+          {"state", std::string(to_string(flow.state))},
+          {"guest", place(flow.guest, flow.protocol)},
+          {"remote", place(flow.remote, flow.protocol)},
+          {"names", flow.names},
+          {"server_name", flow.server_name},
+          {"age_s", seconds(flow.age)},
+          {"idle_s", seconds(flow.idle)},
+          {"tx_bytes", flow.tx_bytes},
+          {"rx_bytes", flow.rx_bytes},
+          {"rule", flow.rule},
+          {"decided_by", to_json(flow.decided_by)},
+          {"generation", flow.generation}};
+}
+
+json to_json(const Event& event, const std::string& network) {
+  json out{{"time_ns", event.time_ns},
+           {"event", std::string(to_string(event.kind))},
+           {"network", network},
+           {"guest", event.guest},
+           {"flow", event.flow == 0 ? json(nullptr) : json(event.flow)},
+           {"layer", std::string(to_string(event.layer))},
+           {"proto", std::string(to_string(event.protocol))},
+           {"source", place(event.source, event.protocol)},
+           {"destination", place(event.destination, event.protocol)},
+           {"names", event.names},
+           {"server_name", event.server_name},
+           {"verdict", text(event.verdict())},
+           {"rule", event.rule},
+           {"decided_by", to_json(event.decided_by)},
+           {"generation", event.generation},
+           {"reason", event.reason},
+           {"fatal", event.is_fatal},
+           {"suppressed", event.suppressed}};
+  if (event.kind == EventKind::closed) {
+    out["tx_bytes"] = event.tx_bytes;
+    out["rx_bytes"] = event.rx_bytes;
+    out["duration_ns"] = event.duration.count();
+  }
+  return out;
 }
 
 }  // namespace sluice::hostd

@@ -21,7 +21,8 @@ nlohmann::json to_json(const DnsInfo& dns);
 nlohmann::json to_json(const DnsInfo::Resolver& resolver);
 nlohmann::json to_json(const DnsInfo::Split& split);
 nlohmann::json to_json(const DnsRecord& record);
-nlohmann::json to_json(const DenialEvent& event, const std::string& network);
+nlohmann::json to_json(const FlowInfo& flow);
+nlohmann::json to_json(const Event& event, const std::string& network);
 
 template <typename T>
 nlohmann::json to_json(const std::vector<T>& list) {

@@ -2,6 +2,7 @@
 
 #include <net/network.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -33,6 +34,12 @@ enum class OnViolation : std::uint8_t {
   close_guest,  ///< hostd ends, with exit status 3, and the guest's network with it.
 };
 
+/// Which events there are.
+enum class EventDetail : std::uint8_t {
+  denied,  ///< What is refused.
+  all,     ///< What is let through as well, and how each flow ended.
+};
+
 /// Everything that `hostd run` can be told, by flags or by a config file.
 struct Options {
   std::string config_path;  ///< Empty: no file.
@@ -42,7 +49,11 @@ struct Options {
   bool mtu_given = false;
   OnViolation on_violation = OnViolation::close_guest;
   std::string api_path;  ///< Of the control socket; empty: the usual place; "none": none.
-  std::string run_as;    ///< Empty: nobody, where we are root.
+  EventDetail events = EventDetail::denied;
+  std::string event_file;                             ///< Empty: none.
+  std::uint64_t event_file_bytes = 64 * 1024 * 1024;  ///< 0: it is never renamed.
+  unsigned event_file_keep = 4;                       ///< Former ones.
+  std::string run_as;                                 ///< Empty: nobody, where we are root.
   int ready_fd = -1;
   bool one_off = false;  ///< End when the guest's end goes.
   int verbosity = 0;

@@ -356,6 +356,38 @@ constexpr auto kSettings = std::to_array<Setting>({
        options.api_path = given.text;
        return Status::ok();
      }},
+    {"--events", "events", Setting::Kind::value, kProcessGroup, "WHAT",
+     "denied (default), or all: what is let through, and ends, too",
+     [](Options& options, const Given& given) {
+       return set_choice(given, {"denied", "all"}, options.events);
+     }},
+    {"--event-file", "event-file", Setting::Kind::value, kProcessGroup, "PATH",
+     "write them there too, a JSON object a line; SIGHUP reopens it",
+     [](Options& options, const Given& given) {
+       if (given.text.empty()) return bad("a path is needed");
+       options.event_file = given.text;
+       return Status::ok();
+     }},
+    {"--event-file-size", "event-file-size", Setting::Kind::value, kProcessGroup, "BYTES",
+     "then it becomes PATH.1 (67108864; 0: never)",
+     [](Options& options, const Given& given) {
+       constexpr std::uint64_t kLeast = 4096;
+       std::uint64_t size = 0;
+       if (!parse_number(given.text, size) || (size > 0 && size < kLeast)) {
+         return bad("4096 or more bytes are needed; 0: it grows without end");
+       }
+       options.event_file_bytes = size;
+       return Status::ok();
+     }},
+    {"--event-file-keep", "event-file-keep", Setting::Kind::value, kProcessGroup, "N",
+     "how many former ones stay (4)",
+     [](Options& options, const Given& given) {
+       if (!parse_number(given.text, options.event_file_keep) || options.event_file_keep < 1 ||
+           options.event_file_keep > 100) {
+         return bad("1 to 100 files are possible");
+       }
+       return Status::ok();
+     }},
     {"--guest-name", "guest.name", Setting::Kind::value, kProcessGroup, "NAME",
      "of the guest, under vm.internal (guest)",
      [](Options& options, const Given& given) {

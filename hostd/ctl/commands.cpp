@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <ctime>
 
-#include "hostd/ctl/print.h"
+#include "hostd/ctl/flow_text.h"
 #include "hostd/ctl/table.h"
+#include "hostd/ctl/text.h"
 
 namespace sluice::ctl {
 
@@ -18,14 +22,6 @@ using nlohmann::json;
 int fail(const Status& status) {
   std::fprintf(stderr, "hostctl: %s\n", status.message().c_str());
   return 1;
-}
-
-std::string place_of(const json& rule) {
-  std::string place = text(rule["source"]);
-  if (rule.contains("line")) place += fmt::format(":{}", rule["line"].get<int>());
-  if (rule.contains("set")) place += ", set " + text(rule["set"]);
-  if (rule.contains("scope")) place += ", for " + text(rule["scope"]);
-  return place;
 }
 
 void print_status(const json& status) {
@@ -120,36 +116,25 @@ void print_learned(const json& report) {
 }
 
 void print_event(const json& event) {
-  std::int64_t nanoseconds = event["time_ns"].get<std::int64_t>();
-  std::time_t seconds = nanoseconds / 1'000'000'000;
-  std::tm local{};
-  ::localtime_r(&seconds, &local);
-  char clock[16];
-  std::strftime(clock, sizeof clock, "%H:%M:%S", &local);
-  std::string line =
-      fmt::format("{}.{:03}  {:<5} {:<12} {} {} -> {}", clock, nanoseconds / 1'000'000 % 1000,
-                  text(event["verdict"]), text(event["layer"]), text(event["proto"]),
-                  text(event["source"]), text(event["destination"]));
-  if (!event["names"].empty()) line += fmt::format(" ({})", joined(event["names"]));
-  if (std::string asked = text(event["server_name"]); !asked.empty()) line += " for " + asked;
-  line += fmt::format("  {}: {}", text(event["rule"]), text(event["reason"]));
-  if (event["fatal"].get<bool>()) line += " (fatal)";
-  if (auto more = event["suppressed"].get<std::uint64_t>(); more > 0) {
-    line += fmt::format(" (and {} more like it)", more);
-  }
-  print(line + "\n");
+  print(event_line(event) + "\n");
   std::fflush(stdout);
 }
 
-void print_nothing(const json&) {}
+/// Columns of the terminal that standard output is; a pipe or a file takes lines of any length.
+std::size_t output_width() {
+  winsize size{};
+  if (::isatty(STDOUT_FILENO) != 1) return kNoWidth;
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+  return size.ws_col;
+}
 
 }  // namespace
 
-int Commands::show(const Result<json>& answer, Print print_answer) {
+int Commands::show(const Result<json>& answer, const Print& print_answer) {
   if (!answer) return fail(answer.status());
   if (output_ == Output::json) {
     print(answer->dump(2) + "\n");
-  } else {
+  } else if (print_answer) {
     print_answer(*answer);
   }
   return 0;
@@ -159,12 +144,39 @@ int Commands::status() {
   return show(client_.get("/v1/status"), print_status);
 }
 
+int Commands::flows(const FlowsShown& shown) {
+  std::string path = fmt::format("/v1/flows?limit={}&after={}", shown.limit, shown.after);
+  if (!shown.to.empty()) path += "&to=" + encoded(shown.to);
+  if (!shown.proto.empty()) path += "&proto=" + encoded(shown.proto);
+  if (!shown.direction.empty()) path += "&direction=" + encoded(shown.direction);
+  std::size_t width = shown.is_wide ? kNoWidth : output_width();
+  return show(client_.get(path), [width](const json& page) { print(flow_table(page, width)); });
+}
+
+int Commands::show_flow(std::uint64_t id) {
+  return show(client_.get(fmt::format("/v1/flows/{}", id)),
+              [](const json& flow) { print(flow_details(flow)); });
+}
+
+int Commands::reset_flows(const std::vector<std::uint64_t>& ids) {
+  int status = 0;
+  for (std::uint64_t id : ids) {
+    int one = show(client_.remove(fmt::format("/v1/flows/{}", id)), [](const json& answer) {
+      if (!answer["was_open"].get<bool>()) {
+        print(fmt::format("flow {} had ended already\n", text(answer["id"])));
+      }
+    });
+    status = std::max(status, one);
+  }
+  return status;
+}
+
 int Commands::names() {
   return show(client_.get("/v1/names"), print_names);
 }
 
 int Commands::forget_name(const std::string& name) {
-  return show(client_.remove("/v1/names?name=" + encoded(name)), print_nothing);
+  return show(client_.remove("/v1/names?name=" + encoded(name)));
 }
 
 int Commands::ports() {
@@ -177,7 +189,7 @@ int Commands::add_port(const std::string& spec) {
 
 int Commands::remove_port(const std::string& spec, bool reset_flows) {
   std::string path = "/v1/ports?spec=" + encoded(spec);
-  return show(client_.remove(path + (reset_flows ? "&flows=reset" : "")), print_nothing);
+  return show(client_.remove(path + (reset_flows ? "&flows=reset" : "")));
 }
 
 int Commands::policy() {
@@ -199,7 +211,7 @@ int Commands::check_policy(const std::string& question) {
 
 int Commands::start_learning(bool refused_only) {
   json body{{"mode", refused_only ? "refused" : "everything"}};
-  return show(client_.put("/v1/policy/learn", body), print_nothing);
+  return show(client_.put("/v1/policy/learn", body));
 }
 
 int Commands::stop_learning() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,16 @@ namespace sluice::ctl {
 /// How an answer is shown.
 enum class Output { people, json };
 
+/// What `flows` is to show.
+struct FlowsShown {
+  std::string to;  ///< Address, block or name; empty: all.
+  std::string proto;
+  std::string direction;
+  std::uint64_t limit = 1000;
+  std::uint64_t after = 0;  ///< Only flows with greater numbers.
+  bool is_wide = false;     ///< All columns, whatever the terminal's width.
+};
+
 /// The commands. Each asks the hostd, prints to standard output, and returns the exit status: 0, or
 /// 1 with the reason on standard error; `policy check` returns 1 for a deny.
 class Commands {
@@ -17,6 +29,9 @@ class Commands {
   Commands(Client client, Output output) : client_(std::move(client)), output_(output) {}
 
   int status();
+  int flows(const FlowsShown& shown);
+  int show_flow(std::uint64_t id);
+  int reset_flows(const std::vector<std::uint64_t>& ids);
   // Of dns_commands.cpp.
   int dns();
   int dns_records(const std::string& name);
@@ -47,8 +62,9 @@ class Commands {
   int events(bool follow);
 
  private:
-  using Print = void (*)(const nlohmann::json& answer);
-  int show(const Result<nlohmann::json>& answer, Print print);
+  using Print = std::function<void(const nlohmann::json& answer)>;
+  /// Without `print` people see nothing but an error.
+  int show(const Result<nlohmann::json>& answer, const Print& print = {});
 
   Client client_;
   Output output_;

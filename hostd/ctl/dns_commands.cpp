@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include "hostd/ctl/commands.h"
-#include "hostd/ctl/print.h"
 #include "hostd/ctl/table.h"
+#include "hostd/ctl/text.h"
 
 namespace sluice::ctl {
 
@@ -70,8 +70,6 @@ void print_zones(const json& zones) {
   if (zones.empty()) print("no zones\n");
 }
 
-void print_nothing(const json&) {}
-
 }  // namespace
 
 int Commands::dns() {
@@ -90,8 +88,7 @@ int Commands::add_dns_record(const std::string& record, bool replace) {
 int Commands::remove_dns_records(const std::string& name, const std::string& type,
                                  const std::string& value) {
   return show(client_.remove(fmt::format("/v1/dns/records?name={}&type={}&value={}", encoded(name),
-                                         encoded(type), encoded(value))),
-              print_nothing);
+                                         encoded(type), encoded(value))));
 }
 
 int Commands::dns_zones() {
@@ -103,7 +100,7 @@ int Commands::add_dns_zone(const std::string& zone) {
 }
 
 int Commands::remove_dns_zone(const std::string& zone) {
-  return show(client_.remove("/v1/dns/zones?zone=" + encoded(zone)), print_nothing);
+  return show(client_.remove("/v1/dns/zones?zone=" + encoded(zone)));
 }
 
 int Commands::dns_split() {
@@ -116,7 +113,7 @@ int Commands::set_dns_split(const std::string& zone, const std::vector<std::stri
 }
 
 int Commands::remove_dns_split(const std::string& zone) {
-  return show(client_.remove("/v1/dns/split?zone=" + encoded(zone)), print_nothing);
+  return show(client_.remove("/v1/dns/split?zone=" + encoded(zone)));
 }
 
 int Commands::dns_upstream() {

@@ -13,6 +13,7 @@ constexpr const char* kExamples = R"(
 Examples:
   What was refused, as it happens:     hostctl events -f
   May the guest reach it, and why:     hostctl policy check tcp github.com:443
+  Who does the guest talk to:          hostctl flows --to '*.example.com'
   Publish a port of a running guest:   hostctl ports add 8080:80
 
 Exit status: 0, 1 failed or (policy check) denied, 2 wrong usage.)";
@@ -44,11 +45,37 @@ int main(int argc, char** argv) {
   auto command = [&](CLI::App& parent, const char* word, const char* meaning,
                      std::function<int(Commands&)> run) {
     CLI::App* sub = parent.add_subcommand(word, meaning);
-    sub->callback([&action, run = std::move(run)] { action = run; });
+    // A command's own callback comes before that of the one above it.
+    sub->callback([&action, run = std::move(run)] {
+      if (!action) action = run;
+    });
     return sub;
   };
   command(app, "status", "what it does: flows, bytes, denials",
           [](Commands& commands) { return commands.status(); });
+  sluice::ctl::FlowsShown shown;
+  std::vector<std::uint64_t> ids;
+  CLI::App* flows = command(app, "flows", "open connections: where to, how much, by which rule",
+                            [&](Commands& commands) { return commands.flows(shown); });
+  flows->require_subcommand(0, 1);
+  flows->add_option("--to", shown.to, "only to an address, a block, a name, or *.NAME")
+      ->type_name("DEST");
+  flows->add_option("--proto", shown.proto, "only tcp, udp or icmp")->type_name("PROTO");
+  flows->add_option("--direction", shown.direction, "only egress or ingress")->type_name("WAY");
+  flows->add_option("--limit", shown.limit, "this many at most (1000)")->type_name("N");
+  flows->add_option("--after", shown.after, "only those with greater IDs: the next page")
+      ->type_name("ID");
+  flows->add_flag("-w,--wide", shown.is_wide, "all columns, whatever the terminal's width");
+  command(*flows, "show", "all about one",
+          [&](Commands& commands) { return commands.show_flow(ids.front()); })
+      ->add_option("ID", ids, "of `hostctl flows`")
+      ->required()
+      ->expected(1);
+  command(*flows, "kill", "reset some, at both ends",
+          [&](Commands& commands) { return commands.reset_flows(ids); })
+      ->add_option("ID", ids, "of `hostctl flows`")
+      ->required();
+
   CLI::App* dns = app.add_subcommand("dns", "resolvers, cache and counters; records and zones");
   // Its callback comes after those of its subcommands.
   dns->callback([&action, dns] {
@@ -163,9 +190,9 @@ int main(int argc, char** argv) {
           [](Commands& commands) { return commands.learned(); });
 
   bool follow = false;
-  command(app, "events", "what was refused, and why", [&](Commands& commands) {
-    return commands.events(follow);
-  })->add_flag("-f,--follow", follow, "go on as they happen");
+  command(app, "events", "what was refused (of hostd --events all: what was not, too), and why",
+          [&](Commands& commands) { return commands.events(follow); })
+      ->add_flag("-f,--follow", follow, "go on as they happen");
 
   try {
     app.parse(argc, argv);

@@ -14,7 +14,9 @@ std::string Table::to_string(const std::string& none) const {
   for (const auto& row : rows_) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
-      line += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
+      std::string padding(widths[i] - row[i].size(), ' ');
+      bool is_number = std::find(numbers_.begin(), numbers_.end(), i) != numbers_.end();
+      line += (is_number ? padding + row[i] : row[i] + padding) + "  ";
     }
     line.erase(line.find_last_not_of(' ') + 1);
     out += line + "\n";

@@ -62,7 +62,10 @@ Engine::Engine(Loop& loop, HostNet& host, NetworkConfig config,
       gateway_config_(gateway_config),
       sender_(loop, gateway_config_),
       icmp_answers_(loop, sender_),
-      gatekeeper_(loop, gateway_config_, config_.reverse, config_.on_denied, config_.on_violation),
+      gatekeeper_(loop, gateway_config_, config_.reverse,
+                  {.on_denied = config_.on_denied,
+                   .on_violation = config_.on_violation,
+                   .on_flow = config_.on_flow}),
       reassembler_(HashKey::random()) {
   using policy::EncryptedHello, policy::Unidentified;
   bool lets_unidentified = config_.unidentified == Action::allow;
@@ -76,6 +79,7 @@ Engine::~Engine() {
   // Frames in the port refer to what flows hold, and flows to lwIP.
   publisher_.reset();
   if (tcp_) tcp_->reset_all();
+  if (udp_) udp_->clear();
   port_.reset();
   tcp_.reset();
   tcp_engine_.reset();
@@ -359,6 +363,33 @@ void Engine::forget(const DomainName& name) {
   judge_again();
 }
 
+FlowList Engine::flow_list() {
+  return {loop_, gatekeeper_.names(), [this](const flow::FlowVisitor& visit) {
+            tcp_->each_flow(visit);
+            udp_->each_flow(visit);
+            icmp_->each_flow(visit);
+            publisher_->each_flow(visit);
+          }};
+}
+
+Result<FlowPage> Engine::flows(const FlowFilter& filter) {
+  return flow_list().page(filter);
+}
+
+std::optional<FlowInfo> Engine::flow(FlowId id) {
+  return flow_list().one(id);
+}
+
+Result<bool> Engine::reset_flow(FlowId id) {
+  if (id == 0 || id >= gatekeeper_.next_flow()) {
+    return Status(StatusCode::not_found, fmt::format("there never was a flow {}", id));
+  }
+  bool found = tcp_->reset_flow(id) || udp_->reset_flow(id) || icmp_->reset_flow(id) ||
+               publisher_->reset_flow(id);
+  schedule();
+  return found;
+}
+
 NetworkCounters Engine::counters() const {
   NetworkCounters out;
   link::PortCounters port = past_ports_;
@@ -374,7 +405,7 @@ NetworkCounters Engine::counters() const {
   out.rx_frames = port.rx_frames;
   out.rx_bytes = port.rx_bytes;
   out.tcp_flows = tcp.flows;
-  out.udp_flows = udp.mappings;
+  out.udp_flows = udp.flows + publisher_->counters().udp_mappings;
   out.icmp_flows = icmp_->counters().pending;
   out.held_syns = tcp.held_syns;
   out.tcp_opened = tcp.opened;

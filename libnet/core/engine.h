@@ -13,6 +13,7 @@
 #include "base/host_routes.h"
 #include "base/loop.h"
 #include "core/dispatcher.h"
+#include "core/flow_list.h"
 #include "core/gatekeeper.h"
 #include "core/guest_sender.h"
 #include "core/inspector.h"
@@ -60,6 +61,10 @@ class Engine {
   flow::Publisher& publisher() { return *publisher_; }
   IpAddress guest_address(Family family) const { return gateway_->guest_address(family); }
   NetworkCounters counters() const;
+  /// See Network's calls of these names.
+  Result<FlowPage> flows(const FlowFilter& filter);
+  std::optional<FlowInfo> flow(FlowId id);
+  Result<bool> reset_flow(FlowId id);
 
  private:
   /// How long the guest's end may be away before its flows are reset: a VMM that reconnects, such
@@ -69,6 +74,7 @@ class Engine {
   Engine(Loop& loop, HostNet& host, NetworkConfig config, const gateway::Config& gateway_config);
   Status start();
   policy::HostView host_view() const;
+  FlowList flow_list();
   /// Compiles and puts into effect; on an error nothing changes.
   Status use_policy(const PolicyText& text, RevokedFlows revoked);
   /// What is under way goes on only where the policy, as it is now, allows it.

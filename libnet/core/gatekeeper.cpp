@@ -5,29 +5,27 @@
 #include <algorithm>
 #include <array>
 
+#include "core/rule_info.h"
+
 namespace sluice::core {
 
 namespace {
 
-/// Like refusals within this time are one event.
-constexpr auto kReportInterval = std::chrono::seconds(1);
-/// Kinds of refusal remembered for that: a port scan makes many, and then the memory starts anew.
-constexpr std::size_t kMaxRecent = 4096;
 constexpr Port kDns{53};
 constexpr Port kDnsOverTls{853};
 
 }  // namespace
 
 Gatekeeper::Gatekeeper(Loop& loop, const gateway::Config& config, std::vector<ReverseSpec> reverse,
-                       OnDenied on_denied, OnDenied on_violation)
+                       EventReporter::Sinks sinks)
     : loop_(loop),
       config_(config),
       reverse_(std::move(reverse)),
-      on_denied_(std::move(on_denied)),
-      on_violation_(std::move(on_violation)) {}
+      events_(loop, config.guest_name, std::move(sinks)) {}
 
 void Gatekeeper::set_policy(std::shared_ptr<const policy::Policy> policy, RevokedFlows revoked) {
   policy_ = std::move(policy);
+  grounds_.clear();
   ++generation_;
   if (revoked == RevokedFlows::reset) revoked_before_ = generation_;
 }
@@ -65,10 +63,16 @@ bool Gatekeeper::is_unroutable(const IpAddress& address) const {
           (config_.subnet4.contains(address) || config_.prefix6.contains(address)));
 }
 
-flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remote) {
+flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remote, FlowId flow) {
   flow::TcpRoute route;
+  Asked asked{.layer = Layer::syn,
+              .protocol = Protocol::tcp,
+              .source = guest,
+              .destination = remote,
+              .flow = flow};
   if (remote.port == kDns) {
     route.kind = flow::TcpRoute::Kind::session;
+    route.grant = grant(asked, ground_of("the gateway's DNS service"));
     route.session = dns_->open_session({.guest = 0, .source = guest, .server = remote});
     return route;
   }
@@ -78,11 +82,12 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
     });
     if (reverse != reverse_.end()) {
       route.kind = flow::TcpRoute::Kind::dial_unix;
+      route.grant = grant(asked, ground_of("reverse port to " + reverse->unix_path));
       route.path = reverse->unix_path;
       return route;
     }
   }
-  policy::Decision decision = judge(Layer::syn, Direction::egress, Protocol::tcp, guest, remote);
+  policy::Decision decision = judge(asked);
   if (!decision.allowed()) return route;
   if (is_own_service(remote)) return route;
   if (is_unroutable(remote.address)) {
@@ -90,6 +95,7 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
     return route;
   }
   route.kind = flow::TcpRoute::Kind::dial;
+  route.grant = grant(asked, ground_of(decision.verdict));
   if (is_host(remote.address)) {
     Family other = remote.address.is_v4() ? Family::v6 : Family::v4;
     route.addresses = {{IpAddress::loopback(remote.address.family()), remote.port},
@@ -100,56 +106,101 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
   }
   if (decision.name_is_decisive) {
     route.first_flight = std::make_unique<policy::FirstFlight>(
-        first_flight_options_, name_judge(Protocol::tcp, guest, remote));
+        first_flight_options_, name_judge(Protocol::tcp, guest, remote, route.grant.id));
   }
   return route;
 }
 
-flow::UdpRoute Gatekeeper::route_udp(const Endpoint& guest, const Endpoint& remote) {
+flow::UdpRoute Gatekeeper::route_udp(const Endpoint& guest, const Endpoint& remote, FlowId flow) {
   flow::UdpRoute route;
-  policy::Decision decision = judge(Layer::udp, Direction::egress, Protocol::udp, guest, remote);
+  Asked asked{.layer = Layer::udp,
+              .protocol = Protocol::udp,
+              .source = guest,
+              .destination = remote,
+              .flow = flow};
+  policy::Decision decision = judge(asked);
   if (!decision.allowed()) return route;
   if (is_own_service(remote) || is_unroutable(remote.address)) return route;
   route.kind = flow::UdpRoute::Kind::send;
+  route.grant = grant(asked, ground_of(decision.verdict));
   route.address = is_host(remote.address)
                       ? Endpoint{IpAddress::loopback(remote.address.family()), remote.port}
                       : remote;
   route.hold = hold(remote.address);
   if (decision.name_is_decisive) {
     route.first_flight = std::make_unique<policy::DatagramFlight>(
-        first_flight_options_, name_judge(Protocol::udp, guest, remote));
+        first_flight_options_, name_judge(Protocol::udp, guest, remote, route.grant.id));
   }
   return route;
 }
 
 policy::FirstFlight::Judge Gatekeeper::name_judge(Protocol protocol, const Endpoint& guest,
-                                                  const Endpoint& remote) const {
-  return [this, protocol, guest, remote](const DomainName& name) {
-    return policy_->judge_named(query(Direction::egress, protocol, guest, remote), name).verdict;
+                                                  const Endpoint& remote, FlowId flow) {
+  return [this, protocol, guest, remote, flow](const DomainName& name) {
+    Verdict verdict =
+        policy_->judge_named(query(Direction::egress, protocol, guest, remote), name).verdict;
+    if (verdict.allowed() && events_.wants_flows()) {
+      Event event = event_of({.layer = Layer::first_flight,
+                              .protocol = protocol,
+                              .source = guest,
+                              .destination = remote,
+                              .flow = flow},
+                             verdict);
+      event.server_name = name.text();
+      events_.report(std::move(event));
+    }
+    return verdict;
   };
 }
 
-bool Gatekeeper::allow_echo(const IpAddress& guest, const IpAddress& remote) {
-  return judge(Layer::icmp, Direction::egress, Protocol::icmp, {guest, Port()}, {remote, Port()})
-             .allowed() &&
-         !is_unroutable(remote);
+flow::Grant Gatekeeper::allow_echo(const IpAddress& guest, const IpAddress& remote) {
+  Asked asked{.layer = Layer::icmp,
+              .protocol = Protocol::icmp,
+              .source = {guest, Port()},
+              .destination = {remote, Port()}};
+  policy::Decision decision = judge(asked);
+  if (!decision.allowed() || is_unroutable(remote)) return {};
+  return grant(asked, ground_of(decision.verdict));
 }
 
-bool Gatekeeper::allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) {
-  return judge(Layer::ingress, Direction::ingress, protocol, client, guest).allowed();
+flow::Grant Gatekeeper::allow_ingress(Protocol protocol, const std::optional<Endpoint>& client,
+                                      const Endpoint& guest) {
+  Asked asked{.layer = Layer::ingress,
+              .direction = Direction::ingress,
+              .protocol = protocol,
+              .source = client.value_or(Endpoint{config_.gateway4, Port()}),
+              .destination = guest};
+  if (!client) return grant(asked, ground_of("a client of the host's own"));
+  policy::Decision decision = judge(asked);
+  if (!decision.allowed()) return {};
+  return grant(asked, ground_of(decision.verdict));
+}
+
+void Gatekeeper::on_client_refused(Protocol protocol, const Endpoint& client, const Endpoint& guest,
+                                   const PublishSpec& port) {
+  Event event = event_of({.layer = Layer::ingress,
+                          .direction = Direction::ingress,
+                          .protocol = protocol,
+                          .source = client,
+                          .destination = guest});
+  event.rule = "published port " + to_string(port);
+  event.reason = "its allowed sources don't hold this client";
+  events_.report(std::move(event));
 }
 
 bool Gatekeeper::allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
-                             const DomainName& name) {
+                             const DomainName& name, FlowId flow) {
   auto asked = query(Direction::egress, protocol, guest, remote);
   Verdict verdict = policy_->judge_named(asked, name).verdict;
   if (!verdict.allowed()) {
-    on_first_flight_denied(protocol, guest, remote, {name, verdict, "the policy has changed"});
+    on_first_flight_denied(protocol, guest, remote, {name, verdict, "the policy has changed"},
+                           flow);
   }
   return verdict.allowed();
 }
 
-bool Gatekeeper::allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote) {
+bool Gatekeeper::allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
+                              FlowId flow) {
   auto asked = query(Direction::egress, protocol, guest, remote);
   for (const std::string& text : names_.names_of(remote.address, loop_.now())) {
     auto name = DomainName::parse(text);
@@ -157,7 +208,8 @@ bool Gatekeeper::allow_unread(Protocol protocol, const Endpoint& guest, const En
     Verdict verdict = policy_->judge_named(asked, *name).verdict;
     if (verdict.allowed()) continue;
     on_first_flight_denied(protocol, guest, remote,
-                           {*name, verdict, "the policy has changed; it may be for this name"});
+                           {*name, verdict, "the policy has changed; it may be for this name"},
+                           flow);
     return false;
   }
   return true;
@@ -165,18 +217,43 @@ bool Gatekeeper::allow_unread(Protocol protocol, const Endpoint& guest, const En
 
 void Gatekeeper::on_first_flight_denied(Protocol protocol, const Endpoint& guest,
                                         const Endpoint& remote,
-                                        const policy::FirstFlightDenial& denial) {
-  DenialEvent event;
-  event.layer = Layer::first_flight;
-  event.protocol = protocol;
-  event.source = guest;
-  event.destination = remote;
-  event.names = names_.names_of(remote.address, loop_.now());
+                                        const policy::FirstFlightDenial& denial, FlowId flow) {
+  Asked asked{.layer = Layer::first_flight,
+              .protocol = protocol,
+              .source = guest,
+              .destination = remote,
+              .flow = flow};
+  Event event = denial.verdict ? event_of(asked, *denial.verdict) : event_of(asked);
   if (denial.name) event.server_name = denial.name->text();
-  event.rule = denial.verdict ? policy_->describe(*denial.verdict) : "unidentified";
-  event.is_fatal = denial.verdict && policy_->is_fatal(*denial.verdict);
+  if (!denial.verdict) event.rule = "unidentified";
   event.reason = denial.reason;
-  deny(std::move(event));
+  events_.report(std::move(event));
+}
+
+void Gatekeeper::on_flow_closed(const flow::FlowSight& flow, std::string_view reason) {
+  if (!events_.wants_flows()) return;
+  bool egress = flow.direction == Direction::egress;
+  Event event = event_of({.layer = !egress                          ? Layer::ingress
+                                   : flow.protocol == Protocol::tcp ? Layer::syn
+                                   : flow.protocol == Protocol::udp ? Layer::udp
+                                                                    : Layer::icmp,
+                          .direction = flow.direction,
+                          .protocol = flow.protocol,
+                          .source = egress ? flow.guest : flow.remote,
+                          .destination = egress ? flow.remote : flow.guest,
+                          .flow = flow.record.grant.id});
+  event.kind = EventKind::closed;
+  if (flow.name) event.server_name = flow.name->text();
+  if (const auto& ground = flow.record.grant.ground) {
+    event.rule = ground->text;
+    event.decided_by = ground->rule;
+    event.generation = ground->generation;
+  }
+  event.reason = reason;
+  event.tx_bytes = flow.record.tx_bytes;
+  event.rx_bytes = flow.record.rx_bytes;
+  event.duration = loop_.now() - flow.record.opened;
+  events_.report(std::move(event));
 }
 
 policy::Query Gatekeeper::query(Direction direction, Protocol protocol, const Endpoint& source,
@@ -191,23 +268,79 @@ policy::Query Gatekeeper::query(Direction direction, Protocol protocol, const En
           .now = loop_.now()};
 }
 
-policy::Decision Gatekeeper::judge(Layer layer, Direction direction, Protocol protocol,
-                                   const Endpoint& source, const Endpoint& destination) {
-  policy::Query asked = query(direction, protocol, source, destination);
-  policy::Decision decision = policy_->judge(asked);
-  if (is_learning_) learn_flow(asked, decision);
-  if (decision.allowed()) return decision;
-  DenialEvent event;
-  event.layer = layer;
-  event.protocol = protocol;
-  event.source = source;
-  event.destination = destination;
-  event.names = names_.names_of(asked.remote, asked.now);
-  event.rule = policy_->describe(decision.verdict);
-  event.is_fatal = policy_->is_fatal(decision.verdict);
-  event.reason = decision.verdict.rule < 0 ? "no rule allows it" : "a rule denies it";
-  deny(std::move(event));
+policy::Decision Gatekeeper::judge(const Asked& asked) {
+  policy::Query question = query(asked.direction, asked.protocol, asked.source, asked.destination);
+  policy::Decision decision = policy_->judge(question);
+  if (is_learning_) learn_flow(question, decision);
+  if (!decision.allowed()) events_.report(event_of(asked, decision.verdict));
   return decision;
+}
+
+flow::Grant Gatekeeper::grant(const Asked& asked, std::shared_ptr<const flow::Ground> ground) {
+  if (asked.flow != 0) return {asked.flow, std::move(ground)};
+  flow::Grant grant{next_flow_++, std::move(ground)};
+  if (events_.wants_flows()) {
+    Event event = event_of(asked);
+    event.kind = EventKind::allowed;
+    event.flow = grant.id;
+    event.rule = grant.ground->text;
+    event.decided_by = grant.ground->rule;
+    event.reason = event.decided_by ? "a rule allows it" : "no rule denies it";
+    events_.report(std::move(event));
+  }
+  return grant;
+}
+
+std::shared_ptr<const flow::Ground> Gatekeeper::ground_of(const Verdict& verdict) {
+  // What is no rule is told apart by its basis.
+  int key = verdict.rule >= 0 ? verdict.rule : -1 - static_cast<int>(verdict.basis);
+  auto& ground = grounds_[key];
+  if (!ground) {
+    auto made = std::make_shared<flow::Ground>();
+    made->text = policy_->describe(verdict);
+    if (verdict.rule >= 0) {
+      made->rule = describe_rule(policy_->rules()[static_cast<std::size_t>(verdict.rule)]);
+    }
+    made->generation = generation_;
+    ground = std::move(made);
+  }
+  return ground;
+}
+
+std::shared_ptr<const flow::Ground> Gatekeeper::ground_of(std::string text) const {
+  return std::make_shared<flow::Ground>(
+      flow::Ground{.text = std::move(text), .rule = {}, .generation = generation_});
+}
+
+Event Gatekeeper::event_of(const Asked& asked) const {
+  Event event;
+  event.flow = asked.flow;
+  event.layer = asked.layer;
+  event.protocol = asked.protocol;
+  event.source = asked.source;
+  event.destination = asked.destination;
+  bool egress = asked.direction == Direction::egress;
+  const IpAddress& remote = (egress ? asked.destination : asked.source).address;
+  names_.each_name(remote, loop_.now(), [&](std::string_view name) {
+    event.names.emplace_back(name);
+    return event.names.size() < kMaxNamesShown;
+  });
+  event.generation = generation_;
+  return event;
+}
+
+Event Gatekeeper::event_of(const Asked& asked, const Verdict& verdict) const {
+  Event event = event_of(asked);
+  event.kind = verdict.allowed() ? EventKind::allowed : EventKind::denied;
+  event.rule = policy_->describe(verdict);
+  event.is_fatal = policy_->is_fatal(verdict);
+  if (verdict.rule >= 0) {
+    event.decided_by = describe_rule(policy_->rules()[static_cast<std::size_t>(verdict.rule)]);
+    event.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
+  } else {
+    event.reason = verdict.allowed() ? "no rule denies it" : "no rule allows it";
+  }
+  return event;
 }
 
 void Gatekeeper::learn(LearnMode mode) {
@@ -246,30 +379,25 @@ std::shared_ptr<const void> Gatekeeper::hold(const IpAddress& address) {
   return std::make_shared<policy::NameIndex::Pin>(std::move(pin));
 }
 
-void Gatekeeper::deny(DenialEvent event) {
-  ++denials_;
-  event.time_ns = loop_.wall_time_ns();
-  if (event.is_fatal && on_violation_) on_violation_(event);
-  std::string kind =
-      fmt::format("{} {} {} {} {}", static_cast<int>(event.layer), static_cast<int>(event.protocol),
-                  event.source.address.to_string(), event.destination.to_string(),
-                  event.layer == Layer::dns ? event.names.front() : "");
-  if (recent_.size() >= kMaxRecent) recent_.clear();
-  auto [it, is_new] = recent_.try_emplace(kind);
-  if (!is_new && loop_.now() - it->second.reported < kReportInterval) {
-    ++it->second.suppressed;
-    return;
-  }
-  event.suppressed = std::exchange(it->second.suppressed, 0);
-  it->second.reported = loop_.now();
-  if (on_denied_) on_denied_(event);
-}
-
 dns::LookupVerdict Gatekeeper::may_query(const dns::Lookup& lookup) {
   if (lookup.origin != dns::Origin::upstream) return dns::LookupVerdict::allow;
   Verdict verdict = policy_->judge_lookup(lookup.name, lookup.client.source.address);
   if (is_learning_ && (learn_mode_ == LearnMode::everything || !verdict.allowed())) {
     learner_.saw_lookup(lookup.name);
+  }
+  if (!verdict.allowed() || events_.wants_flows()) {
+    Event event = lookup_event(lookup.client, lookup.name);
+    event.kind = verdict.allowed() ? EventKind::allowed : EventKind::denied;
+    event.rule = policy_->describe(verdict);
+    event.is_fatal = policy_->is_fatal(verdict);
+    if (verdict.rule >= 0) {
+      event.decided_by = describe_rule(policy_->rules()[static_cast<std::size_t>(verdict.rule)]);
+      event.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
+    } else {
+      event.reason = verdict.allowed() ? "rules on addresses let any name be resolved"
+                                       : "no rule lets this name be resolved";
+    }
+    events_.report(std::move(event));
   }
   if (verdict.allowed()) {
     bool below =
@@ -277,9 +405,6 @@ dns::LookupVerdict Gatekeeper::may_query(const dns::Lookup& lookup) {
                                  policy_->rules()[static_cast<std::size_t>(verdict.rule)].target);
     return below ? dns::LookupVerdict::allow_below : dns::LookupVerdict::allow;
   }
-  deny_lookup(lookup, policy_->describe(verdict),
-              verdict.rule < 0 ? "no rule lets this name be resolved" : "a rule denies it",
-              policy_->is_fatal(verdict));
   return verdict.rule < 0 ? dns::LookupVerdict::prohibited : dns::LookupVerdict::blocked;
 }
 
@@ -287,21 +412,21 @@ void Gatekeeper::on_limit(const dns::Lookup& lookup, dns::Limit limit) {
   static constexpr std::array<const char*, 4> kReasons{
       "too many lookups in a second", "too many different names of this zone in a minute",
       "the name looks like encoded data", "too much data in answers in a minute"};
-  deny_lookup(lookup, "limit on lookups", kReasons[static_cast<std::size_t>(limit)], false);
+  Event event = lookup_event(lookup.client, lookup.name);
+  event.rule = "limit on lookups";
+  event.reason = kReasons[static_cast<std::size_t>(limit)];
+  events_.report(std::move(event));
 }
 
-void Gatekeeper::deny_lookup(const dns::Lookup& lookup, std::string rule, std::string reason,
-                             bool is_fatal) {
-  DenialEvent event;
+Event Gatekeeper::lookup_event(const dns::Client& client, const DomainName& name) const {
+  Event event;
   event.layer = Layer::dns;
   event.protocol = Protocol::udp;
-  event.source = lookup.client.source;
-  event.destination = lookup.client.server;
-  event.names = {lookup.name.text()};
-  event.rule = std::move(rule);
-  event.reason = std::move(reason);
-  event.is_fatal = is_fatal;
-  deny(std::move(event));
+  event.source = client.source;
+  event.destination = client.server;
+  event.names = {name.text()};
+  event.generation = generation_;
+  return event;
 }
 
 std::vector<std::size_t> Gatekeeper::on_answer(const dns::AnswerNotice& notice) {
@@ -318,6 +443,14 @@ std::vector<std::size_t> Gatekeeper::on_answer(const dns::AnswerNotice& notice) 
       continue;
     }
     for (const DomainName& name : notice.names) names_.bind(name, bound.address, bound.ttl, now);
+  }
+  if (!removed.empty()) {
+    Event event = lookup_event(notice.client, notice.names.front());
+    event.rule = "answer filter";
+    event.reason = fmt::format("{} is left out of the answer: no rule opens it to this name",
+                               notice.addresses[removed.front()].address.to_string());
+    if (removed.size() > 1) event.reason += fmt::format(", nor {} others", removed.size() - 1);
+    events_.report(std::move(event));
   }
   return removed;
 }

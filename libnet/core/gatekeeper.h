@@ -14,6 +14,7 @@
 
 #include "base/host_routes.h"
 #include "base/loop.h"
+#include "core/event_reporter.h"
 #include "dns/hooks.h"
 #include "dns/record_change.h"
 #include "dns/service.h"
@@ -29,10 +30,8 @@ namespace sluice::core {
 /// gateway's addresses to the host's, and reports every refusal. On the loop's thread.
 class Gatekeeper final : public flow::Gate {
  public:
-  using OnDenied = std::function<void(const DenialEvent&)>;
-
   Gatekeeper(Loop& loop, const gateway::Config& config, std::vector<ReverseSpec> reverse,
-             OnDenied on_denied, OnDenied on_violation = {});
+             EventReporter::Sinks sinks);
 
   void set_dns(dns::Service* dns) { dns_ = dns; }
   void set_first_flight_options(const policy::FirstFlightOptions& options) {
@@ -54,15 +53,20 @@ class Gatekeeper final : public flow::Gate {
   LearnReport learned() const;
 
   // flow::Gate
-  flow::TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote) override;
-  flow::UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote) override;
-  bool allow_echo(const IpAddress& guest, const IpAddress& remote) override;
-  bool allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) override;
+  flow::TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote, FlowId flow) override;
+  flow::UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote, FlowId flow) override;
+  flow::Grant allow_echo(const IpAddress& guest, const IpAddress& remote) override;
+  flow::Grant allow_ingress(Protocol protocol, const std::optional<Endpoint>& client,
+                            const Endpoint& guest) override;
+  void on_client_refused(Protocol protocol, const Endpoint& client, const Endpoint& guest,
+                         const PublishSpec& port) override;
   bool allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
-                   const DomainName& name) override;
-  bool allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote) override;
+                   const DomainName& name, FlowId flow) override;
+  bool allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
+                    FlowId flow) override;
   void on_first_flight_denied(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
-                              const policy::FirstFlightDenial& denial) override;
+                              const policy::FirstFlightDenial& denial, FlowId flow) override;
+  void on_flow_closed(const flow::FlowSight& flow, std::string_view reason) override;
   std::uint64_t generation() const override { return generation_; }
   std::uint64_t revoked_before() const override { return revoked_before_; }
 
@@ -71,9 +75,21 @@ class Gatekeeper final : public flow::Gate {
   std::vector<std::size_t> on_answer(const dns::AnswerNotice& notice);
   void on_limit(const dns::Lookup& lookup, dns::Limit limit);
 
-  std::uint64_t denials() const { return denials_; }
+  std::uint64_t denials() const { return events_.denials(); }
+  /// The number that the next flow gets.
+  FlowId next_flow() const { return next_flow_; }
 
  private:
+  /// One flow about to be, or judged again.
+  struct Asked {
+    Layer layer = Layer::syn;
+    Direction direction = Direction::egress;
+    Protocol protocol = Protocol::tcp;
+    Endpoint source;
+    Endpoint destination;
+    FlowId flow = 0;  ///< 0: it is new.
+  };
+
   /// Which of its addresses the guest means by an address of the gateway's.
   bool is_gateway(const IpAddress& address) const;
   bool is_host(const IpAddress& address) const;
@@ -84,39 +100,38 @@ class Gatekeeper final : public flow::Gate {
   policy::Query query(Direction direction, Protocol protocol, const Endpoint& source,
                       const Endpoint& destination) const;
   /// Reports a refusal.
-  policy::Decision judge(Layer layer, Direction direction, Protocol protocol,
-                         const Endpoint& source, const Endpoint& destination);
+  policy::Decision judge(const Asked& asked);
+  /// What lets it through, with a number where it is new; reports that.
+  flow::Grant grant(const Asked& asked, std::shared_ptr<const flow::Ground> ground);
+  std::shared_ptr<const flow::Ground> ground_of(const Verdict& verdict);
+  std::shared_ptr<const flow::Ground> ground_of(std::string text) const;
   policy::FirstFlight::Judge name_judge(Protocol protocol, const Endpoint& guest,
-                                        const Endpoint& remote) const;
+                                        const Endpoint& remote, FlowId flow);
+  Event event_of(const Asked& asked) const;
+  /// With what decided.
+  Event event_of(const Asked& asked, const Verdict& verdict) const;
   /// Keeps the bindings of a flow's address in force for as long as the flow.
   std::shared_ptr<const void> hold(const IpAddress& address);
-  void deny_lookup(const dns::Lookup& lookup, std::string rule, std::string reason, bool is_fatal);
-  void deny(DenialEvent event);
+  Event lookup_event(const dns::Client& client, const DomainName& name) const;
   void learn_flow(const policy::Query& query, const policy::Decision& decision);
 
   Loop& loop_;
   const gateway::Config& config_;
   std::vector<ReverseSpec> reverse_;
-  OnDenied on_denied_;
-  OnDenied on_violation_;
+  EventReporter events_;
   dns::Service* dns_ = nullptr;
   std::shared_ptr<const policy::Policy> policy_;
   policy::NameIndex names_;
   policy::FirstFlightOptions first_flight_options_;
   std::uint64_t generation_ = 0;
   std::uint64_t revoked_before_ = 0;
-  std::uint64_t denials_ = 0;
+  FlowId next_flow_ = 1;
+  /// By rule, of the policy in force: what the flows that it lets through share.
+  std::unordered_map<int, std::shared_ptr<const flow::Ground>> grounds_;
 
   bool is_learning_ = false;
   LearnMode learn_mode_ = LearnMode::everything;
   policy::Learner learner_;
-
-  /// Refusals reported lately, by what makes them alike.
-  struct Recent {
-    TimePoint reported;
-    std::uint64_t suppressed = 0;
-  };
-  std::unordered_map<std::string, Recent> recent_;
 };
 
 }  // namespace sluice::core

@@ -8,6 +8,8 @@
 
 #include "dns/record_print.h"
 
+#include "core/rule_info.h"
+
 namespace sluice::core {
 
 namespace {
@@ -98,20 +100,12 @@ std::vector<DnsInfo::Resolver> resolvers_of(const dns::Upstreams& upstreams, Tim
   return all;
 }
 
-RuleInfo rule_info(const policy::Rule& rule) {
-  return {.text = rule.to_string(),
-          .source = rule.origin.source,
-          .line = rule.origin.line,
-          .scope = rule.scope ? rule.scope->to_string() : "",
-          .set = rule.origin.set};
-}
-
 }  // namespace
 
 PolicyInfo describe_policy(const policy::Policy& policy) {
   PolicyInfo info;
   info.generation = policy.generation();
-  for (const policy::Rule& rule : policy.rules()) info.rules.push_back(rule_info(rule));
+  for (const policy::Rule& rule : policy.rules()) info.rules.push_back(describe_rule(rule));
   info.egress_default = policy.default_of(Direction::egress);
   info.ingress_default = policy.default_of(Direction::ingress);
   info.names_resolve = policy.needs_names();
@@ -193,7 +187,7 @@ Judgement Inspector::explain(std::string subject, const Verdict& verdict) const 
   judgement.action = verdict.action;
   const policy::Policy& policy = gatekeeper_.policy();
   if (verdict.rule >= 0) {
-    judgement.rule = rule_info(policy.rules()[static_cast<std::size_t>(verdict.rule)]);
+    judgement.rule = describe_rule(policy.rules()[static_cast<std::size_t>(verdict.rule)]);
     judgement.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
   } else if (verdict.basis == Basis::dns_service) {
     judgement.reason = "the gateway's DNS service is open, since rules need names";

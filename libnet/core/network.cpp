@@ -139,6 +139,18 @@ void Network::forget(const DomainName& name) {
   thread_->on_loop([&](core::Engine& engine) { engine.forget(name); });
 }
 
+Result<FlowPage> Network::flows(const FlowFilter& filter) {
+  return thread_->on_loop([&](core::Engine& engine) { return engine.flows(filter); });
+}
+
+std::optional<FlowInfo> Network::flow(FlowId id) {
+  return thread_->on_loop([&](core::Engine& engine) { return engine.flow(id); });
+}
+
+Result<bool> Network::reset_flow(FlowId id) {
+  return thread_->on_loop([&](core::Engine& engine) { return engine.reset_flow(id); });
+}
+
 Result<std::vector<PublishedPort>> Network::publish(const PublishSpec& spec) {
   return thread_->on_loop([&](core::Engine& engine) { return engine.publisher().publish(spec); });
 }

@@ -63,17 +63,6 @@ std::optional<Number> parse_number(std::string_view text) {
   return value;
 }
 
-std::optional<DnsType> parse_type(std::string_view word) {
-  std::string upper(word);
-  std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) {
-    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  });
-  auto found = std::find_if(kTypes.begin(), kTypes.end(),
-                            [&](const TypeName& type) { return type.name == upper; });
-  if (found == kTypes.end()) return std::nullopt;
-  return found->type;
-}
-
 void append_u16(Rdata& rdata, std::uint16_t value) {
   rdata.push_back(static_cast<std::uint8_t>(value >> 8));
   rdata.push_back(static_cast<std::uint8_t>(value));
@@ -264,6 +253,17 @@ Result<Record> parse(std::string_view text) {
 }
 
 }  // namespace
+
+std::optional<DnsType> parse_type(std::string_view word) {
+  std::string upper(word);
+  std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  });
+  auto found = std::find_if(kTypes.begin(), kTypes.end(),
+                            [&](const TypeName& type) { return type.name == upper; });
+  if (found == kTypes.end()) return std::nullopt;
+  return found->type;
+}
 
 std::string_view type_name(DnsType type) {
   auto found = std::find_if(kTypes.begin(), kTypes.end(),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include <net/status.h>
@@ -30,6 +31,9 @@ inline constexpr std::uint32_t kMaxRecordTtlSeconds = 7 * 24 * 3600;
 ///
 /// The error quotes the record and says what would be right.
 Result<Record> parse_record(std::string_view text);
+
+/// Of "aaaa", in any case; nothing for a type that parse_record() does not know.
+std::optional<wire::DnsType> parse_type(std::string_view word);
 
 /// "AAAA"; empty for a type that parse_record() does not know.
 std::string_view type_name(wire::DnsType type);

@@ -3,12 +3,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <net/address.h>
+#include <net/publish.h>
 
 #include "base/bytes.h"
 #include "base/host_net.h"
+#include "flow/flow_record.h"
 #include "policy/datagram_flight.h"
 #include "policy/first_flight.h"
 
@@ -30,6 +33,7 @@ struct TcpRoute {
     return kind == Kind::refuse || kind == Kind::drop || kind == Kind::prohibit ||
            kind == Kind::unreachable;
   }
+  Grant grant;  ///< Where it is let through.
   std::vector<Endpoint> addresses;
   std::string path;
   std::unique_ptr<StreamSocket> session;
@@ -51,27 +55,36 @@ struct UdpRoute {
   std::shared_ptr<const void> hold;  ///< As in TcpRoute.
   /// Set where a name has a part in the answer: QUIC's hellos are judged as well.
   std::unique_ptr<policy::DatagramFlight> first_flight = nullptr;
+  Grant grant = {};
 };
 
 /// Decides about flows: asked once when a flow begins, and again when generation() has changed.
-/// Whatever it refuses it has reported already.
+/// Whatever it refuses it has reported already. `flow` is 0 for a flow that begins, which gets a
+/// number with its grant; of one that is judged again it is its number, and stays so.
 class Gate {
  public:
-  virtual TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote) = 0;
-  virtual UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote) = 0;
-  virtual bool allow_echo(const IpAddress& guest, const IpAddress& remote) = 0;
-  /// Of a published port; `client` as it came to the host.
-  virtual bool allow_ingress(Protocol protocol, const Endpoint& client, const Endpoint& guest) = 0;
+  virtual TcpRoute route_tcp(const Endpoint& guest, const Endpoint& remote, FlowId flow) = 0;
+  virtual UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote, FlowId flow) = 0;
+  virtual Grant allow_echo(const IpAddress& guest, const IpAddress& remote) = 0;
+  /// Of a published port; `client` as it came to the host, nothing if it is known by no address.
+  virtual Grant allow_ingress(Protocol protocol, const std::optional<Endpoint>& client,
+                              const Endpoint& guest) = 0;
+  /// A published port does not take this client, whatever the policy says: reports it.
+  virtual void on_client_refused(Protocol protocol, const Endpoint& client, const Endpoint& guest,
+                                 const PublishSpec& port) = 0;
   /// Whether a flow that route_tcp() allows may go on, after its first flight gave this name.
   virtual bool allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
-                           const DomainName& name) = 0;
+                           const DomainName& name, FlowId flow) = 0;
   /// The same of a flow of which nothing was read, since no name had a part when it began: whether
   /// every name that DNS has bound to its address could go on.
-  virtual bool allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote) = 0;
+  virtual bool allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
+                            FlowId flow) = 0;
   /// A first flight was refused: reports it.
   virtual void on_first_flight_denied(Protocol protocol, const Endpoint& guest,
                                       const Endpoint& remote,
-                                      const policy::FirstFlightDenial& denial) = 0;
+                                      const policy::FirstFlightDenial& denial, FlowId flow) = 0;
+  /// A flow is over; `reason` is a phrase, such as "both ends closed it".
+  virtual void on_flow_closed(const FlowSight& flow, std::string_view reason) = 0;
   /// Grows whenever earlier answers may not hold any more.
   virtual std::uint64_t generation() const = 0;
   /// What was let through at this generation or later stays so, and is not asked about again.

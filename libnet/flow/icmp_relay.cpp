@@ -16,6 +16,12 @@ struct IcmpRelay::Side final : SocketHandler {
 
   Side(IcmpRelay& owner, Family of) : relay(owner), family(of) {}
 
+  void forget(Requests::iterator request, std::string_view reason) {
+    relay.gate_.on_flow_closed(sight(*request), reason);
+    by_sequence.erase(request->our_sequence);
+    requests.erase(request);
+  }
+
   void on_socket_ready(SocketReady ready) override {
     readable |= ready.readable || ready.error;
     if (relay.on_work_) relay.on_work_();
@@ -71,7 +77,8 @@ bool IcmpRelay::open(Side& side) {
 }
 
 void IcmpRelay::on_echo(const wire::Packet& packet, const wire::IcmpView& echo) {
-  if (!gate_.allow_echo(packet.source(), packet.destination())) {
+  Grant grant = gate_.allow_echo(packet.source(), packet.destination());
+  if (!grant) {
     ++counters_.refused_by_policy;
     answers_.send(packet.source(), packet.bytes(), wire::IcmpError::admin_prohibited);
     return;
@@ -84,8 +91,7 @@ void IcmpRelay::on_echo(const wire::Packet& packet, const wire::IcmpView& echo) 
   }
   while (side.requests.size() >= limits_.pending || side.by_sequence.contains(side.next_sequence)) {
     ++counters_.evicted;
-    side.by_sequence.erase(side.requests.front().our_sequence);
-    side.requests.pop_front();
+    side.forget(side.requests.begin(), "it waited longest, and another needs its place");
   }
   std::uint8_t ttl =
       packet.ttl() < kUsualTtl ? static_cast<std::uint8_t>(packet.ttl() - 1) : kUsualTtl;
@@ -108,9 +114,11 @@ void IcmpRelay::on_echo(const wire::Packet& packet, const wire::IcmpView& echo) 
     return;
   }
   ++counters_.requests;
+  FlowRecord record{
+      .grant = std::move(grant), .opened = loop_.now(), .tx_bytes = echo.payload().size()};
   auto it = side.requests.insert(side.requests.end(),
                                  {packet.source(), packet.destination(), echo.identifier(),
-                                  echo.sequence(), side.next_sequence, loop_.now()});
+                                  echo.sequence(), side.next_sequence, std::move(record)});
   side.by_sequence.emplace(side.next_sequence++, it);
   if (!timer_->active()) timer_->start(limits_.timeout);
 }
@@ -136,9 +144,9 @@ void IcmpRelay::on_reply(Side& side, const InDatagram& datagram) {
   if (!echo || !echo->is_echo_reply()) return;
   auto it = side.by_sequence.find(echo->sequence());
   if (it == side.by_sequence.end() || it->second->remote != datagram.peer.address) return;
+  it->second->record.rx_bytes = echo->payload().size();
   Request request = *it->second;
-  side.requests.erase(it->second);
-  side.by_sequence.erase(it);
+  side.forget(it->second, "it was answered");
 
   wire::IcmpEcho reply{.kind = wire::EchoKind::reply,
                        .identifier = request.identifier,
@@ -183,21 +191,47 @@ void IcmpRelay::on_queued_error(Side& side, const SocketError& error) {
   }
   ++counters_.errors;
   answers_.pass_on(error, request.guest, original, kind);
-  side.requests.erase(it->second);
-  side.by_sequence.erase(it);
+  side.forget(it->second, "an error came back");
 }
 
 void IcmpRelay::expire() {
   bool left = false;
   for (auto& side : sides_) {
     while (!side->requests.empty() &&
-           loop_.now() - side->requests.front().sent >= limits_.timeout) {
-      side->by_sequence.erase(side->requests.front().our_sequence);
-      side->requests.pop_front();
+           loop_.now() - side->requests.front().record.opened >= limits_.timeout) {
+      side->forget(side->requests.begin(), "nothing came back");
     }
     left |= !side->requests.empty();
   }
   if (left) timer_->start(std::chrono::seconds(1));
+}
+
+FlowSight IcmpRelay::sight(const Request& request) {
+  return {.record = request.record,
+          .protocol = Protocol::icmp,
+          .direction = Direction::egress,
+          .state = FlowState::unanswered,
+          .guest = {request.guest, Port()},
+          .remote = {request.remote, Port()},
+          .last = request.record.opened,
+          .name = nullptr};
+}
+
+void IcmpRelay::each_flow(const FlowVisitor& visit) const {
+  for (const auto& side : sides_) {
+    for (const Request& request : side->requests) visit(sight(request));
+  }
+}
+
+bool IcmpRelay::reset_flow(FlowId id) {
+  for (auto& side : sides_) {
+    auto it = std::find_if(side->requests.begin(), side->requests.end(),
+                           [&](const Request& request) { return request.record.grant.id == id; });
+    if (it == side->requests.end()) continue;
+    side->forget(it, "the operator ended it");
+    return true;
+  }
+  return false;
 }
 
 IcmpCounters IcmpRelay::counters() const {

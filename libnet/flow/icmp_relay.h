@@ -49,6 +49,10 @@ class IcmpRelay {
   bool has_work() const;
   void set_on_work(std::function<void()> on_work) { on_work_ = std::move(on_work); }
 
+  void each_flow(const FlowVisitor& visit) const;
+  /// Forgets one request; false if there is none of this number.
+  bool reset_flow(FlowId id);
+
   IcmpCounters counters() const;
 
  private:
@@ -58,7 +62,7 @@ class IcmpRelay {
     std::uint16_t identifier;
     std::uint16_t sequence;
     std::uint16_t our_sequence;
-    TimePoint sent;
+    FlowRecord record;  ///< Begun when it was sent.
   };
   /// The socket of a family and what is on its way through it.
   struct Side;
@@ -68,6 +72,7 @@ class IcmpRelay {
   void receive(Side& side);
   void on_reply(Side& side, const InDatagram& datagram);
   void on_queued_error(Side& side, const SocketError& error);
+  static FlowSight sight(const Request& request);
   void expire();
 
   Loop& loop_;

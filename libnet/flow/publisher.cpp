@@ -115,7 +115,7 @@ Status Publisher::unpublish(const PublishSpec& spec, LiveFlows live) {
     work_.remove(*entry);
     for (auto it = udp_.begin(); it != udp_.end();) {
       auto next = std::next(it);
-      if (it->second.entry == entry.get()) forget(it);
+      if (it->second.entry == entry.get()) forget(it, "its port was withdrawn");
       it = next;
     }
     entry.reset();
@@ -156,27 +156,26 @@ Endpoint Publisher::guest_end(const Entry& entry, const std::optional<Endpoint>&
   return {options_.guest_address(family), port};
 }
 
-bool Publisher::admit(Entry& entry, const std::optional<Endpoint>& client, const Endpoint& guest) {
+Grant Publisher::admit(Entry& entry, const std::optional<Endpoint>& client, const Endpoint& guest) {
   const PublishSpec& spec = entry.spec;
   auto inside = [&](const IpPrefix& prefix) { return prefix.contains(client->address); };
   if (client && !spec.allowed_sources.empty() &&
       std::none_of(spec.allowed_sources.begin(), spec.allowed_sources.end(), inside)) {
     ++counters_.refused_by_policy;
-    return false;
+    gate_.on_client_refused(spec.protocol, *client, guest, spec);
+    return {};
   }
   if (spec.max_connections > 0 && entry.connections() >= spec.max_connections) {
     ++counters_.limit_connections;
-    return false;
+    return {};
   }
   if (spec.connections_per_second > 0 && !entry.rate.take(loop_.now())) {
     ++counters_.limit_rate;
-    return false;
+    return {};
   }
-  if (client && !gate_.allow_ingress(spec.protocol, *client, guest)) {
-    ++counters_.refused_by_policy;
-    return false;
-  }
-  return true;
+  Grant grant = gate_.allow_ingress(spec.protocol, client, guest);
+  if (!grant) ++counters_.refused_by_policy;
+  return grant;
 }
 
 std::optional<Endpoint> Publisher::source_for(const Entry& entry,
@@ -208,7 +207,8 @@ bool Publisher::accept(Entry& entry) {
     if (!accepted.socket) return false;
     std::optional<Endpoint> client = accepted.socket->peer();
     Endpoint guest = guest_end(entry, client);
-    if (!admit(entry, client, guest)) {
+    Grant grant = admit(entry, client, guest);
+    if (!grant) {
       accepted.socket->reset_on_close();
       continue;
     }
@@ -223,7 +223,13 @@ bool Publisher::accept(Entry& entry) {
       auto local = accepted.socket->local();
       preface = make_proxy_header(*client, local ? *local : guest);
     }
-    TcpInbound inbound{guest, *source, preface, entry.hold, std::nullopt};
+    TcpInbound inbound{.guest = guest,
+                       .source = *source,
+                       .preface = preface,
+                       .hold = entry.hold,
+                       .grant = std::move(grant),
+                       .client = client,
+                       .handshake = std::nullopt};
     if (!options_.guest_heard()) inbound.handshake = options_.unheard_handshake;
     Status status = tcp_.open_inbound(std::move(accepted.socket), std::move(inbound));
     if (status) {
@@ -240,7 +246,8 @@ Publisher::UdpClient* Publisher::udp_client(Entry& entry, const Endpoint& client
   auto known = entry_clients_.find({&entry, client});
   if (known != entry_clients_.end()) return &udp_.at(known->second);
   Endpoint guest = guest_end(entry, client);
-  if (!admit(entry, client, guest)) return nullptr;
+  Grant grant = admit(entry, client, guest);
+  if (!grant) return nullptr;
   if (entry.clients >= options_.udp_clients) {
     auto oldest = udp_.end();
     for (auto it = udp_.begin(); it != udp_.end(); ++it) {
@@ -248,7 +255,7 @@ Publisher::UdpClient* Publisher::udp_client(Entry& entry, const Endpoint& client
       if (oldest == udp_.end() || it->second.last < oldest->second.last) oldest = it;
     }
     ++counters_.udp_evicted;
-    forget(oldest);
+    forget(oldest, "it was idle longest, and another needs its place");
   }
   std::optional<Endpoint> source = source_for(entry, client, guest);
   FlowKey key{guest, source.value_or(Endpoint{})};
@@ -259,7 +266,9 @@ Publisher::UdpClient* Publisher::udp_client(Entry& entry, const Endpoint& client
   ++entry.clients;
   entry_clients_.emplace(ClientKey{&entry, client}, key);
   if (!timer_->active()) timer_->start(kExpireInterval);
-  return &udp_.emplace(key, UdpClient{&entry, client, key, loop_.now(), false}).first->second;
+  FlowRecord record{.grant = std::move(grant), .opened = loop_.now()};
+  return &udp_.emplace(key, UdpClient{&entry, client, key, std::move(record), loop_.now(), false})
+              .first->second;
 }
 
 bool Publisher::receive(Entry& entry) {
@@ -273,6 +282,7 @@ bool Publisher::receive(Entry& entry) {
       UdpClient* client = udp_client(entry, datagram.peer);
       if (!client) continue;
       client->last = loop_.now();
+      client->record.rx_bytes += datagram.data.size();
       output_.send_udp(client->key.remote, client->key.guest, datagram.data);
     }
   }
@@ -288,6 +298,7 @@ bool Publisher::on_guest_datagram(const wire::Packet& packet, const wire::UdpVie
   client.last = loop_.now();
   client.replied = true;
   ConstBytes payload = datagram.payload();
+  client.record.tx_bytes += payload.size();
   auto* data = const_cast<std::uint8_t*>(payload.data());  // NOLINT: iovec, only read
   iovec piece{data, payload.size()};
   OutDatagram out{client.client, {&piece, 1}};
@@ -295,7 +306,31 @@ bool Publisher::on_guest_datagram(const wire::Packet& packet, const wire::UdpVie
   return true;
 }
 
-void Publisher::forget(UdpClients::iterator it) {
+FlowSight Publisher::sight(const UdpClient& client) {
+  return {.record = client.record,
+          .protocol = Protocol::udp,
+          .direction = Direction::ingress,
+          .state = client.replied ? FlowState::open : FlowState::unanswered,
+          .guest = client.key.guest,
+          .remote = client.client,
+          .last = client.last,
+          .name = nullptr};
+}
+
+void Publisher::each_flow(const FlowVisitor& visit) const {
+  for (const auto& [key, client] : udp_) visit(sight(client));
+}
+
+bool Publisher::reset_flow(FlowId id) {
+  auto it = std::find_if(udp_.begin(), udp_.end(),
+                         [&](const auto& one) { return one.second.record.grant.id == id; });
+  if (it == udp_.end()) return false;
+  forget(it, "the operator ended it");
+  return true;
+}
+
+void Publisher::forget(UdpClients::iterator it, std::string_view reason) {
+  gate_.on_flow_closed(sight(it->second), reason);
   --it->second.entry->clients;
   entry_clients_.erase({it->second.entry, it->second.client});
   udp_.erase(it);
@@ -307,7 +342,7 @@ void Publisher::expire() {
     auto next = std::next(it);
     const UdpClient& client = it->second;
     if (now - client.last >= (client.replied ? options_.udp_replied : options_.udp_unreplied)) {
-      forget(it);
+      forget(it, "nothing moved for too long");
     }
     it = next;
   }

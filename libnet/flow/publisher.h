@@ -72,6 +72,10 @@ class Publisher {
   bool has_work() const { return work_.has_work(); }
   void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
 
+  /// Those of UDP: TcpRelay has the others.
+  void each_flow(const FlowVisitor& visit) const;
+  bool reset_flow(FlowId id);
+
   PublisherCounters counters() const;
 
  private:
@@ -80,6 +84,7 @@ class Publisher {
     Entry* entry;
     Endpoint client;
     FlowKey key;  ///< The flow as the guest sees it.
+    FlowRecord record;
     TimePoint last;
     bool replied = false;
   };
@@ -94,12 +99,13 @@ class Publisher {
   bool accept(Entry& entry);
   bool receive(Entry& entry);
   Endpoint guest_end(const Entry& entry, const std::optional<Endpoint>& client) const;
-  bool admit(Entry& entry, const std::optional<Endpoint>& client, const Endpoint& guest);
+  Grant admit(Entry& entry, const std::optional<Endpoint>& client, const Endpoint& guest);
   /// Who the guest is to see; nothing where no port of the gateway's is free.
   std::optional<Endpoint> source_for(const Entry& entry, const std::optional<Endpoint>& client,
                                      const Endpoint& guest);
   UdpClient* udp_client(Entry& entry, const Endpoint& client);
-  void forget(UdpClients::iterator it);
+  static FlowSight sight(const UdpClient& client);
+  void forget(UdpClients::iterator it, std::string_view reason);
   void expire();
 
   Loop& loop_;

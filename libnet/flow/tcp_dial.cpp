@@ -20,7 +20,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
     engine_.refuse(input.key.guest, input.key.remote,
                    {.header = input.packet.subspan(input.tcp_at, input.header_size)});
   };
-  TcpRoute route = gate_.route_tcp(input.key.guest, input.key.remote);
+  TcpRoute route = gate_.route_tcp(input.key.guest, input.key.remote, 0);
   if (route.is_refusal()) {
     if (route.kind != TcpRoute::Kind::unreachable) ++counters_.refused_by_policy;
     if (route.kind == TcpRoute::Kind::refuse) refuse();
@@ -43,12 +43,13 @@ void TcpRelay::begin_outbound(TcpInput& input) {
     report_limit("the most connections whose host has not answered");
     TcpFlow& oldest = *held_.front();
     refuse_syn(oldest);
-    kill(oldest);
+    kill(oldest, "the remote end took too long, and others wait");
     work_.sweep();
   }
 
   auto owned = std::make_unique<TcpFlow>(*this, input.key);
   TcpFlow& flow = *owned;
+  flow.record_ = {.grant = std::move(route.grant), .opened = loop_.now()};
   flow.last_activity_ = loop_.now();
   flow.generation_ = gate_.generation();
   flow.hold_ = std::move(route.hold);
@@ -95,7 +96,7 @@ void TcpRelay::dial_next(TcpFlow& flow) {
     ++counters_.limit_destination;
     report_limit("the most unanswered connections to one destination");
     refuse_syn(flow);
-    kill(flow);
+    kill(flow, "too many connections wait for that destination");
     return;
   }
   ++half_open;
@@ -105,7 +106,7 @@ void TcpRelay::dial_next(TcpFlow& flow) {
     ++counters_.dial_failed;
     log(LogLevel::warn, "tcp {}: {}", flow.key_.remote.to_string(), socket.status().message());
     refuse_syn(flow);
-    kill(flow);
+    kill(flow, "the host has no socket for it");
     return;
   }
   flow.host_ = std::move(*socket);
@@ -142,7 +143,7 @@ void TcpRelay::on_connected(TcpFlow& flow) {
     report_limit("the memory budget");
     refuse_syn(flow);
     flow.host_->reset_on_close();
-    kill(flow);
+    kill(flow, "the memory budget is used up");
     return;
   }
   ++counters_.opened;
@@ -151,8 +152,9 @@ void TcpRelay::on_connected(TcpFlow& flow) {
 }
 
 void TcpRelay::fail_dial(TcpFlow& flow, int error) {
+  const std::string reason = Status::from_errno(error, "connect").message();
   log(LogLevel::debug, "tcp {} -> {}: {}", flow.key_.guest.to_string(),
-      flow.key_.remote.to_string(), Status::from_errno(error, "connect").message());
+      flow.key_.remote.to_string(), reason);
   if (error == ECONNREFUSED || error == ECONNRESET || error == ETIMEDOUT || error == ENOENT) {
     ++(error == ETIMEDOUT ? counters_.dial_timed_out : counters_.dial_refused);
     refuse_syn(flow);
@@ -161,7 +163,7 @@ void TcpRelay::fail_dial(TcpFlow& flow, int error) {
     icmp_.send(flow.key_.guest.address, flow.held_->packet,
                icmp_for(error).value_or(wire::IcmpError::host_unreachable));
   }
-  kill(flow);
+  kill(flow, reason);
 }
 
 void TcpRelay::release_held(TcpFlow& flow) {

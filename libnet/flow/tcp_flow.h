@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "flow/flow_key.h"
+#include "flow/flow_record.h"
 #include "flow/inspection.h"
 #include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
@@ -44,9 +46,13 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   void on_endpoint_changed() override;
   /// The names that its first flight gave, and that were allowed.
   std::span<const DomainName> names() const;
+  /// Until the flow changes.
+  FlowSight sight() const;
 
  private:
   friend class TcpRelay;
+
+  FlowState state() const;
 
   /// What is only needed until the host has connected.
   struct Held {
@@ -61,6 +67,8 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
 
   TcpRelay& relay_;
   FlowKey key_;
+  FlowRecord record_;
+  std::optional<Endpoint> client_;  ///< Of an inbound flow, where it is known.
   std::unique_ptr<StreamSocket> host_;
   std::unique_ptr<stack::TcpEndpoint> endpoint_;
   std::unique_ptr<Held> held_;
@@ -85,6 +93,7 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   bool resting_ = false;   ///< In TIME_WAIT.
   bool was_read_ = false;  ///< Its first flight was judged: without a name it is for none.
   bool denied_ = false;    ///< By its first flight: the guest gets to hear why, and an end.
+  bool reported_ = false;  ///< Its end, to the gate.
 };
 
 }  // namespace sluice::flow

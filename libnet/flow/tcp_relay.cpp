@@ -18,6 +18,11 @@ constexpr std::size_t kMaxJoined = 60000;
 /// Pieces of guest data per send() call.
 constexpr std::size_t kMaxPieces = 64;
 
+// Why flows end.
+constexpr std::string_view kBothClosed = "both ends closed it";
+constexpr std::string_view kRemoteReset = "the remote end reset it";
+constexpr std::string_view kDenied = "its first bytes were refused";
+
 /// Cuts a list of pieces to `bytes` in all; returns how many are left.
 std::size_t limit(std::span<iovec> pieces, std::size_t bytes) {
   std::size_t count = 0;
@@ -31,21 +36,6 @@ std::size_t limit(std::span<iovec> pieces, std::size_t bytes) {
 }
 
 }  // namespace
-
-void TcpFlow::on_socket_ready(SocketReady ready) {
-  host_readable_ |= ready.readable || ready.error;
-  host_writable_ |= ready.writable || ready.error;
-  host_error_ |= ready.error;
-  relay_.work_.add(*this);
-}
-
-void TcpFlow::on_endpoint_changed() {
-  relay_.work_.add(*this);
-}
-
-std::span<const DomainName> TcpFlow::names() const {
-  return inspection_ ? inspection_->flight().names() : names_;
-}
 
 TcpRelay::TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate,
                    IcmpAnswers& icmp, const TcpLimits& limits)
@@ -69,7 +59,7 @@ void TcpRelay::input(TcpInput input) {
   if (flow && flags.is_open() && flow->endpoint_ && flow->endpoint_->in_time_wait()) {
     // RFC 9293 3.6.1: on this link nothing arrives late, so the addresses may be used at once.
     flush_joined();
-    kill(*flow);
+    kill(*flow, kBothClosed);
     work_.sweep();
     flow = nullptr;
   }
@@ -90,7 +80,7 @@ void TcpRelay::input(TcpInput input) {
   if (flow->held_) {
     if (flags.rst()) {
       // At once: the next packet of this batch may be a SYN with the same addresses.
-      kill(*flow);
+      kill(*flow, "the guest gave up");
       work_.sweep();
     } else if (flags.is_open()) {
       // The guest's latest attempt is the one to answer.
@@ -171,7 +161,7 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound i
     if (!old->endpoint_ || !old->endpoint_->in_time_wait()) {
       return fail(StatusCode::already_exists, "the guest has a flow with this address and port");
     }
-    kill(*old);
+    kill(*old, kBothClosed);
     work_.sweep();
   }
   if (!make_room()) {
@@ -188,6 +178,8 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound i
     return fail(StatusCode::exhausted, "no memory for the connection");
   }
   flow.inbound_ = true;
+  flow.record_ = {.grant = std::move(inbound.grant), .opened = loop_.now()};
+  flow.client_ = inbound.client;
   flow.hold_ = std::move(inbound.hold);
   flow.last_activity_ = loop_.now();
   flow.host_ = std::move(client);
@@ -244,8 +236,8 @@ void TcpRelay::service(TcpFlow& flow) {
   }
   if (endpoint.closed() == stack::CloseReason::reset ||
       endpoint.closed() == stack::CloseReason::timed_out) {
-    if (flow.host_) flow.host_->reset_on_close();
-    kill(flow);
+    bool is_reset = endpoint.closed() == stack::CloseReason::reset;
+    reset(flow, is_reset ? "the guest reset it" : "the guest answers no more");
     return;
   }
   if (endpoint.established() && !flow.preface_.empty() &&
@@ -259,7 +251,7 @@ void TcpRelay::service(TcpFlow& flow) {
   if (endpoint.established() && flow.preface_.empty()) more |= host_to_guest(flow);
   if (flow.host_error_ && endpoint.closed() == stack::CloseReason::none) {
     if (flow.host_eof_ && endpoint.all_acknowledged()) {
-      kill(flow);
+      kill(flow, kRemoteReset);
       return;
     }
     // What the host sent before may not even be read yet, where the guest takes nothing.
@@ -270,12 +262,13 @@ void TcpRelay::service(TcpFlow& flow) {
   if (endpoint.in_time_wait() && !flow.resting_) {
     flow.resting_ = true;
     resting_.push_back(flow.key_);
+    report_end(flow, flow.denied_ ? kDenied : kBothClosed);
   }
   if (flow.host_ && flow.host_shut_ && flow.host_eof_) flow.host_.reset();
   bool delivered = flow.host_shut_ || flow.host_deaf_ || !flow.host_;
   if (endpoint.closed() == stack::CloseReason::aborted ||
       (endpoint.closed() != stack::CloseReason::none && delivered)) {
-    kill(flow);
+    kill(flow, flow.denied_ ? kDenied : flow.host_error_ ? kRemoteReset : kBothClosed);
     return;
   }
   if (more) work_.add(flow);
@@ -306,7 +299,8 @@ void TcpRelay::finish_inspection(TcpFlow& flow) {
 void TcpRelay::deny_first_flight(TcpFlow& flow) {
   ++counters_.refused_by_name;
   policy::FirstFlight& flight = flow.inspection_->flight();
-  gate_.on_first_flight_denied(Protocol::tcp, flow.key_.guest, flow.key_.remote, flight.denial());
+  gate_.on_first_flight_denied(Protocol::tcp, flow.key_.guest, flow.key_.remote, flight.denial(),
+                               flow.record_.grant.id);
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
   const auto& reply = flight.reply();
   bool is_told = !reply.empty() && endpoint.send_space() >= reply.size() && !endpoint.send_shut() &&
@@ -356,6 +350,7 @@ bool TcpRelay::guest_to_host(TcpFlow& flow) {
     endpoint.consume(result.bytes);
     if (flow.inspection_) flow.inspection_->pass(result.bytes);
     counters_.bytes_to_host += result.bytes;
+    flow.record_.tx_bytes += result.bytes;
     flow.last_activity_ = loop_.now();
     budget -= std::min(budget, result.bytes);
     if (result.drained) flow.host_writable_ = false;
@@ -399,6 +394,7 @@ bool TcpRelay::host_to_guest(TcpFlow& flow) {
       break;
     }
     counters_.bytes_to_guest += result.bytes;
+    flow.record_.rx_bytes += result.bytes;
     flow.last_activity_ = loop_.now();
     budget -= std::min(budget, result.bytes);
     if (result.drained) flow.host_readable_ = false;
@@ -424,31 +420,52 @@ void TcpRelay::forget_rested() {
   }
 }
 
+void TcpRelay::each_flow(const FlowVisitor& visit) const {
+  for (const auto& [key, flow] : flows_) {
+    if (!flow->retired()) visit(flow->sight());
+  }
+}
+
+bool TcpRelay::reset_flow(FlowId id) {
+  bool found = false;
+  reset_if("the operator ended it", [&](TcpFlow& flow) {
+    if (flow.record_.grant.id != id) return false;
+    if (flow.held_) refuse_syn(flow);
+    return found = true;
+  });
+  return found;
+}
+
 bool TcpRelay::make_room() {
   if (flows_.size() < limits_.flows) return true;
   // A connection that is over gives way: TIME_WAIT is for networks on which segments arrive late.
   forget_rested();
   if (resting_.empty()) return false;
-  kill(*find(resting_.front()));
+  kill(*find(resting_.front()), kBothClosed);
   work_.sweep();
   return flows_.size() < limits_.flows;
 }
 
-void TcpRelay::kill(TcpFlow& flow) {
+void TcpRelay::report_end(TcpFlow& flow, std::string_view reason) {
+  if (!std::exchange(flow.reported_, true)) gate_.on_flow_closed(flow.sight(), reason);
+}
+
+void TcpRelay::kill(TcpFlow& flow, std::string_view reason) {
   if (!work_.retire(flow)) return;
+  report_end(flow, reason);
   release_held(flow);
   if (flow.timed_) timed_.erase(&flow);
 }
 
-void TcpRelay::reset(TcpFlow& flow) {
+void TcpRelay::reset(TcpFlow& flow, std::string_view reason) {
   if (flow.host_) flow.host_->reset_on_close();
-  kill(flow);
+  kill(flow, reason);
 }
 
 template <typename Condition>
-void TcpRelay::reset_if(Condition condition) {
+void TcpRelay::reset_if(std::string_view reason, Condition condition) {
   for (auto& [key, flow] : flows_) {
-    if (!flow->retired() && condition(*flow)) reset(*flow);
+    if (!flow->retired() && condition(*flow)) reset(*flow, reason);
   }
   work_.sweep();
 }
@@ -472,32 +489,40 @@ void TcpRelay::tick() {
       if (!flow->denied_) flow->deadline_ = TimePoint::max();
       work_.add(*flow);
     } else {
-      reset(*flow);
+      reset(*flow, flow->host_error_ ? kRemoteReset
+                   : flow->denied_   ? kDenied
+                   : flow->held_     ? "the guest gave up"
+                                     : "the guest did not answer");
     }
   }
   work_.sweep();
   forget_rested();
   constexpr std::uint32_t kIdleScan = 40;  // every 10 s
   if (limits_.idle > Duration::zero() && ticks_ % kIdleScan == 0) {
-    reset_if([&](TcpFlow& flow) { return now - flow.last_activity_ >= limits_.idle; });
+    reset_if("nothing moved for too long",
+             [&](TcpFlow& flow) { return now - flow.last_activity_ >= limits_.idle; });
   }
 }
 
 void TcpRelay::reset_all() {
-  reset_if([](TcpFlow&) { return true; });
+  reset_if("the guest is gone", [](TcpFlow&) { return true; });
 }
 
 void TcpRelay::reset_inbound(const std::shared_ptr<const void>& hold) {
-  reset_if([&](TcpFlow& flow) { return flow.hold_ == hold; });
+  reset_if("its port was withdrawn", [&](TcpFlow& flow) { return flow.hold_ == hold; });
 }
 
 void TcpRelay::judge_again() {
-  reset_if([&](TcpFlow& flow) {
+  reset_if("the policy does not allow it any more", [&](TcpFlow& flow) {
     bool is_kept = flow.endpoint_ && flow.generation_ >= gate_.revoked_before();
     flow.generation_ = gate_.generation();
     if (flow.inbound_ || is_kept) return false;
-    TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote);
-    if (!route.is_refusal() && may_stay(flow, std::move(route))) return false;
+    TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote, flow.record_.grant.id);
+    Grant grant = std::move(route.grant);
+    if (!route.is_refusal() && may_stay(flow, std::move(route))) {
+      flow.record_.grant = std::move(grant);
+      return false;
+    }
     if (flow.held_) refuse_syn(flow);
     return true;
   });
@@ -507,7 +532,8 @@ bool TcpRelay::may_stay(TcpFlow& flow, TcpRoute route) {
   if (!route.first_flight) return true;
   if (!flow.names().empty()) {
     return std::ranges::all_of(flow.names(), [&](const DomainName& name) {
-      return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, name);
+      return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, name,
+                               flow.record_.grant.id);
     });
   }
   if (flow.inspection_ || flow.was_read_) return true;
@@ -515,7 +541,8 @@ bool TcpRelay::may_stay(TcpFlow& flow, TcpRoute route) {
     flow.inspection_ = std::make_unique<Inspection>(std::move(route.first_flight));
     return true;
   }
-  return gate_.allow_unread(Protocol::tcp, flow.key_.guest, flow.key_.remote);
+  return gate_.allow_unread(Protocol::tcp, flow.key_.guest, flow.key_.remote,
+                            flow.record_.grant.id);
 }
 
 TcpCounters TcpRelay::counters() const {

@@ -72,6 +72,8 @@ struct TcpInbound {
   Endpoint source;                   ///< Who the guest sees.
   ConstBytes preface;                ///< Sent to the guest first (PROXY protocol); copied.
   std::shared_ptr<const void> hold;  ///< Lives as long as the flow.
+  Grant grant;
+  std::optional<Endpoint> client;  ///< As it came to the host, where it is known.
   /// How long the guest may take to answer; TcpLimits::inbound_handshake if not said.
   std::optional<Duration> handshake;
 };
@@ -116,6 +118,10 @@ class TcpRelay {
   /// revoked_before(), or is not open yet; what it does not allow any more is reset.
   void judge_again();
 
+  void each_flow(const FlowVisitor& visit) const;
+  /// Resets one flow on both sides; false if there is none of this number.
+  bool reset_flow(FlowId id);
+
   TcpCounters counters() const;
 
  private:
@@ -155,10 +161,11 @@ class TcpRelay {
   bool write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes);
   bool make_room();
   void forget_rested();
-  void kill(TcpFlow& flow);
-  void reset(TcpFlow& flow);
+  void report_end(TcpFlow& flow, std::string_view reason);
+  void kill(TcpFlow& flow, std::string_view reason);
+  void reset(TcpFlow& flow, std::string_view reason);
   template <typename Condition>
-  void reset_if(Condition condition);
+  void reset_if(std::string_view reason, Condition condition);
   void forget(TcpFlow& flow);
 
   Loop& loop_;

@@ -20,6 +20,7 @@ constexpr Duration kExpireInterval = std::chrono::seconds(5);
 constexpr std::uint8_t kUsualTtl = 64;
 /// Of the queue's limit, for each datagram besides its bytes: even empty ones cost memory.
 constexpr std::size_t kQueuedOverhead = 128;
+constexpr std::string_view kMakesRoom = "it was idle longest, and another needs its place";
 
 }  // namespace
 
@@ -68,7 +69,7 @@ UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endp
   }
   if (mappings_.size() >= limits_.sockets) {
     ++counters_.evicted;
-    close(*by_age_.front());
+    close(*by_age_.front(), kMakesRoom);
   }
   work_.sweep();
   auto socket = host_.open_udp({IpAddress::any(packet.family()), Port()});
@@ -103,7 +104,7 @@ UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
       auto oldest = std::min_element(
           mapping.peers.begin(), mapping.peers.end(),
           [](const auto& a, const auto& b) { return a.second.last < b.second.last; });
-      forget_name(mapping, oldest->second);
+      end_peer(mapping, oldest->second, kMakesRoom);
       mapping.peers.erase(oldest);
     }
     it = mapping.peers.emplace(remote, Peer{}).first;
@@ -124,21 +125,31 @@ UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
 }
 
 void UdpRelay::route_again(Mapping& mapping, Peer& peer) {
+  FlowId id = peer.record.grant.id;
   auto flight = std::move(peer.route.first_flight);
   bool was_unread = !flight && peer.route.kind == UdpRoute::Kind::send;
-  peer.route = gate_.route_udp(mapping.guest, peer.remote);
+  peer.route = gate_.route_udp(mapping.guest, peer.remote, id);
   if (flight && peer.route.first_flight) {
     // What was read of connections under way can't be read again.
     peer.route.first_flight = std::move(flight);
     const auto& name = peer.route.first_flight->name();
-    if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name)) {
+    if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name, id)) {
       peer.route.kind = UdpRoute::Kind::prohibit;
     }
   } else if (was_unread && peer.route.first_flight &&
-             !gate_.allow_unread(Protocol::udp, mapping.guest, peer.remote)) {
+             !gate_.allow_unread(Protocol::udp, mapping.guest, peer.remote, id)) {
     peer.route.kind = UdpRoute::Kind::prohibit;
   }
-  if (peer.route.kind != UdpRoute::Kind::send) peer.held.clear();
+  if (peer.route.kind != UdpRoute::Kind::send) {
+    peer.held.clear();
+    end_peer(mapping, peer, "the policy does not allow it any more");
+  } else if (id == 0) {
+    peer.record = {.grant = peer.route.grant, .opened = loop_.now()};
+    peer.replied = false;
+    ++counters_.flows;
+  } else {
+    peer.record.grant = peer.route.grant;
+  }
 }
 
 void UdpRelay::judge_again() {
@@ -162,6 +173,53 @@ void UdpRelay::judge_again() {
   }
 }
 
+FlowSight UdpRelay::sight(const Mapping& mapping, const Peer& peer) {
+  const DomainName* name = nullptr;
+  if (peer.route.first_flight && peer.route.first_flight->name()) {
+    name = &*peer.route.first_flight->name();
+  }
+  return {.record = peer.record,
+          .protocol = Protocol::udp,
+          .direction = Direction::egress,
+          .state = !peer.held.empty() ? FlowState::inspecting
+                   : peer.replied     ? FlowState::open
+                                      : FlowState::unanswered,
+          .guest = mapping.guest,
+          .remote = peer.remote,
+          .last = peer.last,
+          .name = name};
+}
+
+void UdpRelay::end_peer(Mapping& mapping, Peer& peer, std::string_view reason) {
+  forget_name(mapping, peer);
+  if (!peer.record.grant) return;
+  gate_.on_flow_closed(sight(mapping, peer), reason);
+  peer.record = {};
+  --counters_.flows;
+}
+
+void UdpRelay::each_flow(const FlowVisitor& visit) const {
+  for (const auto& [key, mapping] : mappings_) {
+    if (mapping->retired()) continue;
+    for (const auto& [remote, peer] : mapping->peers) {
+      if (peer.record.grant) visit(sight(*mapping, peer));
+    }
+  }
+}
+
+bool UdpRelay::reset_flow(FlowId id) {
+  for (auto& [key, mapping] : mappings_) {
+    if (mapping->retired()) continue;
+    for (auto it = mapping->peers.begin(); it != mapping->peers.end(); ++it) {
+      if (it->second.record.grant.id != id) continue;
+      end_peer(*mapping, it->second, "the operator ended it");
+      mapping->peers.erase(it);
+      return true;
+    }
+  }
+  return false;
+}
+
 bool UdpRelay::may_pass(Mapping& mapping, Peer& peer, const wire::Packet& packet,
                         ConstBytes payload, std::uint8_t ttl) {
   using Step = policy::DatagramFlight::Step;
@@ -181,7 +239,8 @@ bool UdpRelay::may_pass(Mapping& mapping, Peer& peer, const wire::Packet& packet
   }
   ++counters_.refused_by_name;
   std::erase_if(peer.held, [&](const Held& held) { return held.connection == connection; });
-  gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote, flight.denial());
+  gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote, flight.denial(),
+                               peer.record.grant.id);
   icmp_.send(packet.source(), packet.bytes(), wire::IcmpError::admin_prohibited);
   return false;
 }
@@ -197,6 +256,7 @@ void UdpRelay::hold(Peer& peer, std::uint32_t connection, ConstBytes payload, st
 void UdpRelay::release(Mapping& mapping, Peer& peer, std::uint32_t connection) {
   for (Held& held : peer.held) {
     if (held.connection != connection) continue;
+    peer.record.tx_bytes += held.data.size();
     Queued queued{peer.route.address, {}, BufferRef(), nullptr, held.ttl};
     queued.copy = std::make_unique_for_overwrite<std::uint8_t[]>(held.data.size());
     std::copy(held.data.begin(), held.data.end(), queued.copy.get());
@@ -220,7 +280,7 @@ void UdpRelay::give_up_held(Mapping& mapping, Peer& peer) {
   peer.held.clear();
   if (!peer.route.first_flight) return;
   gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote,
-                               peer.route.first_flight->denial());
+                               peer.route.first_flight->denial(), peer.record.grant.id);
 }
 
 void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& datagram,
@@ -244,6 +304,7 @@ void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& data
       packet.ttl() < kUsualTtl ? static_cast<std::uint8_t>(packet.ttl() - 1) : kUsualTtl;
   if (peer.route.first_flight && !may_pass(*mapping, peer, packet, payload, ttl)) return;
   auto* data = const_cast<std::uint8_t*>(payload.data());  // NOLINT: iovec, only read
+  peer.record.tx_bytes += payload.size();
   mapping->queue.push_back({peer.route.address, {data, payload.size()}, buffer, nullptr, ttl});
   work_.add(*mapping);
 }
@@ -329,6 +390,7 @@ bool UdpRelay::receive(Mapping& mapping) {
         }
         peer.last = now;
         peer.replied = true;
+        peer.record.rx_bytes += datagram.data.size();
         remote = peer.remote;
       } else if (limits_.filter == UdpFilter::contacted || remote.address.is_loopback()) {
         ++counters_.filtered;
@@ -359,24 +421,26 @@ void UdpRelay::expire() {
   for (auto& [key, mapping] : mappings_) {
     if (mapping->retired()) continue;
     for (auto& [remote, peer] : mapping->peers) give_up_held(*mapping, peer);
-    std::erase_if(mapping->peers, [&](const auto& entry) {
-      const Peer& peer = entry.second;
+    for (auto it = mapping->peers.begin(); it != mapping->peers.end();) {
+      Peer& peer = it->second;
       bool over = now - peer.last >= (peer.replied ? limits_.replied : limits_.unreplied);
-      if (over) forget_name(*mapping, peer);
-      return over;
-    });
-    if (mapping->peers.empty()) close(*mapping);
+      if (over) end_peer(*mapping, peer, "nothing moved for too long");
+      it = over ? mapping->peers.erase(it) : std::next(it);
+    }
+    if (mapping->peers.empty()) close(*mapping, {});
   }
   work_.sweep();
   if (!mappings_.empty()) timer_->start(kExpireInterval);
 }
 
-void UdpRelay::close(Mapping& mapping) {
-  if (work_.retire(mapping)) by_age_.erase(mapping.age);
+void UdpRelay::close(Mapping& mapping, std::string_view reason) {
+  if (!work_.retire(mapping)) return;
+  by_age_.erase(mapping.age);
+  for (auto& [remote, peer] : mapping.peers) end_peer(mapping, peer, reason);
 }
 
 void UdpRelay::clear() {
-  for (auto& [key, mapping] : mappings_) close(*mapping);
+  for (auto& [key, mapping] : mappings_) close(*mapping, "the guest is gone");
   work_.sweep();
 }
 

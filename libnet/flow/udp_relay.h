@@ -11,6 +11,7 @@
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "flow/flow_key.h"
+#include "flow/flow_record.h"
 #include "flow/gate.h"
 #include "flow/icmp_answers.h"
 #include "flow/work_queue.h"
@@ -45,6 +46,7 @@ struct UdpLimits {
 
 struct UdpCounters {
   std::size_t mappings = 0;
+  std::size_t flows = 0;      ///< Destinations of all mappings, without those refused.
   std::uint64_t to_host = 0;  ///< Datagrams.
   std::uint64_t to_guest = 0;
   std::uint64_t refused_by_policy = 0;
@@ -84,6 +86,10 @@ class UdpRelay {
   /// Ends every mapping.
   void clear();
 
+  void each_flow(const FlowVisitor& visit) const;
+  /// Forgets one destination of a mapping; false if there is no flow of this number.
+  bool reset_flow(FlowId id);
+
   UdpCounters counters() const;
 
  private:
@@ -97,6 +103,7 @@ class UdpRelay {
   struct Peer {
     Endpoint remote;  ///< As the guest names it.
     UdpRoute route;
+    FlowRecord record;
     std::vector<Held> held;
     std::uint64_t generation = 0;
     TimePoint last;
@@ -120,11 +127,14 @@ class UdpRelay {
   void release(Mapping& mapping, Peer& peer, std::uint32_t connection);
   void give_up_held(Mapping& mapping, Peer& peer);
   void route_again(Mapping& mapping, Peer& peer);
+  static FlowSight sight(const Mapping& mapping, const Peer& peer);
+  /// What comes from it is no longer the guest's; its end is reported. The caller erases it.
+  void end_peer(Mapping& mapping, Peer& peer, std::string_view reason);
   void send(Mapping& mapping);
   bool receive(Mapping& mapping);
   void report(Mapping& mapping, const SocketError& cause, ConstBytes payload);
   void expire();
-  void close(Mapping& mapping);
+  void close(Mapping& mapping, std::string_view reason);
 
   Loop& loop_;
   HostNet& host_;

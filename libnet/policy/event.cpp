@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <net/flow.h>
 #include <net/verdict.h>
 
 namespace sluice {
@@ -37,6 +38,36 @@ std::string_view to_string(Direction direction) {
   return direction == Direction::egress ? "egress" : "ingress";
 }
 
+std::string_view to_string(EventKind kind) {
+  switch (kind) {
+    case EventKind::denied:
+      return "denied";
+    case EventKind::allowed:
+      return "allowed";
+    case EventKind::closed:
+      return "closed";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(FlowState state) {
+  switch (state) {
+    case FlowState::connecting:
+      return "connecting";
+    case FlowState::unanswered:
+      return "unanswered";
+    case FlowState::inspecting:
+      return "inspecting";
+    case FlowState::open:
+      return "open";
+    case FlowState::closing:
+      return "closing";
+    case FlowState::time_wait:
+      return "time-wait";
+  }
+  return "unknown";
+}
+
 std::string_view to_string(Layer layer) {
   switch (layer) {
     case Layer::dns:
@@ -55,20 +86,26 @@ std::string_view to_string(Layer layer) {
   return "unknown";
 }
 
-std::string DenialEvent::to_string() const {
-  std::string line;
+std::string Event::to_string() const {
+  std::string line(sluice::to_string(kind));
   if (layer == Layer::dns) {
-    line = fmt::format("denied lookup of {} by {}", name_list(names), source.address.to_string());
+    line += fmt::format(" lookup of {} by {}", name_list(names), source.address.to_string());
   } else if (protocol == Protocol::icmp) {
-    line = fmt::format("denied icmp {} -> {}", source.address.to_string(),
-                       destination.address.to_string());
+    line +=
+        fmt::format(" icmp {} -> {}", source.address.to_string(), destination.address.to_string());
   } else {
-    line = fmt::format("denied {}{} {} -> {}", layer == Layer::ingress ? "ingress " : "",
-                       sluice::to_string(protocol), source.to_string(), destination.to_string());
+    line += fmt::format(" {}{} {} -> {}", layer == Layer::ingress ? "ingress " : "",
+                        sluice::to_string(protocol), source.to_string(), destination.to_string());
   }
   if (layer != Layer::dns && !names.empty()) line += fmt::format(" ({})", name_list(names));
   if (!server_name.empty()) line += fmt::format(" for {}", printable(server_name));
-  if (!rule.empty()) line += ": " + printable(rule);
+  if (kind == EventKind::closed) {
+    std::chrono::duration<double> seconds = duration;
+    line +=
+        fmt::format(": {:.3f} s, {} bytes sent, {} received", seconds.count(), tx_bytes, rx_bytes);
+  } else if (!rule.empty()) {
+    line += ": " + printable(rule);
+  }
   if (!reason.empty()) line += ": " + printable(reason);
   if (is_fatal) line += " (fatal)";
   if (suppressed > 0) line += fmt::format(" (and {} like it, not shown)", suppressed);

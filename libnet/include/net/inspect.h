@@ -24,15 +24,6 @@ struct NameBinding {
   bool in_use = false;                 ///< An open flow holds it.
 };
 
-/// One rule of the policy in force.
-struct RuleInfo {
-  std::string text;    ///< In its shortest spelling.
-  std::string source;  ///< "--rule", a file's name, "profile public".
-  int line = 0;        ///< In the file, from 1; 0: lines make no sense there.
-  std::string scope;   ///< The block behind the guest's NIC that it counts for; empty: all.
-  std::string set;     ///< The named set of which it is a member; empty: none.
-};
-
 /// The policy in force.
 struct PolicyInfo {
   std::uint64_t generation = 0;  ///< Grows with each that takes effect.

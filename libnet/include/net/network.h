@@ -10,6 +10,7 @@
 
 #include <net/address.h>
 #include <net/dns.h>
+#include <net/flow.h>
 #include <net/inspect.h>
 #include <net/name.h>
 #include <net/publish.h>
@@ -121,8 +122,14 @@ struct NetworkConfig {
   std::chrono::seconds tcp_idle{0};  ///< Idle connections are reset after this; 0: never.
 
   /// Called for each refusal, on the loop's thread: it must return soon and must not call the
-  /// Network. Like refusals within a second are counted in the next one's `suppressed`.
+  /// Network. Like refusals within a second are counted in the next one's `suppressed`, which comes
+  /// after that second at the latest.
   std::function<void(const DenialEvent&)> on_denied;
+
+  /// Called for each lookup and flow that is let through, each name in a flow's first bytes that
+  /// is, and each flow's end; as on_denied is, but that up to 50 like events are told in a second
+  /// before others are only counted. Unset: none of this costs anything.
+  std::function<void(const Event&)> on_flow;
 
   /// Called for each refusal by a rule marked `deny!`, also for those that on_denied is only told
   /// the number of, before it is told, and as there. Whoever wants the guest closed ends its VM and
@@ -184,6 +191,18 @@ class Network {
   DnsInfo dns();
   /// Drops the bindings of a name and resets the flows that only they allowed.
   void forget(const DomainName& name);
+
+  // Flows.
+  /// The open flows that a filter lets through. Looks at all of them on the loop's thread, some
+  /// 10 ms for 100,000, whatever the limit: a view for people and dashboards, not for each second.
+  /// invalid_argument: `to` is no address, block or name.
+  Result<FlowPage> flows(const FlowFilter& filter = {});
+  /// One flow; nothing where it has ended, or there never was one.
+  std::optional<FlowInfo> flow(FlowId id);
+  /// Ends a flow: of TCP, both ends get a RST; of UDP and ICMP, what comes back is no longer the
+  /// guest's. What the guest sends after that is a new flow. False where it had ended already.
+  /// not_found: there never was one of this number.
+  Result<bool> reset_flow(FlowId id);
 
   // Published ports, while running.
   Result<std::vector<PublishedPort>> publish(const PublishSpec& spec);

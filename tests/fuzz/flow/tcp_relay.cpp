@@ -117,7 +117,13 @@ class Play {
     ConstBytes preface(reinterpret_cast<const std::uint8_t*>(far->preface.data()), far->fed);
     Status status = world_.relay->open_inbound(
         std::move(*socket),
-        {connections_[i].guest, connections_[i].remote, preface, hold, std::nullopt});
+        {.guest = connections_[i].guest,
+         .source = connections_[i].remote,
+         .preface = preface,
+         .hold = hold,
+         .grant = world_.gate.allow_ingress(Protocol::tcp, {}, connections_[i].guest),
+         .client = {},
+         .handshake = {}});
     if (status) {
       holds_[i] = hold;
       connections_[i].first_bytes.clear();

@@ -18,10 +18,10 @@ const Endpoint kGuest = endpoint("192.168.127.2:40000");
 /// A gatekeeper with a policy and a DNS service of nobody's.
 struct Keeper {
   explicit Keeper(std::string_view rules = "", std::vector<ReverseSpec> reverse = {})
-      : gatekeeper(
-            loop, config, std::move(reverse),
-            [this](const DenialEvent& event) { denied.push_back(event); },
-            [this](const DenialEvent& event) { violations.push_back(event); }),
+      : gatekeeper(loop, config, std::move(reverse),
+                   {.on_denied = [this](const Event& event) { denied.push_back(event); },
+                    .on_violation = [this](const Event& event) { violations.push_back(event); },
+                    .on_flow = {}}),
         dns(loop, net, {}, {}) {
     gatekeeper.set_dns(&dns);
     use(rules);
@@ -45,10 +45,10 @@ struct Keeper {
   }
 
   flow::TcpRoute tcp(std::string_view remote) {
-    return gatekeeper.route_tcp(kGuest, endpoint(remote));
+    return gatekeeper.route_tcp(kGuest, endpoint(remote), 0);
   }
   flow::UdpRoute udp(std::string_view remote) {
-    return gatekeeper.route_udp(kGuest, endpoint(remote));
+    return gatekeeper.route_udp(kGuest, endpoint(remote), 0);
   }
   /// Tells of an upstream's answer; the indices that the guest must not see.
   std::vector<std::size_t> answer(std::vector<DomainName> names,
@@ -155,7 +155,7 @@ TEST_CASE("a flow of which nothing was read stays while every name of its addres
   Keeper keeper("allow@any");
   keeper.answer({domain("www.example.com")}, {{ip("9.9.9.9"), 1h}});
   Endpoint remote = endpoint("9.9.9.9:443");
-  auto stays = [&] { return keeper.gatekeeper.allow_unread(Protocol::tcp, kGuest, remote); };
+  auto stays = [&] { return keeper.gatekeeper.allow_unread(Protocol::tcp, kGuest, remote, 7); };
   keeper.use("allow@www.example.com");
   CHECK(stays());
   keeper.use("allow@any");
@@ -164,6 +164,7 @@ TEST_CASE("a flow of which nothing was read stays while every name of its addres
   CHECK_FALSE(stays());
   REQUIRE(keeper.denied.size() == 1);
   CHECK(keeper.denied[0].server_name == "other.example");
+  CHECK(keeper.denied[0].flow == 7);
 }
 
 TEST_CASE("every connection to port 53 is the forwarder's, under any policy") {
@@ -196,18 +197,18 @@ TEST_CASE("a client of a published port is judged by the ingress rules") {
   CHECK(keeper.denied[0].destination == port);
 }
 
-TEST_CASE("like refusals within a second are one report, and the next says how many there were") {
+TEST_CASE("like refusals within a second are one report, and one more says how many there were") {
   Keeper keeper;
   for (int i = 0; i < 10; ++i) keeper.tcp("203.0.113.6:443");
   CHECK(keeper.denied.size() == 1);
   CHECK(keeper.denied[0].suppressed == 0);
-  keeper.loop.advance(1s);
-  keeper.tcp("203.0.113.6:443");
-  REQUIRE(keeper.denied.size() == 2);
-  CHECK(keeper.denied[1].suppressed == 9);
-  CHECK(keeper.gatekeeper.denials() == 11);
   keeper.tcp("203.0.113.6:444");
-  CHECK(keeper.denied.size() == 3);
+  CHECK(keeper.denied.size() == 2);
+  keeper.loop.advance(1s);
+  REQUIRE(keeper.denied.size() == 3);
+  CHECK(keeper.denied[2].destination == endpoint("203.0.113.6:443"));
+  CHECK(keeper.denied[2].suppressed == 8);
+  CHECK(keeper.gatekeeper.denials() == 11);
 }
 
 TEST_CASE("a scan of many ports costs no more reports than places") {
@@ -215,7 +216,7 @@ TEST_CASE("a scan of many ports costs no more reports than places") {
   for (int round = 0; round < 2; ++round) {
     for (int port = 1; port <= 3000; ++port) {
       keeper.gatekeeper.route_tcp(
-          kGuest, {ip("203.0.113.6"), Port(static_cast<std::uint16_t>(port + 1000))});
+          kGuest, {ip("203.0.113.6"), Port(static_cast<std::uint16_t>(port + 1000))}, 0);
     }
   }
   CHECK(keeper.denied.size() == 3000);
@@ -339,7 +340,8 @@ TEST_CASE("a rule for a container counts for its connections, its lookups and it
         dns::LookupVerdict::allow);
   CHECK(keeper.gatekeeper.on_answer({container, names, addresses, dns::Origin::upstream}).empty());
   CHECK(keeper.tcp("9.9.9.9:443").kind == Tcp::refuse);
-  CHECK(keeper.gatekeeper.route_tcp(container.source, endpoint("9.9.9.9:443")).kind == Tcp::dial);
+  CHECK(keeper.gatekeeper.route_tcp(container.source, endpoint("9.9.9.9:443"), 0).kind ==
+        Tcp::dial);
 }
 
 TEST_CASE(

@@ -33,20 +33,49 @@ class ScriptedGate final : public flow::Gate {
   std::uint64_t version = 1;
   bool keeps_flows = false;
 
-  flow::TcpRoute route_tcp(const Endpoint&, const Endpoint& remote) override { return tcp(remote); }
-  flow::UdpRoute route_udp(const Endpoint&, const Endpoint& remote) override { return udp(remote); }
-  bool allow_echo(const IpAddress&, const IpAddress&) override { return echo; }
-  bool allow_ingress(Protocol, const Endpoint&, const Endpoint&) override { return ingress; }
-  bool allow_named(Protocol, const Endpoint&, const Endpoint&, const DomainName& name) override {
+  /// How the flows that are over ended: "tcp 1: both ends closed it".
+  std::vector<std::string> ends;
+  std::size_t clients_refused = 0;
+
+  flow::TcpRoute route_tcp(const Endpoint&, const Endpoint& remote, FlowId flow) override {
+    flow::TcpRoute route = tcp(remote);
+    route.grant = grant(flow);
+    return route;
+  }
+  flow::UdpRoute route_udp(const Endpoint&, const Endpoint& remote, FlowId flow) override {
+    flow::UdpRoute route = udp(remote);
+    route.grant = grant(flow);
+    return route;
+  }
+  flow::Grant allow_echo(const IpAddress&, const IpAddress&) override {
+    return echo ? grant(0) : flow::Grant{};
+  }
+  flow::Grant allow_ingress(Protocol, const std::optional<Endpoint>&, const Endpoint&) override {
+    return ingress ? grant(0) : flow::Grant{};
+  }
+  void on_client_refused(Protocol, const Endpoint&, const Endpoint&, const PublishSpec&) override {
+    ++clients_refused;
+  }
+  bool allow_named(Protocol, const Endpoint&, const Endpoint&, const DomainName& name,
+                   FlowId) override {
     return named(name);
   }
-  bool allow_unread(Protocol, const Endpoint&, const Endpoint&) override { return unread; }
+  bool allow_unread(Protocol, const Endpoint&, const Endpoint&, FlowId) override { return unread; }
   void on_first_flight_denied(Protocol, const Endpoint&, const Endpoint&,
-                              const policy::FirstFlightDenial& denial) override {
+                              const policy::FirstFlightDenial& denial, FlowId) override {
     denials.push_back(denial);
+  }
+  void on_flow_closed(const flow::FlowSight& flow, std::string_view reason) override {
+    ends.push_back(std::string(to_string(flow.protocol)) + " " +
+                   std::to_string(flow.record.grant.id) + ": " + std::string(reason));
   }
   std::uint64_t generation() const override { return version; }
   std::uint64_t revoked_before() const override { return keeps_flows ? 0 : UINT64_MAX; }
+
+ private:
+  flow::Grant grant(FlowId flow) { return {flow != 0 ? flow : next_flow_++, nullptr}; }
+
+  FlowId next_flow_ = 1;
 };
 
 /// Whole packets for the guest.
