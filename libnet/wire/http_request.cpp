@@ -103,9 +103,11 @@ std::size_t HttpRequestReader::take_line(ConstBytes bytes) {
         static_cast<std::size_t>(static_cast<const std::uint8_t*>(found) - view.data()) + 1);
   }
   taken_ += view.size();
-  if (!is_no_request(view)) return view.size();
-  bool in_body = state_ == State::body;
-  if (!in_body && !head_.has_request_line && !could_begin_request(view)) {
+  bool can_be_all = state_ == State::body || head_.has_request_line;
+  std::size_t sound = can_be_all ? view.size() : begin_request(view);
+  // The second reading sees no more than it would if the stream came byte by byte.
+  if (!is_no_request(view.first(std::min(sound + 1, view.size())))) return view.size();
+  if (sound < view.size()) {
     if (state_ == State::undecided) {
       state_ = State::not_http;
       line_ = {};
@@ -137,19 +139,19 @@ std::size_t HttpRequestReader::take_line(ConstBytes bytes) {
   return view.size();
 }
 
-/// Whether the line, as far as it has come, is blank or begins with a method.
-bool HttpRequestReader::could_begin_request(ConstBytes bytes) {
-  for (std::uint8_t byte : bytes) {
-    char c = static_cast<char>(byte);
-    if (start_ == Start::rest) return true;
+/// How many of the bytes go on with a line that is blank or begins with a method.
+std::size_t HttpRequestReader::begin_request(ConstBytes bytes) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    char c = static_cast<char>(bytes[i]);
+    if (start_ == Start::rest) break;
     if (is_loose_blank(c)) {
       if (start_ == Start::method) start_ = Start::rest;
       continue;
     }
-    if (!is_http_token_char(c)) return false;
+    if (!is_http_token_char(c)) return i;
     start_ = Start::method;
   }
-  return true;
+  return bytes.size();
 }
 
 /// `line` ends in the LF.

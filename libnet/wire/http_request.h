@@ -124,7 +124,7 @@ class HttpRequestReader {
   std::size_t take_body(ConstBytes bytes);
   std::size_t take_sized(ConstBytes bytes);
   std::size_t take_chunk_end(ConstBytes bytes);
-  bool could_begin_request(ConstBytes bytes);
+  std::size_t begin_request(ConstBytes bytes);
   std::size_t line_limit() const;
   void end_line(std::string_view line);
   void end_body_line(std::string_view line);
