@@ -53,12 +53,6 @@ Result<std::vector<DnsResolver>> resolvers_in(const json& body) {
 }
 
 /// What a query asks of: ?name=NAME&type=TYPE&value=VALUE.
-bool matches(const DnsRecordMatch& match, const DnsRecord& record) {
-  return (match.name.is_root() || match.name == record.name) &&
-         (match.type.empty() || match.type == record.type) &&
-         (match.value.empty() || match.value == record.value);
-}
-
 Result<DnsRecordMatch> match_of(const HttpRequest& request) {
   auto name = DomainName::parse(argument(request, "name").value_or(""));
   if (!name) return name.status();
@@ -75,12 +69,6 @@ List only(List list, Matches matches) {
   return list;
 }
 
-json zones_json(const DnsInfo& dns) {
-  json out = json::array();
-  for (const DomainName& zone : dns.zones) out.push_back(zone.text());
-  return out;
-}
-
 Status not_found(std::string why) {
   return Status(StatusCode::not_found, std::move(why));
 }
@@ -94,7 +82,7 @@ HttpResponse Api::dns(const HttpRequest&) {
 HttpResponse Api::dns_records(const HttpRequest& request) {
   auto match = match_of(request);
   if (!match) return problem(match.status());
-  auto wanted = [&](const DnsRecord& record) { return matches(*match, record); };
+  auto wanted = [&](const DnsRecord& record) { return match->matches(record); };
   return reply(to_json(only(network_.dns_records(), wanted)));
 }
 
@@ -121,7 +109,7 @@ HttpResponse Api::add_dns_records(const HttpRequest& request) {
   if (Status status = network_.change_dns(change); !status) return problem(status);
   return reply(to_json(only(network_.dns_records(), [&](const DnsRecord& record) {
     return std::any_of(sets.begin(), sets.end(),
-                       [&](const DnsRecordMatch& set) { return matches(set, record); });
+                       [&](const DnsRecordMatch& set) { return set.matches(record); });
   })));
 }
 
@@ -129,7 +117,7 @@ HttpResponse Api::remove_dns_records(const HttpRequest& request) {
   auto match = match_of(request);
   if (!match) return problem(match.status());
   if (match->name.is_root()) return problem(bad("?name=NAME is needed"));
-  auto wanted = [&](const DnsRecord& record) { return matches(*match, record); };
+  auto wanted = [&](const DnsRecord& record) { return match->matches(record); };
   auto removed = only(network_.dns_records(), wanted);
   if (removed.empty()) {
     return problem(not_found(fmt::format("{} has no such record here", match->name.text())));
@@ -141,7 +129,7 @@ HttpResponse Api::remove_dns_records(const HttpRequest& request) {
 }
 
 HttpResponse Api::dns_zones(const HttpRequest&) {
-  return reply(zones_json(network_.dns()));
+  return reply(to_json(network_.dns().zones));
 }
 
 HttpResponse Api::add_dns_zone(const HttpRequest& request) {
@@ -151,7 +139,7 @@ HttpResponse Api::add_dns_zone(const HttpRequest& request) {
   DnsChange change;
   change.add_zones = {std::move(*zone)};
   Status status = network_.change_dns(change);
-  return status ? reply(zones_json(network_.dns())) : problem(status);
+  return status ? reply(to_json(network_.dns().zones)) : problem(status);
 }
 
 HttpResponse Api::remove_dns_zone(const HttpRequest& request) {

@@ -120,6 +120,10 @@ json to_json(const NameBinding& binding) {
           {"in_use", binding.in_use}};
 }
 
+json to_json(const DomainName& name) {
+  return name.text();
+}
+
 json to_json(const DnsInfo::Resolver& resolver) {
   json out{{"endpoint", resolver.resolver.to_string()},
            {"avoided", resolver.avoided},
@@ -141,12 +145,10 @@ json to_json(const DnsRecord& record) {
 }
 
 json to_json(const DnsInfo& dns) {
-  json zones = json::array();
-  for (const DomainName& zone : dns.zones) zones.push_back(zone.text());
   return {{"resolvers", to_json(dns.resolvers)},
           {"follows_host", dns.follows_host},
           {"split", to_json(dns.split)},
-          {"zones", std::move(zones)},
+          {"zones", to_json(dns.zones)},
           {"records", dns.records},
           {"cache", {{"entries", dns.cache_entries}, {"bytes", dns.cache_bytes}}},
           {"counters", counters_object(dns.counters)}};

@@ -17,6 +17,7 @@ nlohmann::json to_json(const PolicyInfo& policy);
 nlohmann::json to_json(const PolicyAnswer& answer);
 nlohmann::json to_json(const LearnReport& report);
 nlohmann::json to_json(const NameBinding& binding);
+nlohmann::json to_json(const DomainName& name);
 nlohmann::json to_json(const DnsInfo& dns);
 nlohmann::json to_json(const DnsInfo::Resolver& resolver);
 nlohmann::json to_json(const DnsInfo::Split& split);

@@ -76,11 +76,8 @@ int main(int argc, char** argv) {
       ->add_option("ID", ids, "of `hostctl flows`")
       ->required();
 
-  CLI::App* dns = app.add_subcommand("dns", "resolvers, cache and counters; records and zones");
-  // Its callback comes after those of its subcommands.
-  dns->callback([&action, dns] {
-    if (dns->get_subcommands().empty()) action = [](Commands& commands) { return commands.dns(); };
-  });
+  CLI::App* dns = command(app, "dns", "resolvers, cache and counters; records and zones",
+                          [](Commands& commands) { return commands.dns(); });
 
   std::vector<std::string> record, resolvers;
   std::string record_name, record_type, record_value, zone;

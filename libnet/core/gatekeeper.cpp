@@ -298,9 +298,7 @@ std::shared_ptr<const flow::Ground> Gatekeeper::ground_of(const Verdict& verdict
   if (!ground) {
     auto made = std::make_shared<flow::Ground>();
     made->text = policy_->describe(verdict);
-    if (verdict.rule >= 0) {
-      made->rule = describe_rule(policy_->rules()[static_cast<std::size_t>(verdict.rule)]);
-    }
+    if (const policy::Rule* rule = policy_->rule_of(verdict)) made->rule = describe_rule(*rule);
     made->generation = generation_;
     ground = std::move(made);
   }
@@ -331,16 +329,20 @@ Event Gatekeeper::event_of(const Asked& asked) const {
 
 Event Gatekeeper::event_of(const Asked& asked, const Verdict& verdict) const {
   Event event = event_of(asked);
+  note_verdict(event, verdict, verdict.allowed() ? "no rule denies it" : "no rule allows it");
+  return event;
+}
+
+void Gatekeeper::note_verdict(Event& event, const Verdict& verdict,
+                              std::string_view without_a_rule) const {
   event.kind = verdict.allowed() ? EventKind::allowed : EventKind::denied;
   event.rule = policy_->describe(verdict);
   event.is_fatal = policy_->is_fatal(verdict);
-  if (verdict.rule >= 0) {
-    event.decided_by = describe_rule(policy_->rules()[static_cast<std::size_t>(verdict.rule)]);
+  event.reason = without_a_rule;
+  if (const policy::Rule* rule = policy_->rule_of(verdict)) {
+    event.decided_by = describe_rule(*rule);
     event.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
-  } else {
-    event.reason = verdict.allowed() ? "no rule denies it" : "no rule allows it";
   }
-  return event;
 }
 
 void Gatekeeper::learn(LearnMode mode) {
@@ -387,22 +389,14 @@ dns::LookupVerdict Gatekeeper::may_query(const dns::Lookup& lookup) {
   }
   if (!verdict.allowed() || events_.wants_flows()) {
     Event event = lookup_event(lookup.client, lookup.name);
-    event.kind = verdict.allowed() ? EventKind::allowed : EventKind::denied;
-    event.rule = policy_->describe(verdict);
-    event.is_fatal = policy_->is_fatal(verdict);
-    if (verdict.rule >= 0) {
-      event.decided_by = describe_rule(policy_->rules()[static_cast<std::size_t>(verdict.rule)]);
-      event.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
-    } else {
-      event.reason = verdict.allowed() ? "rules on addresses let any name be resolved"
-                                       : "no rule lets this name be resolved";
-    }
+    note_verdict(event, verdict,
+                 verdict.allowed() ? "rules on addresses let any name be resolved"
+                                   : "no rule lets this name be resolved");
     events_.report(std::move(event));
   }
   if (verdict.allowed()) {
-    bool below =
-        verdict.rule >= 0 && std::holds_alternative<policy::SuffixName>(
-                                 policy_->rules()[static_cast<std::size_t>(verdict.rule)].target);
+    const policy::Rule* rule = policy_->rule_of(verdict);
+    bool below = rule && std::holds_alternative<policy::SuffixName>(rule->target);
     return below ? dns::LookupVerdict::allow_below : dns::LookupVerdict::allow;
   }
   return verdict.rule < 0 ? dns::LookupVerdict::prohibited : dns::LookupVerdict::blocked;

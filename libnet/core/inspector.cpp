@@ -186,8 +186,8 @@ Judgement Inspector::explain(std::string subject, const Verdict& verdict) const 
   judgement.subject = std::move(subject);
   judgement.action = verdict.action;
   const policy::Policy& policy = gatekeeper_.policy();
-  if (verdict.rule >= 0) {
-    judgement.rule = describe_rule(policy.rules()[static_cast<std::size_t>(verdict.rule)]);
+  if (const policy::Rule* rule = policy.rule_of(verdict)) {
+    judgement.rule = describe_rule(*rule);
     judgement.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
   } else if (verdict.basis == Basis::dns_service) {
     judgement.reason = "the gateway's DNS service is open, since rules need names";

@@ -19,11 +19,6 @@ bool same(const Record& a, const Record& b) {
   return a.type == b.type && a.rdata == b.rdata && a.owner.same_as(b.owner);
 }
 
-bool matches(const DnsRecordMatch& match, const DnsRecord& record) {
-  return match.name == record.name && (match.type.empty() || match.type == record.type) &&
-         (match.value.empty() || match.value == record.value);
-}
-
 /// The matches by name: a large change of a large set is not to cost their product.
 using Matches = std::unordered_map<DomainName, std::vector<const DnsRecordMatch*>>;
 
@@ -32,7 +27,7 @@ bool is_removed(const Record& record, const Matches& removals) {
   auto found = described ? removals.find(described->name) : removals.end();
   return found != removals.end() &&
          std::any_of(found->second.begin(), found->second.end(),
-                     [&](const DnsRecordMatch* match) { return matches(*match, *described); });
+                     [&](const DnsRecordMatch* match) { return match->matches(*described); });
 }
 
 /// The addresses that a set gives a name, along its aliases; `outside` where these leave it.

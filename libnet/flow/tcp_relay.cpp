@@ -218,12 +218,10 @@ void TcpRelay::run() {
 void TcpRelay::service(TcpFlow& flow) {
   if (flow.held_) {
     if (flow.host_readable_ || flow.host_writable_) {
-      // A server that speaks first may have done so already, and that is told only once.
-      bool has_spoken = flow.host_readable_;
-      flow.host_readable_ = flow.host_writable_ = false;
+      // Readable stays: a server that speaks first may have done so, and that is told only once.
+      flow.host_writable_ = false;
       on_dial_ready(flow);
       if (flow.retired() || flow.held_) return;
-      flow.host_readable_ |= has_spoken;
     } else {
       return;
     }

@@ -401,12 +401,16 @@ bool Policy::is_shadowed(const Side& side, int index) const {
          any_covers(groups->for_deny, side.group_denies);
 }
 
+const Rule* Policy::rule_of(const Verdict& verdict) const {
+  bool is_ours = verdict.rule >= 0 && at(verdict.rule) < rules_.size();
+  return is_ours ? &rules_[at(verdict.rule)] : nullptr;
+}
+
 std::string Policy::describe(const Verdict& verdict) const {
-  if (verdict.rule >= 0 && at(verdict.rule) < rules_.size()) {
-    const Rule& rule = rules_[at(verdict.rule)];
-    std::string place = rule.origin.to_string();
-    if (rule.scope) place += ", for " + rule.scope->to_string();
-    return fmt::format("rule \"{}\" ({})", rule.to_string(), place);
+  if (const Rule* rule = rule_of(verdict)) {
+    std::string place = rule->origin.to_string();
+    if (rule->scope) place += ", for " + rule->scope->to_string();
+    return fmt::format("rule \"{}\" ({})", rule->to_string(), place);
   }
   if (verdict.basis == Basis::dns_service) return "the gateway's DNS service";
   if (verdict.basis == Basis::encrypted_dns) return "policy.encrypted-dns";
@@ -414,7 +418,8 @@ std::string Policy::describe(const Verdict& verdict) const {
 }
 
 bool Policy::is_fatal(const Verdict& verdict) const {
-  return verdict.rule >= 0 && at(verdict.rule) < rules_.size() && rules_[at(verdict.rule)].is_fatal;
+  const Rule* rule = rule_of(verdict);
+  return rule && rule->is_fatal;
 }
 
 std::string Policy::summary() const {

@@ -122,6 +122,8 @@ class Policy {
   const GroupMap& groups() const { return groups_; }
   const std::vector<Warning>& warnings() const { return warnings_; }
 
+  /// The one that decided; null where none did.
+  const Rule* rule_of(const Verdict& verdict) const;
   /// `rule "deny@private" (--rule)`, or "default deny" where no rule decided. For
   /// DenialEvent::rule.
   std::string describe(const Verdict& verdict) const;

@@ -61,6 +61,11 @@ struct DnsRecordMatch {
   DomainName name;
   std::string type;
   std::string value;  ///< As DnsRecord has it.
+
+  bool matches(const DnsRecord& record) const {
+    return (name.is_root() || name == record.name) && (type.empty() || type == record.type) &&
+           (value.empty() || value == record.value);
+  }
 };
 
 /// A change of what the DNS service answers itself and of whom it asks. What is not named stays as
