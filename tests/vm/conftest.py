@@ -1,8 +1,16 @@
-"""Shows the ends of the lab's logs beside a failure: hostd's, the servers' and the VMs'."""
+"""A lab for each module; the ends of its logs, hostd's, the servers' and the VMs', beside a failure."""
 
 import pytest
 
+from lab.lab import Lab
+
 TAIL_LINES = 20
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with Lab() as made:
+        yield made
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -50,12 +50,6 @@ class Guest:
                                    seconds=DOWNLOAD_SECONDS).stdout
 
 
-@pytest.fixture(scope="module")
-def lab():
-    with Lab() as made:
-        yield made
-
-
 def hostd_listens(lab, name):
     """QEMU connects to hostd's stream socket."""
     path = lab.directory / f"{name}.nic"

@@ -1,14 +1,17 @@
 """hostd, the program under test, beside the VM."""
 
+import contextlib
 import json
 import os
 import pathlib
 import select
+import subprocess
 
 from .process import LabError, Process
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 READY_SECONDS = 10
+CTL_SECONDS = 30
 
 
 def hostd_binary():
@@ -61,6 +64,26 @@ class Hostd:
     def refusal_of(self, what, since=0):
         """The log line that tells why `what` (an address or a name) was refused."""
         return self.process.wait_for_log_line(["denied", what], start=since)
+
+    def ctl(self, *arguments):
+        """Runs hostctl on this hostd to its end; returns subprocess's result, output as text."""
+        return subprocess.run([self.hostctl(), "-n", self.ready["socket"], *map(str, arguments)],
+                              text=True, capture_output=True, timeout=CTL_SECONDS, check=False)
+
+    @contextlib.contextmanager
+    def following_events(self, *options):
+        """A `hostctl events -f` that runs as long as the context; its log is what it has printed."""
+        log = self.process.log_path.with_suffix(".events")
+        command = [self.hostctl(), "-n", self.ready["socket"], "events", "-f", *options]
+        follower = Process("hostctl events -f", command, log)
+        try:
+            yield follower
+        finally:
+            follower.stop()
+
+    @staticmethod
+    def hostctl():
+        return hostd_binary().with_name("hostctl")
 
     def close(self):
         return self.process.stop()
