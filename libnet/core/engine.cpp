@@ -215,19 +215,19 @@ Status Engine::set_policy(PolicyText policy, const DnsChange& dns) {
   if (!records) return records.status();
   if (Status status = use_policy(policy, config_.revoked_flows); !status) return status;
   config_.policy = std::move(policy);
-  use_dns(std::move(*records), dns);
+  use_dns(std::move(*records), dns, config_.revoked_flows);
   return Status::ok();
 }
 
 Status Engine::change_dns(const DnsChange& change) {
   auto records = dns::change_records(dns_->records(), change);
   if (!records) return records.status();
-  use_dns(std::move(*records), change);
+  use_dns(std::move(*records), change, RevokedFlows::keep);
   return Status::ok();
 }
 
-void Engine::use_dns(dns::RecordChange records, const DnsChange& change) {
-  gatekeeper_.forget(records);
+void Engine::use_dns(dns::RecordChange records, const DnsChange& change, RevokedFlows revoked) {
+  if (gatekeeper_.forget(records)) revoked = RevokedFlows::reset;
   dns_->set_records(std::move(records.records));
   config_.dns_split = dns::change_split(std::move(config_.dns_split), change);
   dns_->set_split(config_.dns_split);
@@ -235,7 +235,7 @@ void Engine::use_dns(dns::RecordChange records, const DnsChange& change) {
     config_.dns_upstreams = *change.upstreams;
     use_upstreams(config_.dns_upstreams);
   }
-  judge_again();
+  judge_again(revoked);
 }
 
 void Engine::use_upstreams(const std::vector<DnsResolver>& resolvers) {
@@ -248,9 +248,10 @@ void Engine::use_upstreams(const std::vector<DnsResolver>& resolvers) {
       });
 }
 
-void Engine::judge_again() {
-  tcp_->judge_again();
+void Engine::judge_again(RevokedFlows revoked) {
+  tcp_->judge_again(revoked);
   udp_->judge_again();
+  publisher_->judge_again(revoked);
   dns_->judge_again();
   schedule();
 }
@@ -276,7 +277,7 @@ void Engine::follow_host_routes() {
       has_route ? gateway::DefaultRoute::present : gateway::DefaultRoute::absent, loop_.now());
   if (host_view() != policy_view_) {
     if (Status status = use_policy(config_.policy, RevokedFlows::reset); status) {
-      judge_again();
+      judge_again(RevokedFlows::reset);
     } else {
       log(LogLevel::error, "policy: still for the host's former addresses: {}", status.message());
     }
@@ -360,7 +361,7 @@ void Engine::on_tick() {
 
 void Engine::forget(const DomainName& name) {
   gatekeeper_.forget(name);
-  judge_again();
+  judge_again(RevokedFlows::reset);
 }
 
 FlowList Engine::flow_list() {

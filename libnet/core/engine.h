@@ -77,9 +77,10 @@ class Engine {
   FlowList flow_list();
   /// Compiles and puts into effect; on an error nothing changes.
   Status use_policy(const PolicyText& text, RevokedFlows revoked);
-  /// What is under way goes on only where the policy, as it is now, allows it.
-  void judge_again();
-  void use_dns(dns::RecordChange records, const DnsChange& change);
+  /// What is under way goes on only where the policy, as it is now, allows it, or is kept.
+  void judge_again(RevokedFlows revoked);
+  /// `revoked` is of the change that this is a part of.
+  void use_dns(dns::RecordChange records, const DnsChange& change, RevokedFlows revoked);
   void use_upstreams(const std::vector<DnsResolver>& resolvers);
   void set_local_names();
   void follow_host_routes();

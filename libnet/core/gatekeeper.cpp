@@ -35,11 +35,12 @@ void Gatekeeper::forget(const DomainName& name) {
   revoked_before_ = ++generation_;
 }
 
-void Gatekeeper::forget(const dns::RecordChange& change) {
+bool Gatekeeper::forget(const dns::RecordChange& change) {
   for (const auto& [name, address] : change.lost_addresses) names_.forget(name, address);
   for (const DomainName& name : change.lost_aliases) names_.forget(name);
   bool is_any = !change.lost_addresses.empty() || !change.lost_aliases.empty();
   if (is_any) revoked_before_ = ++generation_;
+  return is_any;
 }
 
 bool Gatekeeper::is_gateway(const IpAddress& address) const {
@@ -164,12 +165,13 @@ flow::Grant Gatekeeper::allow_echo(const IpAddress& guest, const IpAddress& remo
 }
 
 flow::Grant Gatekeeper::allow_ingress(Protocol protocol, const std::optional<Endpoint>& client,
-                                      const Endpoint& guest) {
+                                      const Endpoint& guest, FlowId flow) {
   Asked asked{.layer = Layer::ingress,
               .direction = Direction::ingress,
               .protocol = protocol,
               .source = client.value_or(Endpoint{config_.gateway4, Port()}),
-              .destination = guest};
+              .destination = guest,
+              .flow = flow};
   if (!client) return grant(asked, ground_of("a client of the host's own"));
   policy::Decision decision = judge(asked);
   if (!decision.allowed()) return {};

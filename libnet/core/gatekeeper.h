@@ -44,8 +44,8 @@ class Gatekeeper final : public flow::Gate {
   policy::NameIndex& names() { return names_; }
   /// Drops the bindings of a name; what only they allowed is refused when it is judged again.
   void forget(const DomainName& name);
-  /// Likewise what records that are gone bound.
-  void forget(const dns::RecordChange& change);
+  /// Likewise what records that are gone bound; whether there was anything.
+  bool forget(const dns::RecordChange& change);
 
   // See Network's calls of these names.
   void learn(LearnMode mode);
@@ -57,7 +57,7 @@ class Gatekeeper final : public flow::Gate {
   flow::UdpRoute route_udp(const Endpoint& guest, const Endpoint& remote, FlowId flow) override;
   flow::Grant allow_echo(const IpAddress& guest, const IpAddress& remote) override;
   flow::Grant allow_ingress(Protocol protocol, const std::optional<Endpoint>& client,
-                            const Endpoint& guest) override;
+                            const Endpoint& guest, FlowId flow) override;
   void on_client_refused(Protocol protocol, const Endpoint& client, const Endpoint& guest,
                          const PublishSpec& port) override;
   bool allow_named(Protocol protocol, const Endpoint& guest, const Endpoint& remote,

@@ -14,6 +14,9 @@
 
 namespace sluice::flow {
 
+/// Why a flow ended that the policy, as it is now, would not let begin.
+inline constexpr std::string_view kRevoked = "the policy does not allow it any more";
+
 /// What lets flows through: a rule, or what stands for one. Shared by all that the same rule of the
 /// same policy lets through.
 struct Ground {

@@ -68,7 +68,7 @@ class Gate {
   virtual Grant allow_echo(const IpAddress& guest, const IpAddress& remote) = 0;
   /// Of a published port; `client` as it came to the host, nothing if it is known by no address.
   virtual Grant allow_ingress(Protocol protocol, const std::optional<Endpoint>& client,
-                              const Endpoint& guest) = 0;
+                              const Endpoint& guest, FlowId flow) = 0;
   /// A published port does not take this client, whatever the policy says: reports it.
   virtual void on_client_refused(Protocol protocol, const Endpoint& client, const Endpoint& guest,
                                  const PublishSpec& port) = 0;

@@ -173,7 +173,7 @@ Grant Publisher::admit(Entry& entry, const std::optional<Endpoint>& client, cons
     ++counters_.limit_rate;
     return {};
   }
-  Grant grant = gate_.allow_ingress(spec.protocol, client, guest);
+  Grant grant = gate_.allow_ingress(spec.protocol, client, guest, 0);
   if (!grant) ++counters_.refused_by_policy;
   return grant;
 }
@@ -304,6 +304,22 @@ bool Publisher::on_guest_datagram(const wire::Packet& packet, const wire::UdpVie
   OutDatagram out{client.client, {&piece, 1}};
   client.entry->datagrams->send_batch({&out, 1});
   return true;
+}
+
+void Publisher::judge_again(RevokedFlows revoked) {
+  if (revoked == RevokedFlows::keep) return;
+  for (auto it = udp_.begin(); it != udp_.end();) {
+    auto next = std::next(it);
+    UdpClient& client = it->second;
+    FlowId id = client.record.grant.id;
+    Grant grant = gate_.allow_ingress(Protocol::udp, client.client, client.key.guest, id);
+    if (grant) {
+      client.record.grant = std::move(grant);
+    } else {
+      forget(it, kRevoked);
+    }
+    it = next;
+  }
 }
 
 FlowSight Publisher::sight(const UdpClient& client) {

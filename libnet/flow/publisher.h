@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <net/publish.h>
+#include <net/verdict.h>
 
 #include "base/host_net.h"
 #include "base/loop.h"
@@ -72,7 +73,11 @@ class Publisher {
   bool has_work() const { return work_.has_work(); }
   void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
 
-  /// Those of UDP: TcpRelay has the others.
+  /// Asks the gate again about the clients of UDP: TcpRelay has the others. Those that it does not
+  /// allow any more are forgotten, unless they are to be kept: nothing more passes either way.
+  void judge_again(RevokedFlows revoked);
+
+  /// Those of UDP, likewise.
   void each_flow(const FlowVisitor& visit) const;
   bool reset_flow(FlowId id);
 

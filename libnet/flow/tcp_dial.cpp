@@ -51,7 +51,6 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   TcpFlow& flow = *owned;
   flow.record_ = {.grant = std::move(route.grant), .opened = loop_.now()};
   flow.last_activity_ = loop_.now();
-  flow.generation_ = gate_.generation();
   flow.hold_ = std::move(route.hold);
   if (route.first_flight) {
     flow.inspection_ = std::make_unique<Inspection>(std::move(route.first_flight));

@@ -53,6 +53,8 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   friend class TcpRelay;
 
   FlowState state() const;
+  /// Whether its server took it: the host's, or for an inbound flow the guest.
+  bool was_answered() const { return endpoint_ && (!inbound_ || endpoint_->established()); }
 
   /// What is only needed until the host has connected.
   struct Held {
@@ -77,7 +79,6 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   std::shared_ptr<const void> hold_;
   std::unique_ptr<Inspection> inspection_;  ///< Until nothing has to be judged any more.
   std::vector<DomainName> names_;           ///< When that is over: the names that it gave.
-  std::uint64_t generation_ = 0;            ///< Of the gate, when it was asked last.
   TimePoint deadline_{};  ///< Of the handshake with the guest or of a last drain; 0: none.
   TimePoint last_activity_{};
   bool host_readable_ = false;

@@ -510,20 +510,28 @@ void TcpRelay::reset_inbound(const std::shared_ptr<const void>& hold) {
   reset_if("its port was withdrawn", [&](TcpFlow& flow) { return flow.hold_ == hold; });
 }
 
-void TcpRelay::judge_again() {
-  reset_if("the policy does not allow it any more", [&](TcpFlow& flow) {
-    bool is_kept = flow.endpoint_ && flow.generation_ >= gate_.revoked_before();
-    flow.generation_ = gate_.generation();
-    if (flow.inbound_ || is_kept) return false;
-    TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote, flow.record_.grant.id);
-    Grant grant = std::move(route.grant);
-    if (!route.is_refusal() && may_stay(flow, std::move(route))) {
-      flow.record_.grant = std::move(grant);
-      return false;
-    }
+void TcpRelay::judge_again(RevokedFlows revoked) {
+  reset_if(kRevoked, [&](TcpFlow& flow) {
+    bool is_kept = revoked == RevokedFlows::keep && flow.was_answered();
+    if (is_kept || is_allowed_still(flow)) return false;
     if (flow.held_) refuse_syn(flow);
     return true;
   });
+}
+
+bool TcpRelay::is_allowed_still(TcpFlow& flow) {
+  FlowId id = flow.record_.grant.id;
+  Grant grant;
+  if (flow.inbound_) {
+    grant = gate_.allow_ingress(Protocol::tcp, flow.client_, flow.key_.guest, id);
+    if (!grant) return false;
+  } else {
+    TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote, id);
+    grant = std::move(route.grant);
+    if (route.is_refusal() || !may_stay(flow, std::move(route))) return false;
+  }
+  flow.record_.grant = std::move(grant);
+  return true;
 }
 
 bool TcpRelay::may_stay(TcpFlow& flow, TcpRoute route) {

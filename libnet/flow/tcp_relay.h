@@ -13,6 +13,8 @@
 #include <unordered_set>
 #include <vector>
 
+#include <net/verdict.h>
+
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "flow/flow_key.h"
@@ -114,9 +116,9 @@ class TcpRelay {
   bool needs_tick() const { return !timed_.empty() || limits_.idle > Duration::zero(); }
   /// The guest is gone for good: every flow is reset on the host's side.
   void reset_all();
-  /// Asks the gate again about every outbound flow that was let through before its
-  /// revoked_before(), or is not open yet; what it does not allow any more is reset.
-  void judge_again();
+  /// Asks the gate again about every flow; with RevokedFlows::keep only about those whose server,
+  /// be it the guest, has not answered yet. What it does not allow any more is reset at once.
+  void judge_again(RevokedFlows revoked);
 
   void each_flow(const FlowVisitor& visit) const;
   /// Resets one flow on both sides; false if there is none of this number.
@@ -125,6 +127,8 @@ class TcpRelay {
   TcpCounters counters() const;
 
  private:
+  /// Whether it may go on, by the answer to it as if it began now; keeps what allows it.
+  bool is_allowed_still(TcpFlow& flow);
   /// Whether an open flow, which `route` would let begin, may go on.
   bool may_stay(TcpFlow& flow, TcpRoute route);
   friend class TcpFlow;

@@ -1,9 +1,17 @@
 """What becomes of open flows when the policy that allowed them goes."""
+import os
+import select
+import socket
+import time
+
 import pytest
 
-from harness.world import WORLD4
-from test_control import ctl
+from harness.netns import wait_for
+from harness.recorder import TCP, Recorder
+from harness.world import HOST4, PUBLIC4, WORLD4
+from test_control import ctl, ctl_json
 from test_first_flight import Far
+from test_ports import open_folder    # noqa: F401, fixture
 
 pytestmark = pytest.mark.hostd
 
@@ -40,3 +48,138 @@ def test_revoked_connections_and_conversations_can_be_kept(gateway, world):
         assert server.recvfrom(100) == (b"after", address)
         with pytest.raises(ConnectionRefusedError):
             net.guest.connect(WORLD4, 80)
+
+
+class Client:
+    """A connection of the world to the guest's published port 80, which carried a byte each way."""
+
+    def __init__(self, net, world, listener, source=WORLD4):
+        self.client = world.world.connect(HOST4, net.port(80), source=(source, 0))
+        self.server, peer = listener.accept()
+        self.server.settimeout(5)
+        assert peer[0] == source
+        self.check(b"1")
+
+    def check(self, text):
+        for one, other in ((self.client, self.server), (self.server, self.client)):
+            one.sendall(text)
+            assert other.recv(100) == text
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        self.server.close()
+
+
+DENY_CLIENT = ("policy", "set", f"deny:ingress@{WORLD4}", "--profile", "none")
+
+
+def test_a_client_that_a_new_policy_denies_is_reset_at_both_ends_and_another_notices_nothing(
+        gateway, world):
+    net = gateway(publish=[f"{HOST4}:0:80"])
+    with net.guest.listen("0.0.0.0", 80) as listener, Client(net, world, listener) as denied, \
+            Client(net, world, listener, PUBLIC4) as other:
+        ctl(net, *DENY_CLIENT)
+        for end in (denied.client, denied.server):
+            with pytest.raises(ConnectionResetError):
+                end.recv(1)
+        other.check(b"after")
+        with pytest.raises(ConnectionResetError):
+            world.world.connect(HOST4, net.port(80)).recv(1)
+
+
+def test_what_the_host_had_of_a_denied_client_never_reaches_the_guest(gateway, world):
+    """Bytes wait on all sides: neither server nor client reads when the change comes."""
+    net = gateway(publish=[f"{HOST4}:0:80"])
+    with net.guest.listen("0.0.0.0", 80) as listener, Client(net, world, listener) as denied:
+        ends = (denied.client, denied.server)
+        for end in ends:
+            end.setblocking(False)
+        quiet = time.monotonic()
+        while time.monotonic() - quiet < 0.5:           # until nobody takes anything
+            for end in select.select([], ends, [], 0.05)[1]:
+                if end.send(b"x" * 65536):
+                    quiet = time.monotonic()
+        with Recorder(net.guest, snap=128) as inside, Recorder(world.world, snap=128) as outside:
+            ctl(net, *DENY_CLIENT)
+            after = time.time_ns()
+            for end in ends:
+                wait_for(lambda: _is_reset(end), what="both ends are reset")
+            outside.settle(world.host, WORLD4)
+            late = [p for seen in (inside, outside) for p in seen.packets
+                    if not p.outgoing and p.proto == TCP and p.size and p.time_ns > after]
+            assert not late, late[:3]
+
+
+def _is_reset(end):
+    """Reads what was there before; at its end is the reset."""
+    try:
+        while end.recv(1 << 20):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+    raise AssertionError("an end without a reset")
+
+
+def _states(net):
+    return [flow["state"] for flow in ctl_json(net, "flows", "--proto", "tcp")["flows"]]
+
+
+def test_clients_can_be_kept_but_not_one_that_the_guest_has_not_answered(gateway, world):
+    net = gateway("--revoked-flows", "keep", publish=[f"{HOST4}:0:80", f"{HOST4}:0:53/udp"])
+    port = net.port(53, "udp")
+    with net.guest.listen("0.0.0.0", 80, backlog=0) as listener, \
+            Client(net, world, listener) as kept, \
+            net.guest.udp("0.0.0.0", 53) as server, world.world.udp(WORLD4) as client:
+        client.sendto(b"1", (HOST4, port))
+        _, address = server.recvfrom(100)
+        # The guest has room for one that nobody accepts, and leaves the SYN of the next one alone.
+        full = world.world.connect(HOST4, net.port(80))
+        wait_for(lambda: _states(net).count("open") == 2, what="the guest's queue is full")
+        waits = world.world.connect(HOST4, net.port(80))
+        wait_for(lambda: "connecting" in _states(net), what="it waits for the guest")
+        ctl(net, *DENY_CLIENT)
+        with full, waits, pytest.raises(ConnectionResetError):
+            waits.recv(1)
+        kept.check(b"after")
+        client.sendto(b"2", (HOST4, port))
+        assert server.recv(100) == b"2"
+        server.sendto(b"3", address)
+        assert client.recv(100) == b"3"
+
+
+def test_a_client_of_a_unix_socket_has_no_address_that_a_rule_could_deny(gateway, open_folder):
+    path = os.path.join(open_folder, "web.sock")
+    net = gateway(publish=[f"unix:{path}:80"])
+    with net.guest.listen("0.0.0.0", 80) as listener, socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(path)
+        server, _ = listener.accept()
+        with server:
+            ctl(net, "policy", "set", "deny:ingress@any", "--profile", "none")
+            client.sendall(b"after")
+            assert server.recv(100) == b"after"
+
+
+def test_a_udp_client_that_a_new_policy_denies_is_over_both_ways(gateway, world):
+    net = gateway("--events", "all", publish=[f"{HOST4}:0:53/udp"])
+    port = net.port(53, "udp")
+    with net.guest.udp("0.0.0.0", 53) as server, world.world.udp(WORLD4) as denied, \
+            world.world.udp(PUBLIC4) as other:
+        denied.sendto(b"1", (HOST4, port))
+        _, address = server.recvfrom(100)
+        other.sendto(b"2", (HOST4, port))
+        server.recvfrom(100)
+        ctl(net, *DENY_CLIENT)
+        flows = ctl(net, "flows").stdout
+        assert PUBLIC4 in flows and WORLD4 not in flows
+        assert "closed" in ctl(net, "events").stdout
+        denied.sendto(b"late", (HOST4, port))
+        server.sendto(b"late", address)
+        other.sendto(b"3", (HOST4, port))
+        assert server.recv(100) == b"3"
+        assert not select.select([denied], [], [], 0.5)[0]

@@ -121,7 +121,7 @@ class Play {
          .source = connections_[i].remote,
          .preface = preface,
          .hold = hold,
-         .grant = world_.gate.allow_ingress(Protocol::tcp, {}, connections_[i].guest),
+         .grant = world_.gate.allow_ingress(Protocol::tcp, {}, connections_[i].guest, 0),
          .client = {},
          .handshake = {}});
     if (status) {
@@ -315,7 +315,7 @@ class Play {
         return;
       }
       case 26:
-        return world_.relay->judge_again();
+        return world_.relay->judge_again(i % 2 == 0 ? RevokedFlows::reset : RevokedFlows::keep);
       case 27:
         if (holds_[i]) world_.relay->reset_inbound(holds_[i]);
         return;

@@ -173,6 +173,38 @@ TEST_CASE("a policy that denies a UDP conversation ends it both ways") {
   CHECK_FALSE(world.datagram());
 }
 
+TEST_CASE("a policy that denies a client of a published port ends what it had open") {
+  NetworkConfig config = EngineWorld::with_rules("allow@any");
+  config.publish = {*parse_publish("0.0.0.0:8080:80"), *parse_publish("0.0.0.0:5353:53/udp"),
+                    *parse_publish("unix:/run/web.sock:80")};
+  auto revoked = GENERATE(RevokedFlows::reset, RevokedFlows::keep);
+  config.revoked_flows = revoked;
+  EngineWorld world(std::move(config));
+  const Endpoint denied = endpoint("198.51.100.7:4000"), other = endpoint("203.0.113.7:4000");
+  auto connect = [&](std::size_t listener, const std::optional<Endpoint>& from) {
+    auto client = world.net.listeners.at(listener)->connect(from.value_or(denied));
+    client->remote = from;
+    world.settle();
+    return client;
+  };
+  auto refused = connect(0, denied), allowed = connect(0, other), local = connect(1, std::nullopt);
+  auto& socket = *world.net.datagrams.back();
+  for (const Endpoint& from : {denied, other}) socket.feed(from, "x");
+  world.settle();
+  CHECK(world.engine->counters().udp_flows == 2);
+
+  std::string rules = "deny:ingress@198.51.100.0/24";
+  REQUIRE(world.engine->set_policy({.rules = {EngineWorld::rule(rules)}, .profile = "none"}));
+  // None of the connections is open yet: the guest has not answered.
+  CHECK(refused->was_reset());
+  CHECK_FALSE(allowed->closed());
+  CHECK_FALSE(local->closed());
+  CHECK(world.engine->counters().udp_flows == (revoked == RevokedFlows::keep ? 2 : 1));
+  CHECK(world.denied.at(0).layer == Layer::ingress);
+  CHECK(world.denied.at(0).source == denied);
+  CHECK(world.denied.at(0).flow != 0);
+}
+
 TEST_CASE("what a name allowed stays open however long after its TTL") {
   EngineWorld world(EngineWorld::with_rules("allow@service.example.com"));
   world.engine->names().bind(domain("service.example.com"), kServer.address, 1s, world.loop.now());

@@ -189,8 +189,8 @@ TEST_CASE("a reverse port leads to its Unix socket, on the gateway's address onl
 TEST_CASE("a client of a published port is judged by the ingress rules") {
   Keeper keeper("deny:ingress@198.51.100.0/24");
   Endpoint port = endpoint("192.168.127.2:80");
-  CHECK(keeper.gatekeeper.allow_ingress(Protocol::tcp, endpoint("203.0.113.1:5"), port));
-  CHECK_FALSE(keeper.gatekeeper.allow_ingress(Protocol::tcp, endpoint("198.51.100.7:5"), port));
+  CHECK(keeper.gatekeeper.allow_ingress(Protocol::tcp, endpoint("203.0.113.1:5"), port, 0));
+  CHECK_FALSE(keeper.gatekeeper.allow_ingress(Protocol::tcp, endpoint("198.51.100.7:5"), port, 0));
   REQUIRE(keeper.denied.size() == 1);
   CHECK(keeper.denied[0].layer == Layer::ingress);
   CHECK(keeper.denied[0].source == endpoint("198.51.100.7:5"));

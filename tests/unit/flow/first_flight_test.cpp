@@ -126,7 +126,7 @@ TEST_CASE("a connection whose name a new policy denies is reset") {
   flow.gate.named = [](const DomainName&) { return false; };
   // TLS 1.3: a second hello could still come, so the flow is read on.
   flow.send("\x17\x03\x03\x00\x01x");
-  flow.relay->judge_again();
+  flow.relay->judge_again(RevokedFlows::reset);
   flow.settle();
   CHECK(flow.host->closed());
   CHECK(flow.relay->counters().flows == 0);
@@ -152,11 +152,9 @@ TEST_CASE("an open connection can outlive the policy that allowed it, one being 
   flow.send(tls_hello("good.test"));
   flow.input(at("192.168.127.2:4567"), OpenFlow::kRemote, {.sequence = 1, .flags = kSyn});
   flow.settle();
-  flow.gate.keeps_flows = true;
   flow.gate.named = [](const DomainName&) { return false; };
   flow.gate.tcp = [](const Endpoint&) { return flow::TcpRoute{}; };
-  ++flow.gate.version;
-  flow.relay->judge_again();
+  flow.relay->judge_again(RevokedFlows::keep);
   std::string more("\x17\x03\x03\0\1x", 6);
   flow.send(more);
   CHECK_FALSE(flow.host->closed());
@@ -172,11 +170,11 @@ TEST_CASE("an HTTP/2 connection is reset once one of its names is denied") {
   flow.settle();
   flow.send(stream);
   CHECK(flow.host->sent() == stream);
-  flow.relay->judge_again();
+  flow.relay->judge_again(RevokedFlows::reset);
   flow.settle();
   CHECK_FALSE(flow.host->closed());
   flow.gate.named = [](const DomainName&) { return false; };
-  flow.relay->judge_again();
+  flow.relay->judge_again(RevokedFlows::reset);
   flow.settle();
   CHECK(flow.host->closed());
 }
@@ -193,7 +191,7 @@ TEST_CASE("a connection of which nothing was read ends where names begin to coun
     return route;
   };
   flow.gate.unread = may_stay;
-  flow.relay->judge_again();
+  flow.relay->judge_again(RevokedFlows::reset);
   flow.settle();
   CHECK(flow.host->closed() == !may_stay);
 }
@@ -202,7 +200,7 @@ TEST_CASE("a connection that was read and names nobody outlives a change of the 
   Judged flow;
   flow.send("\1in its own words");
   flow.gate.unread = false;
-  flow.relay->judge_again();
+  flow.relay->judge_again(RevokedFlows::reset);
   flow.settle();
   CHECK_FALSE(flow.host->closed());
 }
@@ -219,7 +217,7 @@ TEST_CASE("a connection that waits for its host is read if names count by then")
     route.first_flight = std::make_unique<policy::FirstFlight>(policy::FirstFlightOptions{}, judge);
     return route;
   };
-  flow.relay->judge_again();
+  flow.relay->judge_again(RevokedFlows::reset);
   auto host = flow.net.dials.at(0);
   host->connect();
   flow.settle();

@@ -80,7 +80,7 @@ TEST_CASE("the end of a connection is said once, with who ended it") {
   SECTION("the policy changes") {
     OpenFlow flow;
     flow.gate.tcp = [](const Endpoint&) { return flow::TcpRoute(); };
-    flow.relay->judge_again();
+    flow.relay->judge_again(RevokedFlows::reset);
     CHECK(flow.gate.ends == Ends{"tcp 1: the policy does not allow it any more"});
   }
 }
@@ -144,13 +144,13 @@ TEST_CASE("an echo request is a flow until its answer is there") {
 
 TEST_CASE("a connection that outlives a change of the policy keeps its number") {
   OpenFlow flow;
-  ++flow.gate.version;
-  SECTION("it is judged again and let through") {}
-  SECTION("it is kept whatever the policy says") {
-    flow.gate.keeps_flows = true;
-    flow.gate.tcp = [](const Endpoint&) { return flow::TcpRoute(); };
+  SECTION("it is judged again and let through") {
+    flow.relay->judge_again(RevokedFlows::reset);
   }
-  flow.relay->judge_again();
+  SECTION("it is kept whatever the policy says") {
+    flow.gate.tcp = [](const Endpoint&) { return flow::TcpRoute(); };
+    flow.relay->judge_again(RevokedFlows::keep);
+  }
   flow.send("more");
   CHECK(seen(*flow.relay).at(0).id == 1);
   CHECK(seen(*flow.relay).at(0).tx_bytes == 4);

@@ -186,9 +186,69 @@ TEST_CASE("clients that the port or the policy does not allow are reset") {
   REQUIRE(world.publisher->publish(limited));
   CHECK(world.connect(at("198.51.100.1:1"))->was_reset());
   CHECK_FALSE(world.connect(kClient)->closed());
-  world.gate.ingress = false;
+  world.gate.ingress = [](const auto&) { return false; };
   CHECK(world.connect(at("203.0.113.5:2"))->was_reset());
   CHECK(world.publisher->counters().refused_by_policy == 2);
+}
+
+TEST_CASE("a client that a new policy denies is reset, its guest too; another notices nothing") {
+  PublishWorld world;
+  REQUIRE(world.publisher->publish(spec("0.0.0.0:8080:80")));
+  auto other = world.connect(at("198.51.100.1:1"));
+  world.accept();
+  auto client = world.connect();
+  world.accept();
+  client->feed("before");
+  world.serve();
+  // Neither what the host has of the client nor what the guest says next.
+  client->feed("after");
+  std::uint32_t first = world.port.seen.back().sequence;
+  world.port.take();
+  world.gate.ingress = [](const auto& from) { return from != kClient; };
+  world.relay->judge_again(RevokedFlows::reset);
+  CHECK(client->was_reset());
+  world.input(kGuestPort, kClient, {.sequence = 7001, .acknowledgment = first, .payload = "late"});
+  world.serve();
+  CHECK(client->sent().empty());
+  auto seen = world.port.take();
+  REQUIRE_FALSE(seen.empty());
+  for (const SeenSegment& segment : seen) {
+    CHECK((segment.flags.bits & kRst) != 0);
+    CHECK(segment.payload.empty());
+  }
+  CHECK(world.gate.ends ==
+        std::vector<std::string>{"tcp 2: the policy does not allow it any more"});
+  other->feed("still here");
+  world.serve();
+  CHECK(world.port.seen.back().payload == "still here");
+}
+
+TEST_CASE("a client that waits for the guest is reset by a policy that denies it, kept or not") {
+  auto revoked = GENERATE(RevokedFlows::reset, RevokedFlows::keep);
+  PublishWorld world;
+  REQUIRE(world.publisher->publish(spec("0.0.0.0:8080:80")));
+  auto client = world.connect();
+  world.gate.ingress = [](const auto&) { return false; };
+  world.relay->judge_again(revoked);
+  CHECK(client->was_reset());
+  CHECK(world.relay->counters().flows == 0);
+}
+
+TEST_CASE("an open connection of a client is kept where that is asked for, and keeps its number") {
+  PublishWorld world;
+  REQUIRE(world.publisher->publish(spec("0.0.0.0:8080:80")));
+  auto client = world.connect();
+  world.accept();
+  world.gate.ingress = [](const auto&) { return false; };
+  world.relay->judge_again(RevokedFlows::keep);
+  client->feed("more");
+  world.serve();
+  CHECK(world.port.seen.back().payload == "more");
+  world.gate.ingress = [](const auto&) { return true; };
+  world.relay->judge_again(RevokedFlows::reset);
+  CHECK_FALSE(client->closed());
+  world.relay->each_flow([](const auto& sight) { CHECK(sight.record.grant.id == 1); });
+  CHECK(world.gate.ends.empty());
 }
 
 TEST_CASE("where no guest was ever heard a client is reset after a second") {
@@ -321,6 +381,27 @@ TEST_CASE("UDP clients keep the address that the guest sees, and get its answers
   CHECK(world.from_guest(guest, seen[0].from, "answer"));
   CHECK(world.net.datagrams[0]->sent.at(0).to == local);
   CHECK_FALSE(world.from_guest(guest, at("203.0.113.9:9"), "to somebody else"));
+}
+
+TEST_CASE("a UDP client that a new policy denies ends at once, unless it is to be kept") {
+  PublishWorld world;
+  REQUIRE(world.publisher->publish(spec("0.0.0.0:5353:53/udp")));
+  Endpoint guest{kGuestPort.address, Port(53)}, other = at("198.51.100.1:1");
+  world.feed(kClient, "1");
+  world.feed(other, "2");
+  world.gate.ingress = [](const auto& from) { return from != kClient; };
+  world.publisher->judge_again(RevokedFlows::keep);
+  CHECK(world.publisher->counters().udp_mappings == 2);
+  CHECK(world.from_guest(guest, kClient, "answer"));
+  world.output.packets.clear();
+  world.publisher->judge_again(RevokedFlows::reset);
+  CHECK(world.gate.ends ==
+        std::vector<std::string>{"udp 1: the policy does not allow it any more"});
+  CHECK_FALSE(world.from_guest(guest, kClient, "late"));
+  world.feed(kClient, "late");
+  CHECK(world.output.packets.empty());
+  CHECK(world.from_guest(guest, other, "answer"));
+  CHECK(world.net.datagrams[0]->sent.size() == 2);
 }
 
 TEST_CASE("UDP clients are forgotten after a while, the idle longest past the limit") {

@@ -29,7 +29,9 @@ class ScriptedGate final : public flow::Gate {
   bool unread = true;
   std::vector<policy::FirstFlightDenial> denials;
   bool echo = true;
-  bool ingress = true;
+  std::function<bool(const std::optional<Endpoint>& client)> ingress = [](const auto&) {
+    return true;
+  };
   std::uint64_t version = 1;
   bool keeps_flows = false;
 
@@ -50,8 +52,9 @@ class ScriptedGate final : public flow::Gate {
   flow::Grant allow_echo(const IpAddress&, const IpAddress&) override {
     return echo ? grant(0) : flow::Grant{};
   }
-  flow::Grant allow_ingress(Protocol, const std::optional<Endpoint>&, const Endpoint&) override {
-    return ingress ? grant(0) : flow::Grant{};
+  flow::Grant allow_ingress(Protocol, const std::optional<Endpoint>& client, const Endpoint&,
+                            FlowId flow) override {
+    return ingress(client) ? grant(flow) : flow::Grant{};
   }
   void on_client_refused(Protocol, const Endpoint&, const Endpoint&, const PublishSpec&) override {
     ++clients_refused;
