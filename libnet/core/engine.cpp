@@ -90,9 +90,7 @@ Status Engine::start() {
       HostRoutes::open(loop_, [this](const HostRoutesSnapshot&) { follow_host_routes(); });
   if (!routes) return routes.status();
   host_routes_ = std::move(*routes);
-  if (Status status = use_policy(config_.policy, RevokedFlows::reset); !status) {
-    return status;
-  }
+  if (Status status = use_policy(config_.policy); !status) return status;
   for (const policy::Warning& warning : gatekeeper_.policy().warnings()) {
     log(LogLevel::warn, "policy: {}", warning.text);
   }
@@ -200,11 +198,11 @@ policy::HostView Engine::host_view() const {
   return make_host_view(gateway_config_, host_routes_->snapshot());
 }
 
-Status Engine::use_policy(const PolicyText& text, RevokedFlows revoked) {
+Status Engine::use_policy(const PolicyText& text) {
   policy::HostView view = host_view();
   auto policy = compile_policy(text, view, gatekeeper_.generation() + 1);
   if (!policy) return policy.status();
-  gatekeeper_.set_policy(std::move(*policy), revoked);
+  gatekeeper_.set_policy(std::move(*policy));
   policy_view_ = std::move(view);
   return Status::ok();
 }
@@ -213,7 +211,7 @@ Status Engine::set_policy(PolicyText policy, const DnsChange& dns) {
   // Everything that can fail comes before anything changes.
   auto records = dns::change_records(dns_->records(), dns);
   if (!records) return records.status();
-  if (Status status = use_policy(policy, config_.revoked_flows); !status) return status;
+  if (Status status = use_policy(policy); !status) return status;
   config_.policy = std::move(policy);
   use_dns(std::move(*records), dns, config_.revoked_flows);
   return Status::ok();
@@ -250,7 +248,7 @@ void Engine::use_upstreams(const std::vector<DnsResolver>& resolvers) {
 
 void Engine::judge_again(RevokedFlows revoked) {
   tcp_->judge_again(revoked);
-  udp_->judge_again();
+  udp_->judge_again(revoked);
   publisher_->judge_again(revoked);
   dns_->judge_again();
   schedule();
@@ -276,7 +274,7 @@ void Engine::follow_host_routes() {
   gateway_->set_ipv6_default_route(
       has_route ? gateway::DefaultRoute::present : gateway::DefaultRoute::absent, loop_.now());
   if (host_view() != policy_view_) {
-    if (Status status = use_policy(config_.policy, RevokedFlows::reset); status) {
+    if (Status status = use_policy(config_.policy); status) {
       judge_again(RevokedFlows::reset);
     } else {
       log(LogLevel::error, "policy: still for the host's former addresses: {}", status.message());

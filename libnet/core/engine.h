@@ -76,7 +76,7 @@ class Engine {
   policy::HostView host_view() const;
   FlowList flow_list();
   /// Compiles and puts into effect; on an error nothing changes.
-  Status use_policy(const PolicyText& text, RevokedFlows revoked);
+  Status use_policy(const PolicyText& text);
   /// What is under way goes on only where the policy, as it is now, allows it, or is kept.
   void judge_again(RevokedFlows revoked);
   /// `revoked` is of the change that this is a part of.

@@ -23,24 +23,20 @@ Gatekeeper::Gatekeeper(Loop& loop, const gateway::Config& config, std::vector<Re
       reverse_(std::move(reverse)),
       events_(loop, config.guest_name, std::move(sinks)) {}
 
-void Gatekeeper::set_policy(std::shared_ptr<const policy::Policy> policy, RevokedFlows revoked) {
+void Gatekeeper::set_policy(std::shared_ptr<const policy::Policy> policy) {
   policy_ = std::move(policy);
   grounds_.clear();
   ++generation_;
-  if (revoked == RevokedFlows::reset) revoked_before_ = generation_;
 }
 
 void Gatekeeper::forget(const DomainName& name) {
   names_.forget(name);
-  revoked_before_ = ++generation_;
 }
 
 bool Gatekeeper::forget(const dns::RecordChange& change) {
   for (const auto& [name, address] : change.lost_addresses) names_.forget(name, address);
   for (const DomainName& name : change.lost_aliases) names_.forget(name);
-  bool is_any = !change.lost_addresses.empty() || !change.lost_aliases.empty();
-  if (is_any) revoked_before_ = ++generation_;
-  return is_any;
+  return !change.lost_addresses.empty() || !change.lost_aliases.empty();
 }
 
 bool Gatekeeper::is_gateway(const IpAddress& address) const {

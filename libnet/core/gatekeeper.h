@@ -37,9 +37,8 @@ class Gatekeeper final : public flow::Gate {
   void set_first_flight_options(const policy::FirstFlightOptions& options) {
     first_flight_options_ = options;
   }
-  /// Takes effect at once and whole.
-  void set_policy(std::shared_ptr<const policy::Policy> policy,
-                  RevokedFlows revoked = RevokedFlows::reset);
+  /// Takes effect at once and whole. The relays have to judge again what is open.
+  void set_policy(std::shared_ptr<const policy::Policy> policy);
   const policy::Policy& policy() const { return *policy_; }
   policy::NameIndex& names() { return names_; }
   /// Drops the bindings of a name; what only they allowed is refused when it is judged again.
@@ -67,14 +66,14 @@ class Gatekeeper final : public flow::Gate {
   void on_first_flight_denied(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
                               const policy::FirstFlightDenial& denial, FlowId flow) override;
   void on_flow_closed(const flow::FlowSight& flow, std::string_view reason) override;
-  std::uint64_t generation() const override { return generation_; }
-  std::uint64_t revoked_before() const override { return revoked_before_; }
 
   // dns::Hooks
   dns::LookupVerdict may_query(const dns::Lookup& lookup);
   std::vector<std::size_t> on_answer(const dns::AnswerNotice& notice);
   void on_limit(const dns::Lookup& lookup, dns::Limit limit);
 
+  /// Of the policy in force: the first is 1.
+  std::uint64_t generation() const { return generation_; }
   std::uint64_t denials() const { return events_.denials(); }
   /// The number that the next flow gets.
   FlowId next_flow() const { return next_flow_; }
@@ -126,7 +125,6 @@ class Gatekeeper final : public flow::Gate {
   policy::NameIndex names_;
   policy::FirstFlightOptions first_flight_options_;
   std::uint64_t generation_ = 0;
-  std::uint64_t revoked_before_ = 0;
   FlowId next_flow_ = 1;
   /// By rule, of the policy in force: what the flows that it lets through share.
   std::unordered_map<int, std::shared_ptr<const flow::Ground>> grounds_;

@@ -58,7 +58,7 @@ struct UdpRoute {
   Grant grant = {};
 };
 
-/// Decides about flows: asked once when a flow begins, and again when generation() has changed.
+/// Decides about flows: asked once when a flow begins, and again by a relay's judge_again().
 /// Whatever it refuses it has reported already. `flow` is 0 for a flow that begins, which gets a
 /// number with its grant; of one that is judged again it is its number, and stays so.
 class Gate {
@@ -85,10 +85,6 @@ class Gate {
                                       const policy::FirstFlightDenial& denial, FlowId flow) = 0;
   /// A flow is over; `reason` is a phrase, such as "both ends closed it".
   virtual void on_flow_closed(const FlowSight& flow, std::string_view reason) = 0;
-  /// Grows whenever earlier answers may not hold any more.
-  virtual std::uint64_t generation() const = 0;
-  /// What was let through at this generation or later stays so, and is not asked about again.
-  virtual std::uint64_t revoked_before() const = 0;
 
  protected:
   ~Gate() = default;

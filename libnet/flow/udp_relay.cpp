@@ -36,9 +36,10 @@ struct UdpRelay::Mapping final : SocketHandler, WorkItem {
   UdpRelay& relay;
   FlowKey key;
   Endpoint guest;
-  std::unique_ptr<DatagramSocket> socket;
-  std::unordered_map<Endpoint, Peer> peers;      ///< By the address that the guest uses.
-  std::unordered_map<Endpoint, Endpoint> named;  ///< Host address to the guest's name for it.
+  std::unique_ptr<DatagramSocket> socket;    ///< None while nothing may be sent from here.
+  std::unordered_map<Endpoint, Peer> peers;  ///< By the address that the guest uses.
+  /// Host address to the guest's name for it: that of a flow among `peers`.
+  std::unordered_map<Endpoint, Endpoint> named;
   std::vector<Queued> queue;
   std::size_t queued_bytes = 0;  ///< Of copies, with kQueuedOverhead each.
   std::list<Mapping*>::iterator age;
@@ -60,35 +61,36 @@ UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output, I
 
 UdpRelay::~UdpRelay() = default;
 
-UdpRelay::Mapping* UdpRelay::find_or_open(const wire::Packet& packet, const Endpoint& guest) {
-  FlowKey key{guest, {IpAddress::any(packet.family()), Port()}};
+UdpRelay::Mapping& UdpRelay::mapping_of(const Endpoint& guest) {
+  FlowKey key{guest, {IpAddress::any(guest.address.family()), Port()}};
   auto it = mappings_.find(key);
   if (it != mappings_.end() && !it->second->retired()) {
     by_age_.splice(by_age_.end(), by_age_, it->second->age);
-    return it->second.get();
+    return *it->second;
   }
   if (mappings_.size() >= limits_.sockets) {
     ++counters_.evicted;
     close(*by_age_.front(), kMakesRoom);
   }
   work_.sweep();
-  auto socket = host_.open_udp({IpAddress::any(packet.family()), Port()});
-  if (!socket) {
-    if (counters_.no_socket++ == 0) {
-      log(LogLevel::warn, "udp {}: {}", guest.to_string(), socket.status().message());
-    }
-    icmp_.send(packet.source(), packet.bytes(), wire::IcmpError::host_unreachable);
-    return nullptr;
-  }
   auto owned = std::make_unique<Mapping>(*this, guest);
   Mapping& mapping = *owned;
   mapping.key = key;
-  mapping.socket = std::move(*socket);
-  mapping.socket->set_handler(&mapping);
   mapping.age = by_age_.insert(by_age_.end(), &mapping);
   mappings_.emplace(key, std::move(owned));
   if (!timer_->active()) timer_->start(kExpireInterval);
-  return &mapping;
+  return mapping;
+}
+
+Status UdpRelay::open_socket(Mapping& mapping) {
+  auto socket = host_.open_udp({IpAddress::any(mapping.guest.address.family()), Port()});
+  if (!socket) return socket.status();
+  mapping.socket = std::move(*socket);
+  mapping.socket->set_handler(&mapping);
+  mapping.ttl = kUsualTtl;
+  mapping.readable = false;
+  mapping.writable = true;
+  return Status::ok();
 }
 
 void UdpRelay::forget_name(Mapping& mapping, const Peer& peer) {
@@ -99,78 +101,93 @@ void UdpRelay::forget_name(Mapping& mapping, const Peer& peer) {
 
 UdpRelay::Peer& UdpRelay::peer_of(Mapping& mapping, const Endpoint& remote) {
   auto it = mapping.peers.find(remote);
-  if (it == mapping.peers.end()) {
-    if (mapping.peers.size() >= limits_.destinations) {
-      auto oldest = std::min_element(
-          mapping.peers.begin(), mapping.peers.end(),
-          [](const auto& a, const auto& b) { return a.second.last < b.second.last; });
-      end_peer(mapping, oldest->second, kMakesRoom);
-      mapping.peers.erase(oldest);
-    }
-    it = mapping.peers.emplace(remote, Peer{}).first;
-    it->second.remote = remote;
-    it->second.generation = ~gate_.generation();
+  if (it != mapping.peers.end()) return it->second;
+  if (mapping.peers.size() >= limits_.destinations) {
+    auto oldest = std::min_element(
+        mapping.peers.begin(), mapping.peers.end(),
+        [](const auto& a, const auto& b) { return a.second.last < b.second.last; });
+    end_peer(mapping, oldest->second, kMakesRoom);
+    mapping.peers.erase(oldest);
   }
-  Peer& peer = it->second;
-  if (peer.generation != gate_.generation()) {
-    bool is_kept =
-        peer.route.kind == UdpRoute::Kind::send && peer.generation >= gate_.revoked_before();
-    peer.generation = gate_.generation();
-    if (is_kept) return peer;
-    forget_name(mapping, peer);
-    route_again(mapping, peer);
-    if (peer.route.kind == UdpRoute::Kind::send) mapping.named[peer.route.address] = remote;
+  Peer& peer = mapping.peers.emplace(remote, Peer{}).first->second;
+  peer.remote = remote;
+  peer.route = gate_.route_udp(mapping.guest, remote, 0);
+  if (peer.route.kind == UdpRoute::Kind::send) {
+    peer.record = {.grant = peer.route.grant, .opened = loop_.now()};
+    mapping.named[peer.route.address] = remote;
+    ++counters_.flows;
   }
   return peer;
 }
 
-void UdpRelay::route_again(Mapping& mapping, Peer& peer) {
-  FlowId id = peer.record.grant.id;
-  auto flight = std::move(peer.route.first_flight);
-  bool was_unread = !flight && peer.route.kind == UdpRoute::Kind::send;
-  peer.route = gate_.route_udp(mapping.guest, peer.remote, id);
-  if (flight && peer.route.first_flight) {
-    // What was read of connections under way can't be read again.
-    peer.route.first_flight = std::move(flight);
-    const auto& name = peer.route.first_flight->name();
+std::optional<UdpRoute> UdpRelay::route_again(Mapping& mapping, Peer& peer, FlowId id) {
+  UdpRoute route = gate_.route_udp(mapping.guest, peer.remote, id);
+  if (route.kind != UdpRoute::Kind::send) return std::nullopt;
+  if (!route.first_flight) return route;
+  if (auto& flight = peer.route.first_flight) {
+    const auto& name = flight->name();
     if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name, id)) {
-      peer.route.kind = UdpRoute::Kind::prohibit;
+      return std::nullopt;
     }
-  } else if (was_unread && peer.route.first_flight &&
-             !gate_.allow_unread(Protocol::udp, mapping.guest, peer.remote, id)) {
-    peer.route.kind = UdpRoute::Kind::prohibit;
+    // What was read of connections under way can't be read again.
+    route.first_flight = std::move(flight);
+  } else if (!gate_.allow_unread(Protocol::udp, mapping.guest, peer.remote, id)) {
+    return std::nullopt;
   }
-  if (peer.route.kind != UdpRoute::Kind::send) {
-    peer.held.clear();
-    end_peer(mapping, peer, "the policy does not allow it any more");
-  } else if (id == 0) {
-    peer.record = {.grant = peer.route.grant, .opened = loop_.now()};
-    peer.replied = false;
-    ++counters_.flows;
-  } else {
-    peer.record.grant = peer.route.grant;
+  return route;
+}
+
+void UdpRelay::go_on(Mapping& mapping, Peer& peer, UdpRoute route) {
+  forget_name(mapping, peer);
+  peer.record.grant = route.grant;
+  peer.route = std::move(route);
+  mapping.named[peer.route.address] = peer.remote;
+  if (peer.route.first_flight || peer.held.empty()) return;
+  while (!peer.held.empty()) release(mapping, peer, peer.held.front().connection);
+  work_.add(mapping);
+}
+
+void UdpRelay::revoke(Mapping& mapping, Peer& peer) {
+  if (peer.record.grant) peer.revoked = peer.record.grant.id;
+  end_peer(mapping, peer, kRevoked);
+  peer.held.clear();
+  peer.route.kind = UdpRoute::Kind::prohibit;
+  peer.route.hold.reset();
+}
+
+void UdpRelay::judge_again(RevokedFlows revoked) {
+  for (auto& [key, mapping] : mappings_) {
+    if (!mapping->retired()) judge_again(*mapping, revoked);
   }
 }
 
-void UdpRelay::judge_again() {
-  for (auto& [key, mapping] : mappings_) {
-    if (mapping->retired()) continue;
-    for (auto& [remote, peer] : mapping->peers) {
-      if (!peer.held.empty()) peer_of(*mapping, remote);
+void UdpRelay::judge_again(Mapping& mapping, RevokedFlows revoked) {
+  bool is_used = false;
+  for (auto it = mapping.peers.begin(); it != mapping.peers.end();) {
+    Peer& peer = it->second;
+    bool is_flow(peer.record.grant);
+    FlowId id = is_flow ? peer.record.grant.id : peer.revoked;
+    // Others were refused: they are asked about anew with their next datagram.
+    bool stays = id != 0;
+    if (stays && revoked == RevokedFlows::reset) {
+      auto route = route_again(mapping, peer, id);
+      if (!route) {
+        revoke(mapping, peer);
+      } else if (is_flow) {
+        go_on(mapping, peer, std::move(*route));
+      } else {
+        stays = false;
+      }
     }
-    std::erase_if(mapping->queue, [&](const Queued& queued) {
-      auto known = mapping->named.find(queued.to);
-      bool may_go = false;
-      if (known != mapping->named.end()) {
-        const UdpRoute& route = peer_of(*mapping, Endpoint(known->second)).route;
-        may_go = route.kind == UdpRoute::Kind::send && route.address == queued.to;
-      }
-      if (!may_go && queued.copy) {
-        mapping->queued_bytes -= queued.data.iov_len + kQueuedOverhead;
-      }
-      return !may_go;
-    });
+    is_used |= bool(peer.record.grant);
+    it = stays ? std::next(it) : mapping.peers.erase(it);
   }
+  std::erase_if(mapping.queue, [&](const Queued& queued) {
+    bool may_go = mapping.named.contains(queued.to);
+    if (!may_go && queued.copy) mapping.queued_bytes -= queued.data.iov_len + kQueuedOverhead;
+    return !may_go;
+  });
+  if (!is_used) mapping.socket.reset();
 }
 
 FlowSight UdpRelay::sight(const Mapping& mapping, const Peer& peer) {
@@ -270,15 +287,13 @@ void UdpRelay::release(Mapping& mapping, Peer& peer, std::uint32_t connection) {
 void UdpRelay::give_up_held(Mapping& mapping, Peer& peer) {
   if (peer.held.empty() || loop_.now() - peer.held.front().since < limits_.held) return;
   using Step = policy::DatagramFlight::Step;
-  if (peer.route.first_flight &&
-      peer.route.first_flight->give_up("it took too long") == Step::pass) {
+  if (peer.route.first_flight->give_up("it took too long") == Step::pass) {
     while (!peer.held.empty()) release(mapping, peer, peer.held.front().connection);
     work_.add(mapping);
     return;
   }
   ++counters_.refused_by_name;
   peer.held.clear();
-  if (!peer.route.first_flight) return;
   gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote,
                                peer.route.first_flight->denial(), peer.record.grant.id);
 }
@@ -287,9 +302,8 @@ void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& data
                            const BufferRef& buffer) {
   Endpoint guest{packet.source(), datagram.source_port()};
   Endpoint remote{packet.destination(), datagram.destination_port()};
-  Mapping* mapping = find_or_open(packet, guest);
-  if (!mapping) return;
-  Peer& peer = peer_of(*mapping, remote);
+  Mapping& mapping = mapping_of(guest);
+  Peer& peer = peer_of(mapping, remote);
   peer.last = loop_.now();
   if (peer.route.kind != UdpRoute::Kind::send) {
     ++counters_.refused_by_policy;
@@ -298,21 +312,32 @@ void UdpRelay::on_datagram(const wire::Packet& packet, const wire::UdpView& data
     }
     return;
   }
+  if (!mapping.socket) {
+    if (Status status = open_socket(mapping); !status) {
+      if (counters_.no_socket++ == 0) {
+        log(LogLevel::warn, "udp {}: {}", guest.to_string(), status.message());
+      }
+      icmp_.send(packet.source(), packet.bytes(), wire::IcmpError::host_unreachable);
+      close(mapping, "the host has no socket for it");
+      work_.sweep();
+      return;
+    }
+  }
   ConstBytes payload = datagram.payload();
   // A router takes one off the hop count; the usual one is what the host would use itself.
   std::uint8_t ttl =
       packet.ttl() < kUsualTtl ? static_cast<std::uint8_t>(packet.ttl() - 1) : kUsualTtl;
-  if (peer.route.first_flight && !may_pass(*mapping, peer, packet, payload, ttl)) return;
+  if (peer.route.first_flight && !may_pass(mapping, peer, packet, payload, ttl)) return;
   auto* data = const_cast<std::uint8_t*>(payload.data());  // NOLINT: iovec, only read
   peer.record.tx_bytes += payload.size();
-  mapping->queue.push_back({peer.route.address, {data, payload.size()}, buffer, nullptr, ttl});
-  work_.add(*mapping);
+  mapping.queue.push_back({peer.route.address, {data, payload.size()}, buffer, nullptr, ttl});
+  work_.add(mapping);
 }
 
 void UdpRelay::run() {
   work_.run([this](Mapping& mapping) {
     send(mapping);
-    if (mapping.readable && receive(mapping)) work_.add(mapping);
+    if (mapping.socket && mapping.readable && receive(mapping)) work_.add(mapping);
   });
 }
 
@@ -381,13 +406,7 @@ bool UdpRelay::receive(Mapping& mapping) {
       Endpoint remote = datagram.peer;
       auto named = mapping.named.find(datagram.peer);
       if (named != mapping.named.end()) {
-        // By value: the policy may have changed, and then the name goes.
-        Endpoint name = named->second;
-        Peer& peer = peer_of(mapping, name);
-        if (peer.route.kind != UdpRoute::Kind::send || peer.route.address != datagram.peer) {
-          ++counters_.refused_by_policy;
-          continue;
-        }
+        Peer& peer = mapping.peers.find(named->second)->second;
         peer.last = now;
         peer.replied = true;
         peer.record.rx_bytes += datagram.data.size();

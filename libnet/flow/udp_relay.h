@@ -4,8 +4,11 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
+
+#include <net/verdict.h>
 
 #include "base/buffer.h"
 #include "base/host_net.h"
@@ -27,8 +30,8 @@ enum class UdpFilter : std::uint8_t {
 };
 
 struct UdpLimits {
-  /// Mappings: one guest port and family each, so one host socket each. Past it the one that was
-  /// idle longest goes.
+  /// Mappings: one guest port and family each, so one host socket each at most. Past it the one
+  /// that was idle longest goes.
   std::size_t sockets = 1024;
   /// Destinations remembered for one mapping. Past it the one that was idle longest goes.
   std::size_t destinations = 512;
@@ -62,8 +65,11 @@ struct UdpCounters {
 ///
 /// Mapping is endpoint-independent (RFC 4787 section 4.1): all that the guest sends from one port
 /// leaves from one host socket, whoever it is for. Each destination has a verdict, asked for once
-/// and again when the gate's generation changes. Datagrams of one batch of frames leave in one
-/// system call a socket; what a full socket does not take waits in a bounded queue.
+/// and again by judge_again(). Refusals are remembered like flows, until nothing comes any more:
+/// the next datagrams cost no verdict, and those of a flow that was revoked are not taken for a new
+/// one, which past QUIC's hello would be judged by its address alone. Datagrams of one batch of
+/// frames leave in one system call a socket; what a full socket does not take waits in a bounded
+/// queue.
 ///
 /// On the loop's thread.
 class UdpRelay {
@@ -80,9 +86,9 @@ class UdpRelay {
   bool has_work() const { return work_.has_work(); }
   /// Called when a run() is due and none is under way.
   void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
-  /// Asks the gate again about what waits to be sent; what it does not allow any more is dropped.
-  /// All else is asked about with its next datagram.
-  void judge_again();
+  /// Asks the gate again about every flow, unless they are to be kept; what it does not allow any
+  /// more is over at once, with what waits to be sent, and a socket that no flow is left for.
+  void judge_again(RevokedFlows revoked);
   /// Ends every mapping.
   void clear();
 
@@ -103,9 +109,9 @@ class UdpRelay {
   struct Peer {
     Endpoint remote;  ///< As the guest names it.
     UdpRoute route;
-    FlowRecord record;
-    std::vector<Held> held;
-    std::uint64_t generation = 0;
+    FlowRecord record;       ///< Of a flow; without a grant where it was refused.
+    FlowId revoked = 0;      ///< The number that it had when it was a flow.
+    std::vector<Held> held;  ///< Only while there is a first flight.
     TimePoint last;
     bool replied = false;
   };
@@ -118,7 +124,8 @@ class UdpRelay {
   };
   struct Mapping;
 
-  Mapping* find_or_open(const wire::Packet& packet, const Endpoint& guest);
+  Mapping& mapping_of(const Endpoint& guest);
+  Status open_socket(Mapping& mapping);
   Peer& peer_of(Mapping& mapping, const Endpoint& remote);
   static void forget_name(Mapping& mapping, const Peer& peer);
   bool may_pass(Mapping& mapping, Peer& peer, const wire::Packet& packet, ConstBytes payload,
@@ -126,7 +133,11 @@ class UdpRelay {
   void hold(Peer& peer, std::uint32_t connection, ConstBytes payload, std::uint8_t ttl);
   void release(Mapping& mapping, Peer& peer, std::uint32_t connection);
   void give_up_held(Mapping& mapping, Peer& peer);
-  void route_again(Mapping& mapping, Peer& peer);
+  void judge_again(Mapping& mapping, RevokedFlows revoked);
+  /// Where it goes now, if it is still allowed: a flow, or one that was revoked.
+  std::optional<UdpRoute> route_again(Mapping& mapping, Peer& peer, FlowId id);
+  void go_on(Mapping& mapping, Peer& peer, UdpRoute route);
+  void revoke(Mapping& mapping, Peer& peer);
   static FlowSight sight(const Mapping& mapping, const Peer& peer);
   /// What comes from it is no longer the guest's; its end is reported. The caller erases it.
   void end_peer(Mapping& mapping, Peer& peer, std::string_view reason);

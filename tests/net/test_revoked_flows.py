@@ -50,6 +50,32 @@ def test_revoked_connections_and_conversations_can_be_kept(gateway, world):
             net.guest.connect(WORLD4, 80)
 
 
+def test_a_revoked_udp_flow_is_over_with_the_answer_to_the_change(gateway, world):
+    net = gateway("--events", "all", profile="all")
+    with world.world.udp("0.0.0.0", 5001) as server, net.guest.udp("0.0.0.0") as client:
+        fds = net.fd_count()
+        for address in (WORLD4, PUBLIC4):
+            client.sendto(b"before", (address, 5001))
+            server.recvfrom(100)
+        assert net.fd_count() == fds + 1
+        for denied in (WORLD4, PUBLIC4):
+            one = next(flow for flow in ctl_json(net, "flows")["flows"]
+                       if flow["remote"].startswith(denied))
+            ctl(net, "policy", "set", f"deny@{WORLD4}", f"deny@{denied}", "--profile", "all")
+            left = ctl_json(net, "flows")["flows"]
+            assert one["id"] not in [flow["id"] for flow in left]
+            assert len(left) == (denied == WORLD4)
+            ends = [event for event in ctl_json(net, "events")["events"]
+                    if event["event"] == "closed" and event["flow"] == one["id"]]
+            assert len(ends) == 1 and ends[0]["tx_bytes"] == 6
+        wait_for(lambda: net.fd_count() == fds, what="its socket is closed")
+        client.connect((WORLD4, 5001))
+        client.send(b"after")
+        with pytest.raises(OSError, match="No route to host"):      # ICMP says: prohibited
+            client.recv(1)
+        assert not select.select([server], [], [], 0)[0]
+
+
 class Client:
     """A connection of the world to the guest's published port 80, which carried a byte each way."""
 

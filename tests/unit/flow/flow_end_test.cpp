@@ -118,15 +118,16 @@ TEST_CASE(
   FlowId first = seen(world.udp).at(0).id;
   auto allowed = world.gate.udp;
   world.gate.udp = [](const Endpoint&) { return flow::UdpRoute(); };
-  ++world.gate.version;
+  world.udp.judge_again(RevokedFlows::reset);
+  CHECK(seen(world.udp).empty());
   world.send(kGuest, kRemote, "x");
   CHECK(seen(world.udp).empty());
   CHECK(world.gate.ends == Ends{"udp 1: the policy does not allow it any more"});
   world.gate.udp = allowed;
-  ++world.gate.version;
+  world.udp.judge_again(RevokedFlows::reset);
   world.send(kGuest, kRemote, "x");
   CHECK(seen(world.udp).at(0).id > first);
-  ++world.gate.version;
+  world.udp.judge_again(RevokedFlows::reset);
   world.send(kGuest, kRemote, "x");
   CHECK(seen(world.udp).size() == 1);
   CHECK(world.gate.ends.size() == 1);
@@ -160,10 +161,8 @@ TEST_CASE("a connection that outlives a change of the policy keeps its number") 
 TEST_CASE("a UDP flow that is kept whatever the policy says keeps its number") {
   DatagramWorld world;
   world.send(kGuest, kRemote, "1");
-  world.gate.keeps_flows = true;
   world.gate.udp = [](const Endpoint&) { return flow::UdpRoute(); };
-  ++world.gate.version;
-  world.udp.judge_again();
+  world.udp.judge_again(RevokedFlows::keep);
   world.send(kGuest, kRemote, "23");
   REQUIRE(seen(world.udp).size() == 1);
   CHECK(seen(world.udp)[0].id == 1);
@@ -177,8 +176,7 @@ TEST_CASE("a UDP flow that still waits to be sent ends with the policy that allo
   world.net.datagrams[0]->set_send_room(0);
   world.send(kGuest, kRemote, "2");
   world.gate.udp = [](const Endpoint&) { return flow::UdpRoute(); };
-  ++world.gate.version;
-  world.udp.judge_again();
+  world.udp.judge_again(RevokedFlows::reset);
   CHECK(seen(world.udp).empty());
   CHECK(world.udp.counters().flows == 0);
   CHECK(world.gate.ends == Ends{"udp 1: the policy does not allow it any more"});

@@ -32,8 +32,6 @@ class ScriptedGate final : public flow::Gate {
   std::function<bool(const std::optional<Endpoint>& client)> ingress = [](const auto&) {
     return true;
   };
-  std::uint64_t version = 1;
-  bool keeps_flows = false;
 
   /// How the flows that are over ended: "tcp 1: both ends closed it".
   std::vector<std::string> ends;
@@ -72,8 +70,6 @@ class ScriptedGate final : public flow::Gate {
     ends.push_back(std::string(to_string(flow.protocol)) + " " +
                    std::to_string(flow.record.grant.id) + ": " + std::string(reason));
   }
-  std::uint64_t generation() const override { return version; }
-  std::uint64_t revoked_before() const override { return keeps_flows ? 0 : UINT64_MAX; }
 
  private:
   flow::Grant grant(FlowId flow) { return {flow != 0 ? flow : next_flow_++, nullptr}; }

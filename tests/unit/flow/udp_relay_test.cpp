@@ -2,6 +2,8 @@
 #include <cerrno>
 
 #include "flow/datagram_world.h"
+#include "wire/hello_builder.h"
+#include "wire/quic_seal.h"
 
 using namespace sluice;
 using namespace sluice::test;
@@ -238,17 +240,94 @@ TEST_CASE("a new policy ends an open conversation in both directions") {
   DatagramWorld world;
   world.send(kGuest, kServer, "question");
   world.gate.udp = [](const Endpoint&) { return flow::UdpRoute{flow::UdpRoute::Kind::drop, {}}; };
-  ++world.gate.version;
+  world.udp.judge_again(RevokedFlows::reset);
   world.net.datagrams[0]->feed(kServer, "late answer");
   world.settle();
   CHECK(world.output.packets.empty());
   world.send(kGuest, kServer, "more");
-  CHECK(world.net.datagrams[0]->sent.size() == 1);
+  for (const auto& socket : world.net.datagrams) CHECK(socket->sent.size() <= 1);
+}
+
+TEST_CASE("a conversation that a new policy ends takes its socket along if it was the last there") {
+  DatagramWorld world;
+  bool is_last = GENERATE(true, false);
+  world.send(kGuest, kServer, "1");
+  if (!is_last) world.send(kGuest, kOther, "1");
+  world.gate.udp = [](const Endpoint& to) {
+    auto kind = to == kServer ? flow::UdpRoute::Kind::prohibit : flow::UdpRoute::Kind::send;
+    return flow::UdpRoute{kind, to};
+  };
+  // Both are in the socket already when the policy changes.
+  world.net.datagrams[0]->feed(kServer, "late");
+  world.net.datagrams[0]->feed(kOther, "answer");
+  world.udp.judge_again(RevokedFlows::reset);
+  CHECK(world.gate.ends ==
+        std::vector<std::string>{"udp 1: the policy does not allow it any more"});
+  CHECK(world.udp.counters().flows == (is_last ? 0 : 1));
+  CHECK(world.net.open_datagrams() == (is_last ? 0 : 1));
+  world.settle();
+  CHECK(datagrams_in(world.output).size() == (is_last ? 0 : 1));
+}
+
+TEST_CASE("a conversation that a new policy ended is not taken for a new one as it goes on") {
+  DatagramWorld world;
+  auto by_name = [](const Endpoint& to) {
+    flow::UdpRoute route{flow::UdpRoute::Kind::send, to};
+    route.first_flight = std::make_unique<policy::DatagramFlight>(
+        policy::FirstFlightOptions{}, [](const DomainName&) { return Verdict{}; });
+    return route;
+  };
+  auto sent = [&] {
+    std::size_t count = 0;
+    for (const auto& socket : world.net.datagrams) count += socket->sent.size();
+    return count;
+  };
+  world.send(kGuest, kServer, "\x40 past its hello");
+  world.gate.udp = by_name;
+  world.gate.unread = false;
+  for (int i = 0; i < 3; ++i) {
+    world.udp.judge_again(i == 1 ? RevokedFlows::keep : RevokedFlows::reset);
+    CHECK(world.net.open_datagrams() == 0);
+    world.send(kGuest, kServer, "\x40 past its hello");
+    CHECK(sent() == 1);
+  }
+  CHECK(world.gate.ends.size() == 1);
+  // Once its name may be, or when it has been silent, what comes is a new one.
+  if (GENERATE(true, false)) {
+    world.gate.unread = true;
+    world.udp.judge_again(RevokedFlows::reset);
+  } else {
+    for (int i = 0; i < 4; ++i) world.pass(10s);
+  }
+  world.send(kGuest, kServer, "\x40 anew");
+  CHECK(sent() == 2);
+}
+
+TEST_CASE("what was held for a name goes on once no name counts any more") {
+  DatagramWorld world;
+  auto by_address = world.gate.udp;
+  world.gate.udp = [](const Endpoint& to) {
+    flow::UdpRoute route{flow::UdpRoute::Kind::send, to};
+    route.first_flight = std::make_unique<policy::DatagramFlight>(
+        policy::FirstFlightOptions{}, [](const DomainName&) { return Verdict{}; });
+    return route;
+  };
+  testing::InitialPacket packet;
+  packet.payload = testing::crypto_part(testing::hello_message("good.test"), 0, 50);
+  packet.payload.resize(1100);
+  auto sealed = testing::seal(packet);
+  std::string hello(sealed.begin(), sealed.end());
+  world.send(kGuest, kServer, hello);
+  REQUIRE(world.net.datagrams[0]->sent.empty());
+  world.gate.udp = by_address;
+  world.udp.judge_again(RevokedFlows::reset);
+  world.settle();
+  REQUIRE(world.net.datagrams[0]->sent.size() == 1);
+  CHECK(world.net.datagrams[0]->sent[0].data == hello);
 }
 
 TEST_CASE("an open conversation can outlive the policy that allowed it, and a refused one opens") {
   DatagramWorld world;
-  world.gate.keeps_flows = true;
   world.gate.udp = [](const Endpoint& remote) {
     bool is_allowed = remote == kServer;
     return is_allowed ? flow::UdpRoute{flow::UdpRoute::Kind::send, remote} : flow::UdpRoute{};
@@ -259,7 +338,7 @@ TEST_CASE("an open conversation can outlive the policy that allowed it, and a re
     bool is_allowed = remote == kOther;
     return is_allowed ? flow::UdpRoute{flow::UdpRoute::Kind::send, remote} : flow::UdpRoute{};
   };
-  ++world.gate.version;
+  world.udp.judge_again(RevokedFlows::keep);
   world.send(kGuest, kServer, "2");
   world.send(kGuest, kOther, "2");
   const auto& sent = world.net.datagrams[0]->sent;
@@ -282,8 +361,7 @@ TEST_CASE("what waits for a full socket is not sent once a new policy denies it"
     auto kind = to == kServer ? flow::UdpRoute::Kind::prohibit : flow::UdpRoute::Kind::send;
     return flow::UdpRoute{kind, to};
   };
-  ++world.gate.version;
-  world.udp.judge_again();
+  world.udp.judge_again(RevokedFlows::reset);
   socket.set_send_room(100);
   world.settle();
   std::string text;
@@ -302,7 +380,7 @@ TEST_CASE("a conversation of which nothing was read ends where names begin to co
     return route;
   };
   world.gate.unread = may_stay;
-  ++world.gate.version;
+  world.udp.judge_again(RevokedFlows::reset);
   world.send(kGuest, kServer, "1");
   CHECK(world.net.datagrams[0]->sent.size() == (may_stay ? 2 : 1));
 }
@@ -313,7 +391,7 @@ TEST_CASE("a new policy that sends a conversation elsewhere forgets the old addr
   world.gate.udp = [](const Endpoint&) {
     return flow::UdpRoute{flow::UdpRoute::Kind::send, kOther};
   };
-  ++world.gate.version;
+  world.udp.judge_again(RevokedFlows::reset);
   world.send(kGuest, kServer, "question");
   CHECK(world.net.datagrams[0]->sent.back().to == kOther);
   world.net.datagrams[0]->feed(kServer, "from the old one");
