@@ -21,6 +21,7 @@
 #include "base/unique_fd.h"
 #include "hostd/api/control.h"
 #include "hostd/api/event_file.h"
+#include "hostd/api/event_query.h"
 #include "hostd/api/json.h"
 #include "hostd/attach/attach.h"
 #include "hostd/directories.h"
@@ -202,7 +203,7 @@ int run(Options options, Configuration configuration) {
   auto record = [&events, file = event_file.get(), name = options.name](const Event& event) {
     std::string text = to_json(event, name).dump(-1, ' ', false, json::error_handler_t::replace);
     if (file) file->append(text);
-    events.append(std::move(text));
+    events.append(std::move(text), facts_of(event));
   };
   options.network.on_denied = [record](const DenialEvent& event) {
     log_line(LogLevel::warn, event.to_string());

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/number.h"
+
 namespace sluice::hostd {
 
 using nlohmann::json;
@@ -54,6 +56,15 @@ Result<json> object_of(const HttpRequest& request, std::initializer_list<std::st
 std::optional<std::string> argument(const HttpRequest& request, const std::string& name) {
   auto at = request.query.find(name);
   return at == request.query.end() ? std::nullopt : std::optional(at->second);
+}
+
+Result<std::optional<std::uint64_t>> number_argument(const HttpRequest& request,
+                                                     const std::string& name) {
+  auto text = argument(request, name);
+  if (!text) return std::optional<std::uint64_t>();
+  auto number = parse_number<std::uint64_t>(*text);
+  if (!number) return Status(StatusCode::invalid_argument, name + " is a number");
+  return number;
 }
 
 Result<std::vector<std::string>> strings_of(const json& body, const std::string& key) {

@@ -2,6 +2,7 @@
 
 #include <net/status.h>
 
+#include <cstdint>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -27,6 +28,10 @@ Result<nlohmann::json> object_of(const HttpRequest& request,
 
 /// Of the query.
 std::optional<std::string> argument(const HttpRequest& request, const std::string& name);
+
+/// A number of the query, where it is there.
+Result<std::optional<std::uint64_t>> number_argument(const HttpRequest& request,
+                                                     const std::string& name);
 
 /// The strings of an array that may be missing.
 Result<std::vector<std::string>> strings_of(const nlohmann::json& body, const std::string& key);

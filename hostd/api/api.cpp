@@ -2,12 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/number.h"
 #include "hostd/api/answers.h"
+#include "hostd/api/event_query.h"
 #include "hostd/api/json.h"
 #include "hostd/api/openapi.h"
 #include "hostd/presets/presets.h"
@@ -18,29 +19,12 @@ namespace {
 
 using nlohmann::json;
 
-/// Events of one answer that does not follow.
-constexpr std::size_t kEventsPerPage = 1000;
-
-template <typename Number>
-bool parse_number(std::string_view text, Number& out) {
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
-/// A number among the arguments, where it is there.
-Status take_number(const HttpRequest& request, const std::string& name, std::uint64_t& out) {
-  auto text = argument(request, name);
-  if (!text || parse_number(*text, out)) return Status::ok();
-  return Status(StatusCode::invalid_argument, name + " is a number");
-}
-
 /// The last part of the path.
 Result<FlowId> flow_id_of(const HttpRequest& request) {
-  FlowId id = 0;
-  if (!parse_number(std::string_view(request.path).substr(request.path.rfind('/') + 1), id)) {
-    return Status(StatusCode::invalid_argument, "a flow's id is a number");
-  }
-  return id;
+  auto id =
+      parse_number<FlowId>(std::string_view(request.path).substr(request.path.rfind('/') + 1));
+  if (!id) return Status(StatusCode::invalid_argument, "a flow's id is a number");
+  return *id;
 }
 
 Result<FlowFilter> flow_filter_of(const HttpRequest& request) {
@@ -62,19 +46,16 @@ Result<FlowFilter> flow_filter_of(const HttpRequest& request) {
       return Status(StatusCode::invalid_argument, "direction is egress or ingress");
     }
   }
-  if (Status status = take_number(request, "after", filter.after); !status) return status;
-  std::uint64_t limit = filter.limit;
-  if (Status status = take_number(request, "limit", limit); !status) return status;
-  if (limit < 1 || limit > kMaxFlowsPerPage) {
+  auto after = number_argument(request, "after");
+  if (!after) return after.status();
+  filter.after = after->value_or(0);
+  auto limit = number_argument(request, "limit");
+  if (!limit) return limit.status();
+  filter.limit = limit->value_or(filter.limit);
+  if (filter.limit < 1 || filter.limit > kMaxFlowsPerPage) {
     return Status(StatusCode::invalid_argument, fmt::format("limit is 1 to {}", kMaxFlowsPerPage));
   }
-  filter.limit = limit;
   return filter;
-}
-
-std::string with_number(const std::string& event, std::uint64_t number) {
-  // Events are objects with members, so a number can be put in front.
-  return fmt::format("{{\"seq\":{},{}", number, std::string_view(event).substr(1));
 }
 
 /// "scopes": [{"prefix": BLOCK, "rules": [RULE, ...]}, ...]
@@ -138,30 +119,6 @@ Result<PolicyText> policy_text_of(const json& body, PolicyText now) {
   }
   return text;
 }
-
-/// Server-sent events (HTML standard, section 9.2): each with its number as id.
-class EventStream final : public HttpStream {
- public:
-  EventStream(EventLog& log, std::uint64_t after) : log_(log), after_(after) {}
-
-  std::string pull() override {
-    EventLog::Page page = log_.read(after_, 100);
-    std::string out;
-    // A first line at once tells the client that it is connected.
-    if (!std::exchange(greeted_, true)) out = ": following\n\n";
-    if (page.missed > 0) out += fmt::format("event: missed\ndata: {}\n\n", page.missed);
-    for (const std::string& event : page.events) {
-      out += fmt::format("id: {}\ndata: {}\n\n", page.first, with_number(event, page.first));
-      after_ = page.first++;
-    }
-    return out;
-  }
-
- private:
-  EventLog& log_;
-  std::uint64_t after_;
-  bool greeted_ = false;
-};
 
 }  // namespace
 
@@ -356,18 +313,7 @@ HttpResponse Api::stop_learning(const HttpRequest&) {
 }
 
 HttpResponse Api::events(const HttpRequest& request) {
-  std::uint64_t after = 0;
-  if (Status status = take_number(request, "after", after); !status) return problem(status);
-  if (argument(request, "follow")) {
-    return {.content_type = "text/event-stream",
-            .stream = std::make_unique<EventStream>(events_, after)};
-  }
-  EventLog::Page page = events_.read(after, kEventsPerPage);
-  std::string list;
-  for (const std::string& event : page.events) {
-    list += fmt::format("{}{}", list.empty() ? "" : ",", with_number(event, page.first++));
-  }
-  return {.body = fmt::format("{{\"missed\":{},\"events\":[{}]}}\n", page.missed, list)};
+  return answer_events(events_, request);
 }
 
 }  // namespace sluice::hostd

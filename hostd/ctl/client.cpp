@@ -77,6 +77,19 @@ class EventReader {
   std::string buffer_, name_, data_;
 };
 
+long status_of(const Handle& handle) {
+  long status = 0;
+  curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &status);
+  return status;
+}
+
+/// What a body says that is no answer.
+Status problem_of(long status, const std::string& body) {
+  json parsed = json::parse(body, nullptr, false);
+  std::string why = parsed.is_object() ? parsed.value("detail", body) : body;
+  return Status(status == 400 ? StatusCode::invalid_argument : StatusCode::internal, why);
+}
+
 }  // namespace
 
 Result<json> Client::request(const std::string& method, const std::string& path,
@@ -98,12 +111,10 @@ Result<json> Client::request(const std::string& method, const std::string& path,
   if (CURLcode code = curl_easy_perform(handle.get()); code != CURLE_OK) {
     return unreachable(socket_path_, code);
   }
-  long status = 0;
-  curl_easy_getinfo(handle.get(), CURLINFO_RESPONSE_CODE, &status);
+  long status = status_of(handle);
   json parsed = json::parse(answer, nullptr, false);
   if (status >= 200 && status < 300 && !parsed.is_discarded()) return parsed;
-  std::string why = parsed.is_object() ? parsed.value("detail", answer) : answer;
-  return Status(status == 400 ? StatusCode::invalid_argument : StatusCode::internal, why);
+  return problem_of(status, answer);
 }
 
 Result<json> Client::get(const std::string& path) {
@@ -125,7 +136,12 @@ Status Client::follow(const std::string& path,
   if (!handle) return Status(StatusCode::internal, "libcurl did not start");
   EventReader reader(on_event);
   bool ended_by_us = false;
+  std::string refusal;
   auto write = [&](std::string_view bytes) {
+    if (status_of(handle) >= 300) {
+      refusal += bytes;
+      return true;
+    }
     ended_by_us = !reader.feed(bytes);
     return !ended_by_us;
   };
@@ -138,6 +154,7 @@ Status Client::follow(const std::string& path,
       });
   curl_easy_setopt(handle.get(), CURLOPT_WRITEDATA, &write);
   CURLcode code = curl_easy_perform(handle.get());
+  if (code == CURLE_OK && status_of(handle) >= 300) return problem_of(status_of(handle), refusal);
   if (ended_by_us || code == CURLE_OK) return Status::ok();
   return unreachable(socket_path_, code);
 }

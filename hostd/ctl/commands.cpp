@@ -115,6 +115,9 @@ void print_learned(const json& report) {
   }
 }
 
+/// What hostd keeps of them.
+constexpr std::uint64_t kEventsKept = 4096;
+
 void print_event(const json& event) {
   print(event_line(event) + "\n");
   std::fflush(stdout);
@@ -222,30 +225,38 @@ int Commands::learned() {
   return show(client_.get("/v1/policy/learn"), print_learned);
 }
 
-int Commands::events(bool follow) {
-  if (!follow) {
-    return show(client_.get("/v1/events"), [](const json& page) {
+int Commands::events(const EventsShown& shown) {
+  std::string path = "/v1/events?";
+  if (shown.follows) path += "follow=1&";
+  if (!shown.kind.empty()) path += "event=" + encoded(shown.kind) + "&";
+  if (!shown.layer.empty()) path += "layer=" + encoded(shown.layer) + "&";
+  if (!shown.to.empty()) path += "to=" + encoded(shown.to) + "&";
+  if (shown.since) path += fmt::format("after={}&", *shown.since);
+  // A stream begins with all that there are; a page has less room.
+  if (shown.limit > 0) path += fmt::format("limit={}", shown.limit);
+  if (shown.limit == 0 && !shown.follows) path += fmt::format("limit={}", kEventsKept);
+  if (!shown.follows) {
+    return show(client_.get(path), [](const json& page) {
       for (const json& event : page["events"]) print_event(event);
     });
   }
   Output output = output_;
-  Status status =
-      client_.follow("/v1/events?follow=1", [output](std::string_view name, std::string_view data) {
-        if (name == "missed") {
-          std::fprintf(stderr, "hostctl: %.*s events are gone: they came too fast\n",
-                       static_cast<int>(data.size()), data.data());
-          return true;
-        }
-        json event = json::parse(data, nullptr, false);
-        if (event.is_discarded()) return true;
-        if (output == Output::json) {
-          print(event.dump() + "\n");
-          std::fflush(stdout);
-        } else {
-          print_event(event);
-        }
-        return true;
-      });
+  Status status = client_.follow(path, [output](std::string_view name, std::string_view data) {
+    if (name == "missed") {
+      std::fprintf(stderr, "hostctl: %.*s events are gone: they came too fast\n",
+                   static_cast<int>(data.size()), data.data());
+      return true;
+    }
+    json event = json::parse(data, nullptr, false);
+    if (event.is_discarded()) return true;
+    if (output == Output::json) {
+      print(event.dump() + "\n");
+      std::fflush(stdout);
+    } else {
+      print_event(event);
+    }
+    return true;
+  });
   return status ? 0 : fail(status);
 }
 

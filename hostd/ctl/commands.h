@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,16 @@ struct FlowsShown {
   std::uint64_t limit = 1000;
   std::uint64_t after = 0;  ///< Only flows with greater numbers.
   bool is_wide = false;     ///< All columns, whatever the terminal's width.
+};
+
+/// What `events` is to show.
+struct EventsShown {
+  std::string kind;                    ///< denied, allowed or closed; empty: all.
+  std::string layer;                   ///< Of docs/policy.md; empty: all.
+  std::string to;                      ///< As in FlowsShown.
+  std::uint64_t limit = 0;             ///< The latest ones, or the first after `since`; 0: all.
+  std::optional<std::uint64_t> since;  ///< Only those with greater numbers.
+  bool follows = false;                ///< Go on as they happen.
 };
 
 /// The commands. Each asks the hostd, prints to standard output, and returns the exit status: 0, or
@@ -59,7 +70,7 @@ class Commands {
   int start_learning(bool refused_only);
   int stop_learning();
   int learned();
-  int events(bool follow);
+  int events(const EventsShown& shown);
 
  private:
   using Print = std::function<void(const nlohmann::json& answer)>;

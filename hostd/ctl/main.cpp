@@ -11,7 +11,8 @@ namespace {
 
 constexpr const char* kExamples = R"(
 Examples:
-  What was refused, as it happens:     hostctl events -f
+  What was refused, as it happens:     hostctl events -f --denied
+  Why a name is not reached:           hostctl events --to '*.example.com'
   May the guest reach it, and why:     hostctl policy check tcp github.com:443
   Who does the guest talk to:          hostctl flows --to '*.example.com'
   Publish a port of a running guest:   hostctl ports add 8080:80
@@ -186,10 +187,26 @@ int main(int argc, char** argv) {
   command(*learn, "show", "print the rules so far",
           [](Commands& commands) { return commands.learned(); });
 
-  bool follow = false;
-  command(app, "events", "what was refused (of hostd --events all: what was not, too), and why",
-          [&](Commands& commands) { return commands.events(follow); })
-      ->add_flag("-f,--follow", follow, "go on as they happen");
+  sluice::ctl::EventsShown wanted;
+  CLI::App* events =
+      command(app, "events", "what was refused (of hostd --events all: what was not, too), and why",
+              [&](Commands& commands) { return commands.events(wanted); });
+  events->add_flag("-f,--follow", wanted.follows, "go on as they happen");
+  CLI::Option* kind = events->add_option("--event", wanted.kind, "only denied, allowed or closed")
+                          ->type_name("KIND");
+  events
+      ->add_flag_callback(
+          "--denied", [&wanted] { wanted.kind = "denied"; }, "the same as --event denied")
+      ->excludes(kind);
+  events->add_option("--layer", wanted.layer, "only dns, syn, first-flight, udp, icmp or ingress")
+      ->type_name("LAYER");
+  events->add_option("--to", wanted.to, "only to an address, a block, a name, or *.NAME")
+      ->type_name("DEST");
+  events->add_option("--limit", wanted.limit, "the latest N, or the first N after --since")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
+  events->add_option("--since", wanted.since, "only those after this number (seq, of --json)")
+      ->type_name("SEQ");
 
   try {
     app.parse(argc, argv);

@@ -6,40 +6,25 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "core/destination.h"
 
 namespace sluice::core {
 
 namespace {
 
-/// Where flows go, as somebody asks for them.
-class Destination {
+/// Which flows go where somebody asks for.
+class Search {
  public:
-  static Result<Destination> parse(std::string_view text) {
-    Destination out;
-    if (text.empty()) return out;
-    if (auto block = IpPrefix::parse(text)) {
-      out.block_ = *block;
-      return out;
-    }
-    out.below_ = text.starts_with("*.");
-    auto name = DomainName::parse(out.below_ ? text.substr(2) : text);
-    if (!name || name->is_root()) {
-      return Status(StatusCode::invalid_argument,
-                    fmt::format("'{}' is no address, block or name", text));
-    }
-    out.name_ = *name;
-    return out;
-  }
+  explicit Search(Destination to) : to_(std::move(to)) {}
 
   bool holds(const flow::FlowSight& sight, const policy::NameIndex& names, TimePoint now) {
-    if (block_) return block_->contains(sight.remote.address);
-    if (!name_) return true;
-    if (sight.name && matches(sight.name->text())) return true;
+    if (auto decided = to_.holds(sight.remote.address)) return *decided;
+    if (sight.name && to_.holds_name(sight.name->text())) return true;
     // Many flows go to few addresses.
     auto [known, is_new] = bound_.try_emplace(sight.remote.address, false);
     if (is_new) {
       names.each_name(sight.remote.address, now, [&](std::string_view name) {
-        known->second = matches(name);
+        known->second = to_.holds_name(name);
         return !known->second;
       });
     }
@@ -47,16 +32,7 @@ class Destination {
   }
 
  private:
-  bool matches(std::string_view name) const {
-    const std::string& wanted = name_->text();
-    if (name == wanted) return true;
-    return below_ && name.size() > wanted.size() && name.ends_with(wanted) &&
-           name[name.size() - wanted.size() - 1] == '.';
-  }
-
-  std::optional<IpPrefix> block_;
-  std::optional<DomainName> name_;
-  bool below_ = false;
+  Destination to_;
   std::unordered_map<IpAddress, bool> bound_;
 };
 
@@ -65,12 +41,13 @@ class Destination {
 Result<FlowPage> FlowList::page(const FlowFilter& filter) const {
   auto to = Destination::parse(filter.to);
   if (!to) return to.status();
+  Search search(std::move(*to));
   std::vector<FlowId> ids;
   each_([&](const flow::FlowSight& sight) {
     FlowId id = sight.record.grant.id;
     if (id > filter.after && filter.protocol.value_or(sight.protocol) == sight.protocol &&
         filter.direction.value_or(sight.direction) == sight.direction &&
-        to->holds(sight, names_, now_)) {
+        search.holds(sight, names_, now_)) {
       ids.push_back(id);
     }
   });

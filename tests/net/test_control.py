@@ -165,6 +165,52 @@ def test_events_are_followed_as_they_happen(gateway, world):
     assert FAR4 in text and f"deny@{FAR4}" in text
 
 
+def test_events_are_found_by_kind_layer_and_destination(gateway, zone):
+    net = gateway("--events", "all", "--allow", "good.test", profile=None)
+    ask(net, "good.test")
+    ask(net, "bad.test")
+    assert connect_error(net.guest.ns, FAR4, 80)[0] == errno.ECONNREFUSED
+
+    def found(*arguments):
+        events = ctl_json(net, "events", *arguments)["events"]
+        return [(one["layer"], one["event"]) for one in events]
+
+    assert found() == [("dns", "allowed"), ("dns", "denied"), ("syn", "denied")]
+    assert found("--denied") == found("--event", "denied") == [("dns", "denied"), ("syn", "denied")]
+    assert found("--layer", "dns", "--event", "allowed") == [("dns", "allowed")]
+    assert found("--to", "*.test", "--denied") == [("dns", "denied")]
+    assert found("--to", "good.test") == [("dns", "allowed")]
+    assert found("--to", f"{FAR4}/24") == [("syn", "denied")]
+    assert found("--limit", 1) == [("syn", "denied")]
+    assert found("--since", 1, "--limit", 1) == [("dns", "denied")]
+    text = ctl(net, "events", "--to", FAR4).stdout
+    assert text.count("\n") == 1 and FAR4 in text
+    for wrong in (("--layer", "tcp"), ("--event", "refused"), ("--to", "a b")):
+        for follow in ((), ("-f",)):
+            done = ctl(net, "events", *wrong, *follow, check=False)
+            assert done.returncode == 1 and done.stderr.startswith("hostctl: "), wrong
+
+
+def test_a_follower_sees_only_what_it_asked_for(gateway, zone):
+    net = gateway("--events", "all", "--allow", "good.test", profile=None)
+    ask(net, "first.test")
+    follower = subprocess.Popen([HOSTCTL, "-n", net.ready["socket"], "--json", "events", "-f",
+                                 "--to", "*.test", "--denied"], stdout=subprocess.PIPE, text=True)
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(follower.stdout), daemon=True)
+    reader.start()
+    try:
+        wait_for(lambda: len(lines) == 1, what="what is there already")
+        ask(net, "good.test")
+        assert connect_error(net.guest.ns, FAR4, 80)[0] == errno.ECONNREFUSED
+        ask(net, "last.test")
+        wait_for(lambda: len(lines) > 1, what="the last lookup")
+    finally:
+        follower.terminate()
+        follower.wait(5)
+    assert [json.loads(line)["names"] for line in lines] == [["first.test"], ["last.test"]]
+
+
 def test_a_follower_that_hangs_holds_nobody_up(gateway, world):
     net = gateway("--deny", FAR4)
     with socket.socket(socket.AF_UNIX) as idle:
