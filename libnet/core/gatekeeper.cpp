@@ -327,20 +327,16 @@ Event Gatekeeper::event_of(const Asked& asked) const {
 
 Event Gatekeeper::event_of(const Asked& asked, const Verdict& verdict) const {
   Event event = event_of(asked);
-  note_verdict(event, verdict, verdict.allowed() ? "no rule denies it" : "no rule allows it");
+  note_verdict(event, verdict, policy::Judged::flow);
   return event;
 }
 
-void Gatekeeper::note_verdict(Event& event, const Verdict& verdict,
-                              std::string_view without_a_rule) const {
+void Gatekeeper::note_verdict(Event& event, const Verdict& verdict, policy::Judged judged) const {
   event.kind = verdict.allowed() ? EventKind::allowed : EventKind::denied;
   event.rule = policy_->describe(verdict);
   event.is_fatal = policy_->is_fatal(verdict);
-  event.reason = without_a_rule;
-  if (const policy::Rule* rule = policy_->rule_of(verdict)) {
-    event.decided_by = describe_rule(*rule);
-    event.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
-  }
+  event.reason = policy::reason_of(verdict, judged);
+  if (const policy::Rule* rule = policy_->rule_of(verdict)) event.decided_by = describe_rule(*rule);
 }
 
 void Gatekeeper::learn(LearnMode mode) {
@@ -387,9 +383,7 @@ dns::LookupVerdict Gatekeeper::may_query(const dns::Lookup& lookup) {
   }
   if (!verdict.allowed() || events_.wants_flows()) {
     Event event = lookup_event(lookup.client, lookup.name);
-    note_verdict(event, verdict,
-                 verdict.allowed() ? "rules on addresses let any name be resolved"
-                                   : "no rule lets this name be resolved");
+    note_verdict(event, verdict, policy::Judged::lookup);
     events_.report(std::move(event));
   }
   if (verdict.allowed()) {

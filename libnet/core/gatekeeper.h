@@ -23,6 +23,7 @@
 #include "policy/learner.h"
 #include "policy/name_index.h"
 #include "policy/policy.h"
+#include "policy/reason.h"
 
 namespace sluice::core {
 
@@ -109,8 +110,8 @@ class Gatekeeper final : public flow::Gate {
   Event event_of(const Asked& asked) const;
   /// With what decided.
   Event event_of(const Asked& asked, const Verdict& verdict) const;
-  /// Says so in an event; `without_a_rule` is the reason where no rule decided.
-  void note_verdict(Event& event, const Verdict& verdict, std::string_view without_a_rule) const;
+  /// Says so in an event.
+  void note_verdict(Event& event, const Verdict& verdict, policy::Judged judged) const;
   /// Keeps the bindings of a flow's address in force for as long as the flow.
   std::shared_ptr<const void> hold(const IpAddress& address);
   Event lookup_event(const dns::Client& client, const DomainName& name) const;

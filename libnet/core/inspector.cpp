@@ -181,21 +181,14 @@ std::vector<DnsRecord> Inspector::dns_records() const {
   return all;
 }
 
-Judgement Inspector::explain(std::string subject, const Verdict& verdict) const {
+Judgement Inspector::explain(std::string subject, const Verdict& verdict,
+                             policy::Judged judged) const {
   Judgement judgement;
   judgement.subject = std::move(subject);
   judgement.action = verdict.action;
-  const policy::Policy& policy = gatekeeper_.policy();
-  if (const policy::Rule* rule = policy.rule_of(verdict)) {
+  judgement.reason = policy::reason_of(verdict, judged);
+  if (const policy::Rule* rule = gatekeeper_.policy().rule_of(verdict)) {
     judgement.rule = describe_rule(*rule);
-    judgement.reason = verdict.allowed() ? "a rule allows it" : "a rule denies it";
-  } else if (verdict.basis == Basis::dns_service) {
-    judgement.reason = "the gateway's DNS service is open, since rules need names";
-  } else if (verdict.basis == Basis::encrypted_dns) {
-    judgement.reason = "encrypted DNS, which no rule names, would pass by the rules on names";
-  } else {
-    judgement.reason =
-        verdict.allowed() ? "no rule matches, and the default is to allow" : "no rule allows it";
   }
   return judgement;
 }
@@ -212,8 +205,8 @@ Judgement Inspector::judge_flow(Direction direction, Protocol protocol, const En
                                                           .now = loop_.now()});
   std::string host = remote.address.to_string();
   if (!remote.address.is_v4() && protocol != Protocol::icmp) host = "[" + host + "]";
-  Judgement judgement =
-      explain(subject_of(direction, protocol, host, remote.port), decision.verdict);
+  Judgement judgement = explain(subject_of(direction, protocol, host, remote.port),
+                                decision.verdict, policy::Judged::flow);
   judgement.names = names.names_of(remote.address, loop_.now());
   judgement.name_is_decisive = decision.name_is_decisive;
   return judgement;
@@ -222,11 +215,7 @@ Judgement Inspector::judge_flow(Direction direction, Protocol protocol, const En
 Judgement Inspector::judge_lookup(const DomainName& name,
                                   const std::optional<IpAddress>& inner) const {
   Verdict verdict = gatekeeper_.policy().judge_lookup(name, inner);
-  Judgement judgement = explain("lookup of " + name.text(), verdict);
-  if (!verdict.allowed() && verdict.basis == Basis::default_action) {
-    judgement.reason = "no rule lets this name be resolved";
-  }
-  return judgement;
+  return explain("lookup of " + name.text(), verdict, policy::Judged::lookup);
 }
 
 PolicyAnswer Inspector::check_name(const DomainName& name, Protocol protocol, Port port,
@@ -246,8 +235,8 @@ PolicyAnswer Inspector::check_name(const DomainName& name, Protocol protocol, Po
   answer.action = answer.lookup->action;
   if (answer.action == Action::deny) return answer;
   if (auto verdict = gatekeeper_.policy().judge_unbound(name, protocol, port, inner)) {
-    answer.flows.push_back(
-        explain(subject_of(Direction::egress, protocol, name.text(), port), *verdict));
+    answer.flows.push_back(explain(subject_of(Direction::egress, protocol, name.text(), port),
+                                   *verdict, policy::Judged::flow));
     answer.action = verdict->action;
   } else {
     answer.note += "; which one it is will decide";

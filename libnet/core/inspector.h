@@ -33,7 +33,7 @@ class Inspector {
   Result<PolicyAnswer> check(std::string_view question) const;
 
  private:
-  Judgement explain(std::string subject, const Verdict& verdict) const;
+  Judgement explain(std::string subject, const Verdict& verdict, policy::Judged judged) const;
   // `inner`: who asks, see policy::Query.
   Judgement judge_flow(Direction direction, Protocol protocol, const Endpoint& remote,
                        const std::optional<IpAddress>& inner) const;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "policy/reason.h"
+
 namespace sluice::policy {
 
 DatagramFlight::Outcome DatagramFlight::judge(ConstBytes datagram, TimePoint now) {
@@ -41,8 +43,9 @@ DatagramFlight::Step DatagramFlight::judge_hello(std::uint32_t connection) {
     return step;
   }
   Verdict verdict = judge_(*hello.server_name);
-  if (!verdict.allowed())
-    return deny({hello.server_name, verdict, std::string(reason_of(verdict))});
+  if (!verdict.allowed()) {
+    return deny({hello.server_name, verdict, std::string(reason_of(verdict, Judged::named_flow))});
+  }
   name_ = hello.server_name;
   hellos_.approve(connection);
   return Step::pass;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "policy/first_flight_reply.h"
+#include "policy/reason.h"
 
 namespace sluice::policy {
 
@@ -256,7 +257,7 @@ bool FirstFlight::awaits_server() const {
 void FirstFlight::judge_name(const DomainName& name) {
   Verdict verdict = judge_(name);
   if (!verdict.allowed()) {
-    deny({name, verdict, std::string(reason_of(verdict))});
+    deny({name, verdict, std::string(reason_of(verdict, Judged::named_flow))});
     return;
   }
   if (kind_ != Kind::http2) names_.clear();

@@ -48,10 +48,6 @@ struct FirstFlightDenial {
 
 /// The reason for a denial by EncryptedHello::deny.
 inline constexpr std::string_view kHiddenName = "its TLS hello may be for a hidden name (ECH)";
-/// The reason for a denial by the rules on a name.
-constexpr std::string_view reason_of(const Verdict& verdict) {
-  return verdict.rule < 0 ? "no rule allows this name at this address" : "a rule denies this name";
-}
 
 /// Judges one TCP connection by what the guest says first on it, on whatever port. Theory of
 /// operation:

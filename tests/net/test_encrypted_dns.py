@@ -26,9 +26,11 @@ def test_known_doh_hosts_and_the_canary_do_not_exist_beside_rules_on_names(gatew
     for name in ("dns.google", "mozilla.cloudflare-dns.com", "use-application-dns.net"):
         assert ask(net, name).rcode() == 3
     assert {q[1] for q in zone.asked()} == {"good.test"}
-    assert any("dns.google" in line and "policy.encrypted-dns" in line for line in net.denials())
+    line = next(line for line in net.denials() if "dns.google" in line)
+    assert "policy.encrypted-dns: encrypted DNS is refused where rules are on names" in line
+    event = ctl_json(net, "events", "--to", "dns.google")["events"][0]
     verdict = ctl_json(net, "policy", "check", "dns", "dns.google", check=False)
-    assert verdict["verdict"] == "deny" and "encrypted DNS" in verdict["lookup"]["reason"]
+    assert verdict["verdict"] == "deny" and verdict["lookup"]["reason"] == event["reason"]
 
 
 @pytest.mark.parametrize("arguments", [("--deny", "bad.test", "--rule", "allow@dns.google"),
@@ -51,6 +53,9 @@ def test_port_853_is_shut_beside_rules_on_names_but_for_the_address_that_is_name
             with pytest.raises(OSError) as refused:
                 client.recv(1)
             assert refused.value.errno in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EACCES)
+        events = ctl_json(net, "events", "--to", PUBLIC4)["events"]
+        assert [one["layer"] for one in events] == ["syn", "udp"]
+        assert all("encrypted DNS is refused" in one["reason"] for one in events)
 
 
 @pytest.mark.parametrize("address, port", [("224.0.0.251", 5353), ("224.0.0.252", 5355),

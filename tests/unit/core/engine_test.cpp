@@ -147,6 +147,30 @@ TEST_CASE("a bad policy changes nothing") {
   CHECK(world.engine->counters().tcp_flows == 1);
 }
 
+TEST_CASE("encrypted DNS that is refused is called that, in events and by policy check alike") {
+  NetworkConfig config = EngineWorld::with_rules("deny@bad.test,allow@public");
+  config.policy.encrypted_dns = Action::deny;
+  EngineWorld world(std::move(config));
+  const Endpoint dot = endpoint("9.9.9.9:853");
+  world.send_tcp(kClient, dot, Flags::kSyn, 1000);
+  REQUIRE(world.denied.size() == 1);
+  CHECK(world.denied[0].rule == "policy.encrypted-dns");
+  std::string reason = world.denied[0].reason;
+  CHECK(reason.starts_with("encrypted DNS is refused where rules are on names"));
+  world.send_udp(kClient, dot, "x");
+  REQUIRE(world.denied.size() == 2);
+  CHECK(world.denied[1].reason == reason);
+  for (const char* question : {"tcp 9.9.9.9:853", "udp 9.9.9.9:853"}) {
+    auto answer = world.engine->inspector().check(question);
+    REQUIRE(answer);
+    CHECK(answer->flows.at(0).reason == reason);
+  }
+  auto lookup = world.engine->inspector().check("dns dns.google");
+  REQUIRE(lookup);
+  REQUIRE(lookup->lookup);
+  CHECK(lookup->lookup->reason == reason);
+}
+
 TEST_CASE("a policy that denies an open connection resets both of its ends") {
   EngineWorld world(EngineWorld::with_rules("allow@any"));
   REQUIRE(opens(world));
