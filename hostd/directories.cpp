@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 namespace sluice::hostd {
 
@@ -34,6 +36,13 @@ std::string state_directory(const std::string& name) {
   }
   std::string home = from_environment("HOME");
   return home.empty() ? "" : home + "/.local/state/sluice/" + name;
+}
+
+std::string make_parent_directory(const std::string& path) {
+  std::string directory = std::filesystem::path(path).parent_path();
+  std::error_code error;
+  bool is_made = !directory.empty() && std::filesystem::create_directories(directory, error);
+  return is_made ? directory : "";
 }
 
 }  // namespace sluice::hostd

@@ -16,4 +16,8 @@ std::string api_socket_path(const std::string& name);
 /// ~/.local/state/sluice/NAME; empty where none can be had.
 std::string state_directory(const std::string& name);
 
+/// Makes the directory that a file is to be in, and those above it. Its path if it was not there
+/// before; else empty, also where it can't be made: opening the file will say why.
+std::string make_parent_directory(const std::string& path);
+
 }  // namespace sluice::hostd

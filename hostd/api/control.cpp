@@ -3,22 +3,19 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "hostd/attach/unix_socket.h"
+#include "hostd/directories.h"
 
 namespace sluice::hostd {
 
 Result<std::unique_ptr<Control>> Control::listen(const std::string& path) {
-  std::error_code error;
-  std::string directory = std::filesystem::path(path).parent_path();
-  bool is_made = !directory.empty() && std::filesystem::create_directories(directory, error);
+  std::string made_directory = make_parent_directory(path);
   auto listener = listen_unix_stream(path);
   if (!listener) {
     return Status(listener.status().code(), "--api " + listener.status().message());
   }
   return std::unique_ptr<Control>(new Control(
-      path, is_made ? directory : "", std::move(*listener)));  // NOLINT: private constructor
+      path, std::move(made_directory), std::move(*listener)));  // NOLINT: private constructor
 }
 
 Control::~Control() {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "hostd/directories.h"
 
 namespace sluice::hostd {
 
@@ -33,9 +34,7 @@ std::int64_t wall_time_ns() {
 Result<std::unique_ptr<EventFile>> EventFile::open(Options options) {
   std::unique_ptr<EventFile> file(
       new EventFile(std::move(options)));  // NOLINT: private constructor
-  std::error_code error;
-  std::string directory = directory_of(file->options_.path);
-  if (std::filesystem::create_directories(directory, error)) file->made_directory_ = directory;
+  file->made_directory_ = make_parent_directory(file->options_.path);
   if (Status status = file->open_path(); !status) return status;
   file->thread_ = std::thread([raw = file.get()] { raw->run(); });
   return file;

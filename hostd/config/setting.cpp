@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <iterator>
+#include <limits>
 #include <utility>
 
+#include "base/number.h"
 #include "core/config_check.h"
 #include "dns/host_resolvers.h"
 #include "dns/record_set.h"
@@ -37,11 +38,16 @@ Status take(Result<T> result, Place&& place) {
   return Status::ok();
 }
 
+/// `refusal` says what is needed.
 template <typename Number>
-bool parse_number(std::string_view text, Number& out) {
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc() && end == text.data() + text.size();
+Status set_number(const Given& given, Number least, Number most, const char* refusal, Number& out) {
+  auto number = parse_number<Number>(given.text);
+  if (!number || *number < least || *number > most) return bad(refusal);
+  out = *number;
+  return Status::ok();
 }
+
+constexpr const char* kFdNeeded = "a file descriptor's number is needed";
 
 Status set_nic(Options& options, Attachment attachment) {
   options.attachment = std::move(attachment);
@@ -70,8 +76,8 @@ Status set_tap(Options& options, const Given& given) {
 
 Status set_fd(Options& options, const Given& given) {
   int fd = -1;
-  if (!parse_number(given.text, fd) || fd < 0) return bad("a file descriptor's number is needed");
-  return set_nic(options, PassedFd{fd});
+  Status status = set_number(given, 0, std::numeric_limits<int>::max(), kFdNeeded, fd);
+  return status ? set_nic(options, PassedFd{fd}) : status;
 }
 
 Status add_rule(Options& options, const Given& given, std::optional<Action> shorthand) {
@@ -143,7 +149,8 @@ Status set_choice(const Given& given, std::array<std::string_view, 2> words, Enu
 }
 
 Status set_limit(const Given& given, std::uint32_t& out) {
-  return parse_number(given.text, out) ? Status::ok() : bad("a number is needed; 0: no limit");
+  return set_number(given, 0u, std::numeric_limits<std::uint32_t>::max(),
+                    "a number is needed; 0: no limit", out);
 }
 
 Status add_dns_record(Options& options, const Given& given) {
@@ -310,11 +317,10 @@ constexpr auto kSettings = std::to_array<Setting>({
      [](Options& options, const Given& given) {
        constexpr std::uint32_t kLongest = 7 * 24 * 3600;
        std::uint32_t seconds = 0;
-       if (!parse_number(given.text, seconds) || seconds > kLongest) {
-         return bad("0 to 604800 seconds are possible");
-       }
-       options.network.dns_stale_if_error = std::chrono::seconds(seconds);
-       return Status::ok();
+       Status status =
+           set_number(given, 0u, kLongest, "0 to 604800 seconds are possible", seconds);
+       if (status) options.network.dns_stale_if_error = std::chrono::seconds(seconds);
+       return status;
      }},
     {"--dns-rate", "dns.queries-per-second", Setting::Kind::value, kNamesGroup, "N",
      "lookups that go to resolvers (500; 0: no limit)",
@@ -372,21 +378,17 @@ constexpr auto kSettings = std::to_array<Setting>({
      "then it becomes PATH.1 (67108864; 0: never)",
      [](Options& options, const Given& given) {
        constexpr std::uint64_t kLeast = 4096;
-       std::uint64_t size = 0;
-       if (!parse_number(given.text, size) || (size > 0 && size < kLeast)) {
+       auto size = parse_number<std::uint64_t>(given.text);
+       if (!size || (*size > 0 && *size < kLeast)) {
          return bad("4096 or more bytes are needed; 0: it grows without end");
        }
-       options.event_file_bytes = size;
+       options.event_file_bytes = *size;
        return Status::ok();
      }},
     {"--event-file-keep", "event-file-keep", Setting::Kind::value, kProcessGroup, "N",
      "how many former ones stay (4)",
      [](Options& options, const Given& given) {
-       if (!parse_number(given.text, options.event_file_keep) || options.event_file_keep < 1 ||
-           options.event_file_keep > 100) {
-         return bad("1 to 100 files are possible");
-       }
-       return Status::ok();
+       return set_number(given, 1u, 100u, "1 to 100 files are possible", options.event_file_keep);
      }},
     {"--guest-name", "guest.name", Setting::Kind::value, kProcessGroup, "NAME",
      "of the guest, under vm.internal (guest)",
@@ -403,10 +405,7 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"--ready-fd", "", Setting::Kind::value, kProcessGroup, "N",
      "write one JSON line there once ready, then close it",
      [](Options& options, const Given& given) {
-       if (!parse_number(given.text, options.ready_fd) || options.ready_fd < 0) {
-         return bad("a file descriptor's number is needed");
-       }
-       return Status::ok();
+       return set_number(given, 0, std::numeric_limits<int>::max(), kFdNeeded, options.ready_fd);
      }},
     {"--one-off", "one-off", Setting::Kind::toggle, kProcessGroup, "",
      "end when the guest's end goes",
@@ -417,11 +416,7 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"-v,--verbose", "verbose", Setting::Kind::count, kProcessGroup, "",
      "log more; -vv for debugging",
      [](Options& options, const Given& given) {
-       if (!parse_number(given.text, options.verbosity) || options.verbosity < 0 ||
-           options.verbosity > 2) {
-         return bad("0, 1 or 2 is needed");
-       }
-       return Status::ok();
+       return set_number(given, 0, 2, "0, 1 or 2 is needed", options.verbosity);
      }},
 });
 

@@ -4,8 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
+
+#include "base/number.h"
 
 namespace sluice {
 
@@ -20,14 +21,6 @@ int hex_digit(char c) {
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
-}
-
-/// Decimal digits only, no sign, no blanks.
-template <typename T>
-bool parse_decimal(std::string_view text, T& out) {
-  if (text.empty() || text[0] < '0' || text[0] > '9') return false;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc() && end == text.data() + text.size();
 }
 
 void mask(std::span<std::uint8_t> bytes, int length) {
@@ -133,12 +126,12 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
   auto slash = text.find('/');
   auto address = IpAddress::parse(text.substr(0, slash));
   if (!address) return bad("an address block such as 10.0.0.0/8 or fd00::/64", text);
-  int length = address->bits();
-  if (slash != std::string_view::npos &&
-      (!parse_decimal(text.substr(slash + 1), length) || length > address->bits())) {
+  if (slash == std::string_view::npos) return IpPrefix(*address, address->bits());
+  auto length = parse_number<std::uint8_t>(text.substr(slash + 1));
+  if (!length || *length > address->bits()) {
     return bad("an address block such as 10.0.0.0/8 or fd00::/64", text);
   }
-  return IpPrefix(*address, length);
+  return IpPrefix(*address, *length);
 }
 
 bool IpPrefix::contains(const IpAddress& address) const {
@@ -182,9 +175,9 @@ std::string IpPrefix::to_string() const {
 }
 
 Result<Port> Port::parse(std::string_view text) {
-  std::uint16_t value = 0;
-  if (!parse_decimal(text, value)) return bad("a port from 0 to 65535", text);
-  return Port(value);
+  auto value = parse_number<std::uint16_t>(text);
+  if (!value) return bad("a port from 0 to 65535", text);
+  return Port(*value);
 }
 
 Result<Endpoint> Endpoint::parse(std::string_view text) {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include "base/number.h"
 
 namespace sluice::core {
 
@@ -24,11 +24,9 @@ Status check_mtu(unsigned mtu) {
 }  // namespace
 
 Result<std::uint16_t> parse_mtu(std::string_view text) {
-  unsigned mtu = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), mtu);
-  bool is_number = error == std::errc() && end == text.data() + text.size();
-  if (Status status = check_mtu(is_number ? mtu : 0); !status) return status;
-  return static_cast<std::uint16_t>(mtu);
+  auto mtu = parse_number<std::uint16_t>(text);
+  if (Status status = check_mtu(mtu.value_or(0)); !status) return status;
+  return *mtu;
 }
 
 Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {

@@ -2,11 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <functional>
 #include <string>
 #include <unordered_map>
 
+#include "base/number.h"
 #include "core/config_check.h"
 #include "dns/host_resolvers.h"
 
@@ -37,13 +37,12 @@ Apply text(std::string NetworkConfig::* member) {
 template <typename Number>
 Apply number(Number NetworkConfig::* member) {
   return [member](NetworkConfig& config, std::string_view value) {
-    Number parsed{};
-    auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
-    if (error != std::errc() || end != value.data() + value.size()) {
+    auto parsed = parse_number<Number>(value);
+    if (!parsed) {
       return Status(StatusCode::invalid_argument,
                     fmt::format("'{}' is not a number in range", value));
     }
-    config.*member = parsed;
+    config.*member = *parsed;
     return Status::ok();
   };
 }

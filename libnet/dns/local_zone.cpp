@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+
+#include "base/number.h"
 
 namespace sluice::dns {
 
@@ -27,13 +28,10 @@ std::string_view take_last_label(std::string_view& text) {
   return label;
 }
 
-std::optional<std::uint8_t> parse_number(std::string_view digits, int base) {
-  std::uint8_t value = 0;
-  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
-  bool whole = error == std::errc() && end == digits.data() + digits.size();
+std::optional<std::uint8_t> parse_label(std::string_view digits, int base) {
   // "01" is not how anybody writes a label of these trees.
-  if (!whole || (digits.size() > 1 && digits[0] == '0')) return std::nullopt;
-  return value;
+  if (digits.size() > 1 && digits[0] == '0') return std::nullopt;
+  return parse_number<std::uint8_t>(digits, base);
 }
 
 }  // namespace
@@ -146,7 +144,7 @@ std::optional<IpAddress> reverse_address(const DomainName& name) {
     rest.remove_suffix(kReverseV4.size());
     std::array<std::uint8_t, 4> bytes{};
     for (auto& byte : bytes) {
-      auto number = parse_number(take_last_label(rest), 10);
+      auto number = parse_label(take_last_label(rest), 10);
       if (!number) return std::nullopt;
       byte = *number;
     }
@@ -158,7 +156,7 @@ std::optional<IpAddress> reverse_address(const DomainName& name) {
   std::array<std::uint8_t, 16> bytes{};
   for (std::size_t nibble = 0; nibble < 32; ++nibble) {
     auto label = take_last_label(rest);
-    auto number = parse_number(label, 16);
+    auto number = parse_label(label, 16);
     if (!number || label.size() != 1) return std::nullopt;
     auto shifted = nibble % 2 == 0 ? *number << 4 : *number;
     bytes[nibble / 2] = static_cast<std::uint8_t>(bytes[nibble / 2] | shifted);

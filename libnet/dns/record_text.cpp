@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 
 #include <net/address.h>
+
+#include "base/number.h"
 
 namespace sluice::dns {
 
@@ -23,7 +24,6 @@ constexpr std::string_view kBlanks = " \t";
 constexpr std::size_t kMaxStringBytes = 255;
 /// A record that fills an answer is nothing that anybody asks for.
 constexpr std::size_t kMaxTextBytes = 4096;
-constexpr int kDecimal = 10;
 
 struct TypeName {
   std::string_view name;
@@ -53,14 +53,6 @@ std::string_view take_word(std::string_view& text) {
 std::string_view trimmed(std::string_view text) {
   text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
   return text.substr(0, text.find_last_not_of(kBlanks) + 1);
-}
-
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number value{};
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, kDecimal);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
 }
 
 void append_u16(Rdata& rdata, std::uint16_t value) {

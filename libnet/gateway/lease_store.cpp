@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <optional>
 
 #include <net/name.h>
 
+#include "base/number.h"
 #include "base/unique_fd.h"
 
 namespace sluice::gateway {
@@ -32,14 +32,12 @@ std::string_view next_word(std::string_view& line) {
 std::optional<StoredLease> parse_line(std::string_view line, std::int64_t wall_now) {
   auto mac = MacAddress::parse(next_word(line));
   auto address = IpAddress::parse(next_word(line));
-  std::string_view expires_text = next_word(line);
+  auto expires = parse_number<std::int64_t>(next_word(line));
   std::string_view name = next_word(line);
-  std::int64_t expires = 0;
-  auto [end, error] = std::from_chars(expires_text.begin(), expires_text.end(), expires);
-  if (!mac || !address || error != std::errc() || end != expires_text.end()) return std::nullopt;
+  if (!mac || !address || !expires) return std::nullopt;
   if (mac->is_multicast() || mac->is_zero() || name.empty() || !line.empty()) return std::nullopt;
-  if (expires < wall_now - kMaxSeconds || expires > wall_now + kMaxSeconds) return std::nullopt;
-  StoredLease lease{*mac, *address, std::chrono::seconds(expires - wall_now), {}};
+  if (*expires < wall_now - kMaxSeconds || *expires > wall_now + kMaxSeconds) return std::nullopt;
+  StoredLease lease{*mac, *address, std::chrono::seconds(*expires - wall_now), {}};
   if (name != "-") {
     auto label = DomainName::parse(name);
     if (!label || label->labels() != 1) return std::nullopt;

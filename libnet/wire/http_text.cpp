@@ -1,7 +1,8 @@
 #include "wire/http_text.h"
 
-#include <charconv>
 #include <cstddef>
+
+#include "base/number.h"
 
 namespace sluice::wire {
 
@@ -34,10 +35,7 @@ bool frames_or_routes(std::string_view name) {
 std::optional<std::uint64_t> parse_http_number(std::string_view text, std::size_t max_digits,
                                                int base) {
   if (text.empty() || text.size() > max_digits) return std::nullopt;
-  std::uint64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+  return parse_number<std::uint64_t>(text, base);
 }
 
 std::optional<std::uint64_t> parse_content_length(std::string_view text) {
