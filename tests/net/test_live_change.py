@@ -9,11 +9,12 @@ import time
 import pytest
 
 from harness.attack import GOOD
-from harness.flows import TICK, Flows, Kind
+from harness.clients import read_exactly
+from harness.flows import CHUNK, TICK, Flows, Kind, pattern
 from harness.gateway import SANITIZED
 from harness.netns import wait_for
 from harness.recorder import TCP, UDP, Recorder
-from harness.world import PUBLIC4, PUBLIC4_B, WORLD4
+from harness.world import HOST4, PUBLIC4, PUBLIC4_B, WORLD4
 from test_dns import addresses, ask, make
 
 pytestmark = pytest.mark.hostd
@@ -176,6 +177,110 @@ def test_a_thousand_changes_under_load_let_nothing_through_and_cut_nothing_else(
 @pytest.mark.long
 def test_twenty_thousand_changes_under_load_do_too(net, world):
     swap_under_load(net, world, 20_000)
+
+
+class Echo:
+    """Servers in the guest, and clients in world that come again whenever they are cut."""
+
+    def __init__(self, net, world, source):
+        self.net, self.world, self.source = net, world, source
+        self.over, self.carried, self.cut = threading.Event(), 0, 0
+        self.listener = net.guest.listen("0.0.0.0", 80)
+        self.datagrams = net.guest.udp("0.0.0.0", 53, timeout=0.05)
+        self.listener.settimeout(0.05)
+        self.udp = world.world.udp(source, timeout=TICK)
+        runs = [self._accept, self._echo_datagrams, self._send_datagrams] + [self._connect] * 4
+        self.threads = [threading.Thread(target=run, daemon=True) for run in runs]
+        for thread in self.threads:
+            thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join(5)
+        for sock in (self.listener, self.datagrams, self.udp):
+            sock.close()
+
+    def _accept(self):
+        while not self.over.is_set():
+            try:
+                sock, _ = self.listener.accept()
+            except TimeoutError:
+                continue
+            threading.Thread(target=self._echo, args=(sock,), daemon=True).start()
+
+    @staticmethod
+    def _echo(sock):
+        with sock:
+            try:
+                while data := sock.recv(65536):
+                    sock.sendall(data)
+            except OSError:
+                pass
+
+    def _echo_datagrams(self):
+        while not self.over.is_set():
+            try:
+                self.datagrams.sendto(*self.datagrams.recvfrom(2048))
+            except TimeoutError:
+                pass
+
+    def _connect(self):
+        while not self.over.wait(TICK):
+            try:
+                with self.world.world.connect(HOST4, self.net.port(80),
+                                              source=(self.source, 0)) as sock:
+                    while not self.over.wait(0.002):
+                        sock.sendall(b"\1" * CHUNK)
+                        self.carried += len(sock.recv(CHUNK))
+            except OSError:
+                self.cut += 1
+
+    def _send_datagrams(self):
+        while not self.over.is_set():
+            self.udp.sendto(b"\1 datagram", (HOST4, self.net.port(53, "udp")))
+            try:
+                self.udp.recv(2048)
+                self.over.wait(TICK)
+            except TimeoutError:
+                pass
+
+
+def test_a_client_gets_no_byte_through_while_it_is_denied_and_another_misses_none(gateway, world):
+    """Published ports, TCP and UDP; 100 times denied and allowed again, under load."""
+    denied, steady = PUBLIC4_B, PUBLIC4
+    net = gateway(publish=[f"{HOST4}:0:80", f"{HOST4}:0:53/udp"])
+    spans = {"out": [], "in": []}
+    with Recorder(world.world, snap=SNAP) as outside, Recorder(net.guest, snap=SNAP) as inside, \
+            Control(net) as control, Echo(net, world, denied) as flapping, \
+            world.world.connect(HOST4, net.port(80), source=(steady, 0)) as client:
+
+        def echoed(number):
+            """Frames keep their order, so what was under way to the guest is there as well."""
+            data = pattern(number, 0, 20_000)
+            client.sendall(data)
+            assert read_exactly(client, len(data)) == data
+
+        for i in range(100):
+            before = flapping.carried
+            wait_for(lambda: flapping.carried > before, what="what is allowed carries data")
+            _, answered = control.set_policy([f"deny:ingress@{denied}"])
+            echoed(i)
+            there = time.time_ns()
+            request, _ = control.set_policy([f"deny:ingress@{WORLD4}"])
+            spans["out"].append((answered, request))
+            spans["in"].append((there, request))
+        outside.settle(world.host, WORLD4)
+        out = [p for p in outside.packets
+               if p.interface == "near" and not p.outgoing and p.dst == denied and p.size]
+        into = [p for p in inside.packets if not p.outgoing and p.src == denied and p.size]
+        assert flapping.cut >= 100
+    assert {p.proto for p in out} == {p.proto for p in into} == {TCP, UDP}
+    assert not in_spans(out, spans["out"]), "to the client"
+    assert not in_spans(into, spans["in"]), "to the guest"
 
 
 def test_what_the_host_had_already_taken_of_a_revoked_flow_is_not_sent(net, world):
