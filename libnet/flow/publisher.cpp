@@ -267,7 +267,7 @@ Publisher::UdpClient* Publisher::udp_client(Entry& entry, const Endpoint& client
   entry_clients_.emplace(ClientKey{&entry, client}, key);
   if (!timer_->active()) timer_->start(kExpireInterval);
   FlowRecord record{.grant = std::move(grant), .opened = loop_.now()};
-  return &udp_.emplace(key, UdpClient{&entry, client, key, std::move(record), loop_.now(), false})
+  return &udp_.emplace(key, UdpClient{&entry, client, key, std::move(record), loop_.now()})
               .first->second;
 }
 
@@ -282,6 +282,10 @@ bool Publisher::receive(Entry& entry) {
       UdpClient* client = udp_client(entry, datagram.peer);
       if (!client) continue;
       client->last = loop_.now();
+      if (client->revoked != 0) {
+        ++counters_.refused_by_policy;
+        continue;
+      }
       client->record.rx_bytes += datagram.data.size();
       output_.send_udp(client->key.remote, client->key.guest, datagram.data);
     }
@@ -296,6 +300,7 @@ bool Publisher::on_guest_datagram(const wire::Packet& packet, const wire::UdpVie
   if (it == udp_.end()) return false;
   UdpClient& client = it->second;
   client.last = loop_.now();
+  if (client.revoked != 0) return true;
   client.replied = true;
   ConstBytes payload = datagram.payload();
   client.record.tx_bytes += payload.size();
@@ -311,12 +316,16 @@ void Publisher::judge_again(RevokedFlows revoked) {
   for (auto it = udp_.begin(); it != udp_.end();) {
     auto next = std::next(it);
     UdpClient& client = it->second;
-    FlowId id = client.record.grant.id;
+    FlowId id = client.revoked != 0 ? client.revoked : client.record.grant.id;
     Grant grant = gate_.allow_ingress(Protocol::udp, client.client, client.key.guest, id);
-    if (grant) {
-      client.record.grant = std::move(grant);
+    if (!grant) {
+      end(client, kRevoked);
+      client.revoked = id;
+    } else if (client.revoked != 0) {
+      // Its next datagram begins anew.
+      forget(it, {});
     } else {
-      forget(it, kRevoked);
+      client.record.grant = std::move(grant);
     }
     it = next;
   }
@@ -334,7 +343,9 @@ FlowSight Publisher::sight(const UdpClient& client) {
 }
 
 void Publisher::each_flow(const FlowVisitor& visit) const {
-  for (const auto& [key, client] : udp_) visit(sight(client));
+  for (const auto& [key, client] : udp_) {
+    if (client.record.grant) visit(sight(client));
+  }
 }
 
 bool Publisher::reset_flow(FlowId id) {
@@ -345,8 +356,14 @@ bool Publisher::reset_flow(FlowId id) {
   return true;
 }
 
+void Publisher::end(UdpClient& client, std::string_view reason) {
+  if (!client.record.grant) return;
+  gate_.on_flow_closed(sight(client), reason);
+  client.record = {};
+}
+
 void Publisher::forget(UdpClients::iterator it, std::string_view reason) {
-  gate_.on_flow_closed(sight(it->second), reason);
+  end(it->second, reason);
   --it->second.entry->clients;
   entry_clients_.erase({it->second.entry, it->second.client});
   udp_.erase(it);
@@ -367,7 +384,8 @@ void Publisher::expire() {
 
 PublisherCounters Publisher::counters() const {
   PublisherCounters counters = counters_;
-  counters.udp_mappings = udp_.size();
+  auto is_flow = [](const auto& one) { return bool(one.second.record.grant); };
+  counters.udp_mappings = static_cast<std::size_t>(std::ranges::count_if(udp_, is_flow));
   return counters;
 }
 

@@ -73,8 +73,9 @@ class Publisher {
   bool has_work() const { return work_.has_work(); }
   void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
 
-  /// Asks the gate again about the clients of UDP: TcpRelay has the others. Those that it does not
-  /// allow any more are forgotten, unless they are to be kept: nothing more passes either way.
+  /// Asks the gate again about the clients of UDP: TcpRelay has the others. With those that it does
+  /// not allow any more it is over, unless they are to be kept: nothing more passes either way, and
+  /// what the guest still answers is not taken for a flow of its own.
   void judge_again(RevokedFlows revoked);
 
   /// Those of UDP, likewise.
@@ -88,10 +89,11 @@ class Publisher {
   struct UdpClient {
     Entry* entry;
     Endpoint client;
-    FlowKey key;  ///< The flow as the guest sees it.
-    FlowRecord record;
+    FlowKey key;        ///< The flow as the guest sees it.
+    FlowRecord record;  ///< Without a grant once it was revoked.
     TimePoint last;
     bool replied = false;
+    FlowId revoked = 0;  ///< The number that it had when it was a flow.
   };
   using UdpClients = std::unordered_map<FlowKey, UdpClient, FlowKeyHash>;
   struct ClientKey {
@@ -110,6 +112,7 @@ class Publisher {
                                      const Endpoint& guest);
   UdpClient* udp_client(Entry& entry, const Endpoint& client);
   static FlowSight sight(const UdpClient& client);
+  void end(UdpClient& client, std::string_view reason);
   void forget(UdpClients::iterator it, std::string_view reason);
   void expire();
 

@@ -397,11 +397,19 @@ TEST_CASE("a UDP client that a new policy denies ends at once, unless it is to b
   world.publisher->judge_again(RevokedFlows::reset);
   CHECK(world.gate.ends ==
         std::vector<std::string>{"udp 1: the policy does not allow it any more"});
-  CHECK_FALSE(world.from_guest(guest, kClient, "late"));
+  CHECK(world.publisher->counters().udp_mappings == 1);
+  // Still its client, so that the answer does not leave as something that the guest began.
+  CHECK(world.from_guest(guest, kClient, "late"));
   world.feed(kClient, "late");
   CHECK(world.output.packets.empty());
   CHECK(world.from_guest(guest, other, "answer"));
   CHECK(world.net.datagrams[0]->sent.size() == 2);
+  world.gate.ingress = [](const auto&) { return true; };
+  world.publisher->judge_again(RevokedFlows::reset);
+  world.feed(kClient, "anew");
+  CHECK(datagrams_in(world.output).back().data == "anew");
+  CHECK(world.gate.ends.size() == 1);
+  CHECK(world.publisher->counters().udp_mappings == 2);
 }
 
 TEST_CASE("UDP clients are forgotten after a while, the idle longest past the limit") {
