@@ -1,0 +1,89 @@
+#include "agent/init/shutdown.h"
+
+#include <sys/reboot.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+
+#include "agent/init/mounts.h"
+#include "base/log.h"
+
+namespace sluice::agent {
+
+namespace {
+
+constexpr Duration kLook = std::chrono::milliseconds(20);
+/// What has SIGKILL and doesn't go hangs in the kernel, and is not waited for.
+constexpr Duration kKillWait = std::chrono::seconds(2);
+constexpr int kSyncSeconds = 10;
+constexpr useconds_t kSyncLookMicroseconds = 5000;
+
+/// There is no process but this one and the kernel's.
+bool is_alone() {
+  return ::kill(-1, 0) != 0 && errno == ESRCH;
+}
+
+/// sync() has no limit of its own: a disk that hangs must not keep the guest from ending.
+void sync_with_limit() {
+  pid_t child = ::fork();
+  if (child == 0) {
+    ::sync();
+    ::_exit(0);
+  }
+  if (child < 0) {
+    ::sync();
+    return;
+  }
+  for (int looks = 0; looks < kSyncSeconds * 1'000'000 / static_cast<int>(kSyncLookMicroseconds);
+       ++looks) {
+    if (::waitpid(child, nullptr, WNOHANG) != 0) return;
+    ::usleep(kSyncLookMicroseconds);
+  }
+  log(LogLevel::error, "agent: the disks were not written within {} s", kSyncSeconds);
+}
+
+}  // namespace
+
+Shutdown::Shutdown(Loop& loop) : loop_(loop), timer_(loop.make_timer([this] { look(); })) {}
+
+void Shutdown::begin(const ShutdownOrder& order) {
+  TimePoint deadline = loop_.now() + order.grace;
+  if (begun_) {
+    if (!killed_) deadline_ = std::min(deadline_, deadline);
+    return;
+  }
+  begun_ = true;
+  order_ = order;
+  deadline_ = deadline;
+  log(LogLevel::notice, "agent: {}", order.reboot ? "rebooting" : "powering off");
+  ::kill(-1, SIGTERM);
+  ::kill(-1, SIGCONT);
+  // Not at once: the answer to who asked for it is still to be written.
+  timer_->start(kLook);
+}
+
+void Shutdown::look() {
+  if (is_alone()) finish();
+  if (loop_.now() >= deadline_) {
+    if (killed_) finish();
+    killed_ = true;
+    deadline_ = loop_.now() + kKillWait;
+    ::kill(-1, SIGKILL);
+  }
+  timer_->start(kLook);
+}
+
+void Shutdown::finish() {
+  sync_with_limit();
+  unmount_all();
+  ::sync();
+  ::reboot(order_.reboot ? RB_AUTOBOOT : RB_POWER_OFF);
+  // A machine without a power switch.
+  ::reboot(RB_HALT_SYSTEM);
+  for (;;) ::pause();
+}
+
+}  // namespace sluice::agent

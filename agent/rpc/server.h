@@ -1,0 +1,59 @@
+#pragma once
+
+#include <net/status.h>
+
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/rpc/connection.h"
+#include "base/loop.h"
+#include "base/unique_fd.h"
+
+namespace sluice::agent::rpc {
+
+/// The port of the agent on vsock.
+inline constexpr std::uint32_t kVsockPort = 1024;
+/// Connections at once, over all listeners; what is beyond is closed at once.
+inline constexpr std::size_t kMaxConnections = 64;
+
+/// Takes connections and serves calls on them. One thread; must end before the Loop and the
+/// Methods.
+class Server {
+ public:
+  Server(Loop& loop, const Methods& methods) : loop_(loop), methods_(methods) {}
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// A Unix socket of mode 0600 at `path`; a stale one is replaced.
+  Status listen_unix(const std::string& path);
+  /// Of vsock only what comes from the host (CID 2) is served. unsupported: the kernel has none.
+  Status listen_vsock(std::uint32_t port);
+  /// A virtio-serial port: a device without connections, which is one for ever (serial_link.h).
+  Status serve_serial(const std::string& device);
+  /// A connection that is there already.
+  void serve(std::unique_ptr<Link> link);
+
+  std::size_t connections() const { return connections_.size(); }
+
+ private:
+  struct Listener {
+    UniqueFd fd;
+    std::unique_ptr<Timer> retry;
+    std::unique_ptr<FdWatch> watch;
+  };
+
+  void listen_on(UniqueFd fd);
+  void accept_some(Listener& listener);
+  static bool is_trusted(int fd);
+
+  Loop& loop_;
+  const Methods& methods_;
+  std::vector<std::string> files_;
+  std::list<Listener> listeners_;
+  std::list<std::unique_ptr<Connection>> connections_;
+};
+
+}  // namespace sluice::agent::rpc
