@@ -1,5 +1,6 @@
 #include "agent/init/shutdown.h"
 
+#include <dirent.h>
 #include <sys/reboot.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -7,8 +8,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <string>
 
 #include "agent/init/mounts.h"
+#include "agent/os/file.h"
 #include "base/log.h"
 
 namespace sluice::agent {
@@ -21,9 +25,30 @@ constexpr Duration kKillWait = std::chrono::seconds(2);
 constexpr int kSyncSeconds = 10;
 constexpr useconds_t kSyncLookMicroseconds = 5000;
 
-/// There is no process but this one and the kernel's.
+/// Of /proc/PID/stat: the state, and the kernel's flags; nothing where it has gone meanwhile.
+bool is_living_program(const std::string& pid) {
+  constexpr unsigned long kKernelThread = 0x00200000;  // PF_KTHREAD
+  std::string stat = read_line("/proc/" + pid + "/stat");
+  // The name, in brackets, may have anything in it.
+  auto name_end = stat.rfind(')');
+  char state = 0;
+  unsigned long flags = 0;
+  if (name_end == std::string::npos ||
+      std::sscanf(stat.c_str() + name_end + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2) {
+    return false;
+  }
+  return state != 'Z' && state != 'X' && (flags & kKernelThread) == 0;
+}
+
+/// There is no program but this one. (kill(-1, 0) would count the kernel's threads too.)
 bool is_alone() {
-  return ::kill(-1, 0) != 0 && errno == ESRCH;
+  std::unique_ptr<DIR, int (*)(DIR*)> processes(::opendir("/proc"), ::closedir);
+  while (dirent* entry = processes ? ::readdir(processes.get()) : nullptr) {
+    std::string name = entry->d_name;
+    if (name.find_first_not_of("0123456789") != std::string::npos || name == "1") continue;
+    if (is_living_program(name)) return false;
+  }
+  return true;
 }
 
 /// sync() has no limit of its own: a disk that hangs must not keep the guest from ending.
