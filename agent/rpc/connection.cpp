@@ -7,13 +7,6 @@
 
 namespace sluice::agent::rpc {
 
-namespace {
-
-/// Reads of one turn, so that one client can't keep the loop for itself.
-constexpr int kReadsPerTurn = 8;
-
-}  // namespace
-
 class Connection::ActiveCall final : public Call {
  public:
   ActiveCall(Connection& connection, std::uint32_t stream, const MethodInfo& method)
@@ -62,8 +55,9 @@ class Connection::ActiveCall final : public Call {
 
   void reply(ConstBytes message) override {
     if (!end()) return;
-    connection_.queue({.stream = stream_, .type = static_cast<std::uint8_t>(FrameType::response)},
-                      response_of(message));
+    connection_.stream_.send(
+        {.stream = stream_, .type = static_cast<std::uint8_t>(FrameType::response)},
+        response_of(message));
   }
 
   void fail(const CallError& error) override {
@@ -73,19 +67,19 @@ class Connection::ActiveCall final : public Call {
 
   void send(ConstBytes message) override {
     if (ended_) return;
-    connection_.queue({.stream = stream_, .type = static_cast<std::uint8_t>(FrameType::data)},
-                      message);
+    connection_.stream_.send(
+        {.stream = stream_, .type = static_cast<std::uint8_t>(FrameType::data)}, message);
   }
 
   void finish() override {
     if (!end()) return;
-    connection_.queue({.stream = stream_,
-                       .type = static_cast<std::uint8_t>(FrameType::data),
-                       .flags = kRemoteClosed | kNoData},
-                      {});
+    connection_.stream_.send({.stream = stream_,
+                              .type = static_cast<std::uint8_t>(FrameType::data),
+                              .flags = kRemoteClosed | kNoData},
+                             {});
   }
 
-  bool writable() const override { return connection_.has_room(); }
+  bool writable() const override { return connection_.stream_.has_room(); }
   void cancel(std::uint32_t stream) override { connection_.cancel(stream); }
 
  private:
@@ -109,48 +103,21 @@ class Connection::ActiveCall final : public Call {
 
 Connection::Connection(Loop& loop, const Methods& methods, std::unique_ptr<Link> link,
                        std::function<void()> on_end)
-    : loop_(loop), methods_(methods), link_(std::move(link)), on_end_(std::move(on_end)) {
-  link_->set_handler([this](FdReady ready) { on_ready(ready); });
-  update_interest();
-}
+    : loop_(loop),
+      methods_(methods),
+      stream_(loop, std::move(link),
+              {.on_frame = [this](const Frame& frame) { on_frame(frame); },
+               .on_room = [this] { offer_room(); },
+               .on_end = std::move(on_end)}) {}
 
 Connection::~Connection() {
   *alive_ = false;
-  // A handler's end may not find its way back here.
-  ended_ = true;
 }
 
 void Connection::reset() {
   calls_.clear();
-  reader_.reset();
-  out_.clear();
-  written_ = 0;
   last_stream_ = 0;
-  update_interest();
-}
-
-void Connection::on_ready(FdReady ready) {
-  std::shared_ptr<bool> alive = alive_;
-  if (ready.writable) flush();
-  if (*alive && ready.readable && !ended_) {
-    for (int reads = 0; reads < kReadsPerTurn && queued() < kFullBytes; ++reads) {
-      if (!read_some()) break;
-    }
-  }
-  if (*alive && !ended_) update_interest();
-}
-
-bool Connection::read_some() {
-  Bytes space = reader_.space();
-  IoResult result = link_->read(space);
-  if (result.would_block()) return false;
-  if (!result.ok() || result.bytes == 0) {
-    end();
-    return false;
-  }
-  reader_.filled(result.bytes);
-  while (auto frame = reader_.next()) on_frame(*frame);
-  return !ended_ && result.bytes == space.size();
+  stream_.reset();
 }
 
 void Connection::on_frame(const Frame& frame) {
@@ -236,64 +203,22 @@ void Connection::cancel(std::uint32_t stream) {
 }
 
 void Connection::fail(std::uint32_t stream, const CallError& error) {
-  queue({.stream = stream, .type = static_cast<std::uint8_t>(FrameType::response)},
-        response_of(error));
-}
-
-void Connection::queue(const FrameHeader& header, ConstBytes payload) {
-  if (ended_) return;
-  append_frame(out_, header, payload);
-  if (!has_room()) was_busy_ = true;
-  if (flushing_) return;
-  // Written once this turn has said all that it has to say.
-  flushing_ = true;
-  loop_.defer([this, alive = alive_] {
-    if (!*alive) return;
-    flushing_ = false;
-    flush();
-    if (*alive && !ended_) update_interest();
-  });
-}
-
-void Connection::flush() {
-  std::shared_ptr<bool> alive = alive_;
-  while (queued() > 0) {
-    IoResult result = link_->write(ConstBytes(out_).subspan(written_));
-    if (result.would_block()) break;
-    if (!result.ok()) {
-      end();
-      return;
-    }
-    written_ += result.bytes;
-  }
-  if (queued() == 0) {
-    out_.clear();
-    written_ = 0;
-  } else if (written_ >= kBusyBytes) {
-    out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(written_));
-    written_ = 0;
-  }
-  if (was_busy_ && has_room()) offer_room();
+  stream_.send({.stream = stream, .type = static_cast<std::uint8_t>(FrameType::response)},
+               response_of(error));
 }
 
 /// In turn, so that no stream has all of it.
 void Connection::offer_room() {
-  was_busy_ = false;
   auto next = calls_.upper_bound(last_served_);
-  for (std::size_t left = calls_.size(); left > 0 && has_room(); --left, ++next) {
+  for (std::size_t left = calls_.size(); left > 0 && stream_.has_room(); --left, ++next) {
     if (next == calls_.end()) next = calls_.begin();
     last_served_ = next->first;
     next->second->on_writable();
   }
 }
 
-void Connection::update_interest() {
-  if (ended_) return;
-  link_->set_interest({.readable = queued() < kFullBytes, .writable = queued() > 0});
-}
-
 void Connection::sweep_later() {
-  if (sweeping_ || ended_) return;
+  if (sweeping_) return;
   sweeping_ = true;
   loop_.defer([this, alive = alive_] {
     if (*alive) sweep();
@@ -305,15 +230,6 @@ void Connection::sweep() {
   for (auto call = calls_.begin(); call != calls_.end();) {
     call = call->second->ended() ? calls_.erase(call) : std::next(call);
   }
-}
-
-void Connection::end() {
-  if (ended_) return;
-  ended_ = true;
-  link_->set_interest({});
-  loop_.defer([this, alive = alive_] {
-    if (*alive) on_end_();
-  });
 }
 
 }  // namespace sluice::agent::rpc

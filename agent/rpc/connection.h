@@ -4,11 +4,9 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <vector>
 
 #include "agent/rpc/call.h"
-#include "agent/rpc/frame.h"
-#include "agent/rpc/link.h"
+#include "agent/rpc/frame_stream.h"
 #include "base/loop.h"
 
 namespace sluice::agent::rpc {
@@ -16,10 +14,6 @@ namespace sluice::agent::rpc {
 /// Calls of one connection that may be under way at once; what is beyond fails with
 /// RESOURCE_EXHAUSTED.
 inline constexpr std::size_t kMaxCalls = 1024;
-/// Where a peer doesn't read, calls are told that there is no room beyond the first, and nothing
-/// more is read from it beyond the second.
-inline constexpr std::size_t kBusyBytes = std::size_t{256} << 10;
-inline constexpr std::size_t kFullBytes = std::size_t{1} << 20;
 
 /// The server's end of one connection: reads requests, begins calls, writes what they answer. What
 /// the client does wrong ends the call in question with a status, never the connection, as long as
@@ -43,37 +37,22 @@ class Connection {
   class ActiveCall;
   friend class ActiveCall;
 
-  void on_ready(FdReady ready);
-  bool read_some();
   void on_frame(const Frame& frame);
   void on_request(const FrameHeader& header, ConstBytes payload);
   void on_data(const FrameHeader& header, ConstBytes payload);
   void cancel(std::uint32_t stream);
   void fail(std::uint32_t stream, const CallError& error);
-  void queue(const FrameHeader& header, ConstBytes payload);
-  void flush();
   void offer_room();
-  void update_interest();
   void sweep_later();
   void sweep();
-  void end();
-  std::size_t queued() const { return out_.size() - written_; }
-  bool has_room() const { return queued() < kBusyBytes; }
 
   Loop& loop_;
   const Methods& methods_;
-  std::unique_ptr<Link> link_;
-  std::function<void()> on_end_;
-  FrameReader reader_;
-  std::vector<std::uint8_t> out_;
-  std::size_t written_ = 0;  ///< Of out_.
+  FrameStream stream_;
   std::map<std::uint32_t, std::unique_ptr<ActiveCall>> calls_;
   std::uint32_t last_stream_ = 0;
   std::uint32_t last_served_ = 0;  ///< Of those that waited for room.
-  bool was_busy_ = false;
   bool sweeping_ = false;
-  bool flushing_ = false;
-  bool ended_ = false;
   /// Deferred tasks look whether the connection is still there.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
