@@ -27,11 +27,16 @@ void FrameStream::reset() {
   update_interest();
 }
 
+void FrameStream::set_reading(bool reading) {
+  reading_ = reading;
+  update_interest();
+}
+
 void FrameStream::on_ready(FdReady ready) {
   std::shared_ptr<bool> alive = alive_;
   if (ready.writable) flush();
   if (ready.readable && *alive && !ended_) {
-    for (int reads = 0; reads < kReadsPerTurn && queued() < kFullBytes; ++reads) {
+    for (int reads = 0; reads < kReadsPerTurn && reading_ && queued() < kFullBytes; ++reads) {
       if (!read_some() || !*alive) break;
     }
   }
@@ -94,7 +99,7 @@ void FrameStream::flush() {
 
 void FrameStream::update_interest() {
   if (ended_) return;
-  link_->set_interest({.readable = queued() < kFullBytes, .writable = queued() > 0});
+  link_->set_interest({.readable = reading_ && queued() < kFullBytes, .writable = queued() > 0});
 }
 
 void FrameStream::end() {

@@ -37,6 +37,8 @@ class FrameStream {
   void send(const FrameHeader& header, ConstBytes payload);
   bool has_room() const { return queued() < kBusyBytes; }
   std::size_t queued() const { return out_.size() - written_; }
+  /// Whether what the peer sends is read now. It is, to begin with.
+  void set_reading(bool reading);
   /// As if the peer had just come.
   void reset();
 
@@ -53,6 +55,7 @@ class FrameStream {
   FrameReader reader_;
   std::vector<std::uint8_t> out_;
   std::size_t written_ = 0;  ///< Of out_.
+  bool reading_ = true;
   bool was_busy_ = false;
   bool flushing_ = false;
   bool ended_ = false;

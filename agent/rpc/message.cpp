@@ -45,6 +45,11 @@ std::vector<std::uint8_t> encode(const pb_msgdesc_t& fields, const void* message
   return out;
 }
 
+BytesField::BytesField(ConstBytes bytes) : storage_(PB_BYTES_ARRAY_T_ALLOCSIZE(bytes.size())) {
+  array()->size = static_cast<pb_size_t>(bytes.size());
+  if (!bytes.empty()) std::memcpy(array()->bytes, bytes.data(), bytes.size());
+}
+
 BytesMessage::BytesMessage(std::uint32_t number, std::size_t most)
     : tag_(static_cast<std::uint8_t>(number << 3 | PB_WT_STRING)), storage_(kHeadroom + most) {}
 

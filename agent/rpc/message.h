@@ -68,6 +68,16 @@ class BytesMessage {
   std::vector<std::uint8_t> storage_;
 };
 
+/// A bytes field of a message that is encoded while this lives.
+class BytesField {
+ public:
+  explicit BytesField(ConstBytes bytes);
+  pb_bytes_array_t* array() { return reinterpret_cast<pb_bytes_array_t*>(storage_.data()); }
+
+ private:
+  std::vector<std::uint8_t> storage_;  // operator new aligns it for any object.
+};
+
 /// A string field: absent is empty.
 inline std::string_view text(const char* field) {
   return field ? std::string_view(field) : std::string_view();

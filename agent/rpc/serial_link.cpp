@@ -84,6 +84,35 @@ SerialDecoder::Step SerialDecoder::decode(ConstBytes in, std::uint8_t* out) {
   return step;
 }
 
+IoResult SerialWriter::write(int fd, ConstBytes from) {
+  if (!flush(fd)) return {.error = EAGAIN};
+  from = from.first(std::min(from.size(), kMostUnwritten));
+  serial_escape(out_, from);
+  flush(fd);
+  return {.bytes = from.size()};
+}
+
+bool SerialWriter::flush(int fd) {
+  while (!empty()) {
+    ssize_t moved = ::write(fd, out_.data() + written_, out_.size() - written_);
+    if (moved < 0 && errno == EINTR) continue;
+    if (moved <= 0) return false;
+    written_ += static_cast<std::size_t>(moved);
+  }
+  clear();
+  return true;
+}
+
+void SerialWriter::reset(const SerialNonce& nonce) {
+  clear();
+  serial_reset(out_, nonce);
+}
+
+void SerialWriter::clear() {
+  out_.clear();
+  written_ = 0;
+}
+
 SerialLink::SerialLink(Loop& loop, UniqueFd port) : loop_(loop), port_(std::move(port)) {
   fcntl(port_.get(), F_SETFL, fcntl(port_.get(), F_GETFL) | O_NONBLOCK);
   look_again_ = loop_.make_timer([this] {
@@ -93,6 +122,9 @@ SerialLink::SerialLink(Loop& loop, UniqueFd port) : loop_(loop), port_(std::move
       look_again_->start(kLookAgain);
     }
   });
+  // Whoever has the port open on the host learns that what it knew of the guest is void.
+  writer_.reset(SerialNonce{});
+  writer_.flush(port_.get());
 }
 
 IoResult SerialLink::read(Bytes into) {
@@ -119,27 +151,9 @@ IoResult SerialLink::read(Bytes into) {
 }
 
 IoResult SerialLink::write(ConstBytes from) {
-  if (!flush()) return {.error = EAGAIN};
-  from = from.first(std::min(from.size(), kMostUnwritten));
-  serial_escape(out_, from);
-  flush();
-  return {.bytes = from.size()};
-}
-
-/// Whether all that was taken is written.
-bool SerialLink::flush() {
-  while (written_ < out_.size()) {
-    ssize_t moved = ::write(port_.get(), out_.data() + written_, out_.size() - written_);
-    if (moved <= 0) {
-      if (moved < 0 && errno == EINTR) continue;
-      watch();
-      return false;
-    }
-    written_ += static_cast<std::size_t>(moved);
-  }
-  out_.clear();
-  written_ = 0;
-  return true;
+  IoResult result = writer_.write(port_.get(), from);
+  if (!writer_.empty()) watch();
+  return result;
 }
 
 void SerialLink::set_interest(FdReady interest) {
@@ -150,7 +164,7 @@ void SerialLink::set_interest(FdReady interest) {
 void SerialLink::watch() {
   if (look_again_->active()) return;
   FdReady wanted = interest_;
-  wanted.writable |= written_ < out_.size();
+  wanted.writable |= !writer_.empty();
   if (!wanted.readable && !wanted.writable) {
     watch_.reset();
   } else if (watch_) {
@@ -165,7 +179,7 @@ void SerialLink::on_port_ready(FdReady ready) {
     on_hang_up();
     return;
   }
-  if (ready.writable && !flush()) ready.writable = false;
+  if (ready.writable && !writer_.flush(port_.get())) ready.writable = false;
   ready.writable &= interest_.writable;
   ready.readable &= interest_.readable;
   if (ready.readable || ready.writable) {
@@ -194,11 +208,13 @@ void SerialLink::begin_anew_later() {
   loop_.defer([this, alive = alive_] {
     if (!*alive) return;
     beginning_anew_ = false;
-    // A frame that is half written stays so: the reset after it says that it is void.
-    out_.erase(out_.begin() + static_cast<std::ptrdiff_t>(written_), out_.end());
-    if (answer_) serial_reset(out_, decoder_.nonce());
+    if (answer_) {
+      writer_.reset(decoder_.nonce());
+    } else {
+      writer_.clear();
+    }
     if (on_reset_) on_reset_();
-    flush();
+    writer_.flush(port_.get());
     watch();
     if (!in_.empty() && interest_.readable) on_ready_({.readable = true});
   });

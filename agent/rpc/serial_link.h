@@ -49,6 +49,24 @@ class SerialDecoder {
   SerialNonce nonce_{};
 };
 
+/// Bytes on their way out over such a line.
+class SerialWriter {
+ public:
+  /// Takes some of `from` where all that was taken before is written; else EAGAIN.
+  IoResult write(int fd, ConstBytes from);
+  /// Writes what it can. Whether all is written.
+  bool flush(int fd);
+  bool empty() const { return written_ == out_.size(); }
+  /// Drops what is not yet written and begins anew. What is half written is void by the reset after
+  /// it.
+  void reset(const SerialNonce& nonce);
+  void clear();
+
+ private:
+  std::vector<std::uint8_t> out_;  ///< Escaped.
+  std::size_t written_ = 0;
+};
+
 /// The agent's end of a virtio-serial port. While nobody on the host has it open there is nothing
 /// to read, and the kernel says "hung up" without end: then the port is looked at every 20 ms.
 class SerialLink final : public Link {
@@ -71,7 +89,6 @@ class SerialLink final : public Link {
   void on_port_ready(FdReady ready);
   void on_hang_up();
   void begin_anew_later();
-  bool flush();
   void watch();
   bool has_peer() const;
 
@@ -81,9 +98,8 @@ class SerialLink final : public Link {
   std::function<void()> on_reset_;
   FdReady interest_;
   SerialDecoder decoder_;
-  std::vector<std::uint8_t> in_;   ///< Read and not yet decoded.
-  std::vector<std::uint8_t> out_;  ///< Escaped and not yet written.
-  std::size_t written_ = 0;
+  std::vector<std::uint8_t> in_;  ///< Read and not yet decoded.
+  SerialWriter writer_;
   bool answer_ = false;  ///< The peer asked to begin anew, and is waiting for its nonce.
   bool beginning_anew_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

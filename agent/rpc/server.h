@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/rpc/connection.h"
+#include "agent/rpc/listener.h"
 #include "base/loop.h"
 #include "base/unique_fd.h"
 
@@ -23,13 +24,11 @@ inline constexpr std::size_t kMaxConnections = 64;
 class Server {
  public:
   Server(Loop& loop, const Methods& methods) : loop_(loop), methods_(methods) {}
-  ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// A Unix socket of mode 0600 at `path`; a stale one is replaced.
+  /// As Listener has it.
   Status listen_unix(const std::string& path);
-  /// Of vsock only what comes from the host (CID 2) is served. unsupported: the kernel has none.
   Status listen_vsock(std::uint32_t port);
   /// A virtio-serial port: a device without connections, which is one for ever (serial_link.h).
   Status serve_serial(const std::string& device);
@@ -39,20 +38,11 @@ class Server {
   std::size_t connections() const { return connections_.size(); }
 
  private:
-  struct Listener {
-    UniqueFd fd;
-    std::unique_ptr<Timer> retry;
-    std::unique_ptr<FdWatch> watch;
-  };
-
-  void listen_on(UniqueFd fd);
-  void accept_some(Listener& listener);
-  static bool is_trusted(int fd);
+  void accept(UniqueFd fd);
 
   Loop& loop_;
   const Methods& methods_;
-  std::vector<std::string> files_;
-  std::list<Listener> listeners_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
   std::list<std::unique_ptr<Connection>> connections_;
 };
 

@@ -7,23 +7,6 @@
 
 namespace sluice::agent::rpc {
 
-namespace {
-
-/// A bytes field for a message that is encoded while this lives.
-class BytesField {
- public:
-  explicit BytesField(ConstBytes bytes) : storage_(PB_BYTES_ARRAY_T_ALLOCSIZE(bytes.size())) {
-    array()->size = static_cast<pb_size_t>(bytes.size());
-    if (!bytes.empty()) std::memcpy(array()->bytes, bytes.data(), bytes.size());
-  }
-  pb_bytes_array_t* array() { return reinterpret_cast<pb_bytes_array_t*>(storage_.data()); }
-
- private:
-  std::vector<std::uint8_t> storage_;  // operator new aligns it for any object.
-};
-
-}  // namespace
-
 std::vector<std::uint8_t> response_of(ConstBytes message) {
   BytesField payload(message);
   sluice_ttrpc_Response response{};

@@ -26,11 +26,9 @@ using rpc::text;
 
 constexpr const char* kUsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr Duration kLinger = std::chrono::milliseconds(100);
-constexpr std::size_t kOutputBytes = std::size_t{64} << 10;
-constexpr std::size_t kMaxInputMessage = std::size_t{64} << 10;
 constexpr std::uint64_t kMostCredit = std::uint64_t{1} << 40;
 /// Grants of input are not sent for less, but when all is written.
-constexpr std::uint32_t kGrantStep = kInitialCredit / 4;
+constexpr std::uint32_t kGrantStep = rpc::kInitialCredit / 4;
 constexpr std::uint32_t kMaxTerminalSide = 0xFFFF;
 
 std::vector<std::string> environment_of(const sluice_agent_v1_ExecStart& start,
@@ -252,10 +250,10 @@ void ExecCall::on_half_close() {
 }
 
 void ExecCall::take_input(ConstBytes bytes) {
-  if (bytes.size() > kMaxInputMessage) {
+  if (bytes.size() > rpc::kMaxBytesPerMessage) {
     call_.fail({.code = Code::invalid_argument,
                 .message = fmt::format("{} bytes of input at once; {} are the most", bytes.size(),
-                                       kMaxInputMessage)});
+                                       rpc::kMaxBytesPerMessage)});
     return;
   }
   if (bytes.size() > input_credit_) {
@@ -332,12 +330,12 @@ bool ExecCall::pump(Output& output) {
   if (!output.fd || credit_ == 0 || !call_.writable()) return false;
   if (!output.readable && !ended_) return false;
   static thread_local rpc::BytesMessage stdout_message(sluice_agent_v1_ExecResponse_stdout_tag,
-                                                       kOutputBytes);
+                                                       rpc::kMaxBytesPerMessage);
   static thread_local rpc::BytesMessage stderr_message(sluice_agent_v1_ExecResponse_stderr_tag,
-                                                       kOutputBytes);
+                                                       rpc::kMaxBytesPerMessage);
   bool is_stdout = output.field == sluice_agent_v1_ExecResponse_stdout_tag;
   rpc::BytesMessage& message = is_stdout ? stdout_message : stderr_message;
-  std::size_t most = std::min<std::uint64_t>(kOutputBytes, credit_);
+  std::size_t most = std::min<std::uint64_t>(rpc::kMaxBytesPerMessage, credit_);
   ssize_t got = ::read(output.fd.get(), message.space().data(), most);
   if (got > 0) {
     credit_ -= static_cast<std::uint64_t>(got);

@@ -7,14 +7,12 @@
 #include <vector>
 
 #include "agent/rpc/call.h"
+#include "agent/rpc/credit.h"
 #include "agent/services/process_service.h"
 #include "base/unique_fd.h"
 #include "sluice/agent/v1/process.pb.h"
 
 namespace sluice::agent {
-
-/// What may be sent each way before the receiver has granted more.
-inline constexpr std::uint32_t kInitialCredit = std::uint32_t{256} << 10;
 
 /// One call of Process.Exec: a program and its standard streams, on credit (process.proto has the
 /// rules).
@@ -66,10 +64,10 @@ class ExecCall final : public rpc::Handler, private ProcessService::Watcher {
   std::unique_ptr<FdWatch> input_watch_;
   std::deque<std::uint8_t> pending_;
   bool input_closing_ = false;
-  std::uint32_t input_credit_ = kInitialCredit;
+  std::uint32_t input_credit_ = rpc::kInitialCredit;
   std::uint32_t written_since_grant_ = 0;
   std::vector<Output> outputs_;
-  std::uint64_t credit_ = kInitialCredit;
+  std::uint64_t credit_ = rpc::kInitialCredit;
   std::optional<ProcessTable::Process> ended_;
   bool lingered_ = false;  ///< Who else keeps the streams open has had its time.
   std::unique_ptr<Timer> linger_;
