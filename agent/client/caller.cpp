@@ -110,7 +110,7 @@ void Caller::end(std::uint32_t stream, const CallError& error, ConstBytes messag
 void Caller::on_end() {
   while (!calls_.empty()) {
     end(calls_.begin()->first,
-        {.code = Code::unavailable, .message = "the connection to the agent has ended"}, {});
+        {.code = Code::aborted, .message = "the connection to the agent has ended"}, {});
   }
   if (on_gone_) on_gone_();
 }

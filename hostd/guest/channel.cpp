@@ -303,7 +303,7 @@ void AgentChannel::Hub::on_agent_gone(const std::string& why) {
   for (const auto& [stream, route] : routes) {
     if (!route.client) continue;
     route.client->calls.erase(route.stream);
-    refuse(*route.client, route.stream, {.code = Code::unavailable, .message = why});
+    refuse(*route.client, route.stream, {.code = Code::aborted, .message = why});
   }
   // It may be what is calling.
   loop_.defer([gone = std::shared_ptr<FrameStream>(std::move(agent_))] {});
