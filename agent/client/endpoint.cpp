@@ -8,10 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 
 #include "agent/client/serial_client_link.h"
+#include "base/number.h"
 
 namespace sluice::agent::client {
 
@@ -29,8 +29,9 @@ Status bad(std::string_view text) {
 }
 
 bool read_number(std::string_view text, std::uint32_t& number) {
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  return error == std::errc() && end == text.data() + text.size();
+  auto parsed = parse_number<std::uint32_t>(text);
+  number = parsed.value_or(0);
+  return parsed.has_value();
 }
 
 Result<UniqueFd> connect_unix(const std::string& path) {

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
+
+#include "base/number.h"
 
 namespace sluice::agent {
 
@@ -30,9 +31,8 @@ Status apply_vsock(Options& options, std::string_view value) {
     options.vsock_port.reset();
     return Status::ok();
   }
-  std::uint32_t port = 0;
-  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), port);
-  if (error != std::errc() || end != value.data() + value.size() || port == 0) {
+  auto port = parse_number<std::uint32_t>(value);
+  if (!port || *port == 0) {
     return bad(fmt::format("'{}' is not a port (1 to 4294967295) or off", value));
   }
   options.vsock_port = port;

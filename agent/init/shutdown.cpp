@@ -34,7 +34,8 @@ bool is_living_program(const std::string& pid) {
   char state = 0;
   unsigned long flags = 0;
   if (name_end == std::string::npos ||
-      std::sscanf(stat.c_str() + name_end + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) != 2) {
+      std::sscanf(stat.c_str() + name_end + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) !=
+          2) {
     return false;
   }
   return state != 'Z' && state != 'X' && (flags & kKernelThread) == 0;

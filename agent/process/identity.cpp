@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 
 #include "agent/os/file.h"
+#include "base/number.h"
 
 namespace sluice::agent {
 
@@ -15,14 +15,6 @@ namespace {
 
 /// Beyond it the file is no list of users that anybody made.
 constexpr std::size_t kMaxFileBytes = std::size_t{4} << 20;
-
-template <typename Number>
-std::optional<Number> number_of(std::string_view text) {
-  Number value{};
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
 
 /// The fields of each line, between colons.
 template <std::size_t Fields, typename Visit>
@@ -54,10 +46,10 @@ bool has_member(std::string_view list, std::string_view name) {
 /// name:password:uid:gid:comment:home:shell
 bool find_user(const std::string& passwd, std::string_view user, Identity& identity) {
   bool found = false;
-  auto uid = number_of<uid_t>(user);
+  auto uid = parse_number<uid_t>(user);
   for_each_line<7>(passwd, [&](const auto& fields) {
-    auto line_uid = number_of<uid_t>(fields[2]);
-    auto line_gid = number_of<gid_t>(fields[3]);
+    auto line_uid = parse_number<uid_t>(fields[2]);
+    auto line_gid = parse_number<gid_t>(fields[3]);
     if (found || !line_uid || !line_gid) return;
     if (fields[0] != user && (!uid || *line_uid != *uid)) return;
     found = true;
@@ -75,16 +67,17 @@ bool find_user(const std::string& passwd, std::string_view user, Identity& ident
 
 void add_groups(const std::string& groups, Identity& identity) {
   for_each_line<4>(groups, [&](const auto& fields) {
-    auto gid = number_of<gid_t>(fields[2]);
+    auto gid = parse_number<gid_t>(fields[2]);
     if (gid && has_member(fields[3], identity.name)) identity.groups.push_back(*gid);
   });
 }
 
 bool find_group(const std::string& groups, std::string_view group, gid_t& gid) {
-  auto [end, error] = std::from_chars(group.data(), group.data() + group.size(), gid);
-  bool found = error == std::errc() && end == group.data() + group.size();
+  auto number = parse_number<gid_t>(group);
+  bool found = number.has_value();
+  if (found) gid = *number;
   for_each_line<4>(groups, [&](const auto& fields) {
-    auto line_gid = number_of<gid_t>(fields[2]);
+    auto line_gid = parse_number<gid_t>(fields[2]);
     if (found || !line_gid || fields[0] != group) return;
     gid = *line_gid;
     found = true;
@@ -103,7 +96,7 @@ Result<Identity> find_identity(const std::string& root, std::string_view user) {
 
   Identity identity;
   if (!find_user(passwd, name.empty() ? "root" : name, identity) && !name.empty()) {
-    auto uid = number_of<uid_t>(name);
+    auto uid = parse_number<uid_t>(name);
     if (!uid) {
       return Status(StatusCode::not_found, fmt::format("there is no user {} in /etc/passwd", name));
     }

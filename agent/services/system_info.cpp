@@ -8,7 +8,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <charconv>
 #include <list>
 #include <map>
 #include <string>
@@ -16,6 +15,7 @@
 
 #include "agent/os/file.h"
 #include "agent/rpc/message.h"
+#include "base/number.h"
 #include "sluice/agent/v1/agent.pb.h"
 
 namespace sluice::agent {
@@ -40,18 +40,15 @@ std::string os_release(const std::string& file, std::string_view key) {
   return "";
 }
 
-std::uint64_t number(std::string_view text) {
-  std::uint64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
-
 /// Of /proc/meminfo, in bytes.
 std::uint64_t meminfo(const std::string& file, std::string_view key) {
   auto at = file.find(fmt::format("{}:", key));
   if (at == std::string::npos) return 0;
   at = file.find_first_of("0123456789", at);
-  return at == std::string::npos ? 0 : number(std::string_view(file).substr(at)) << 10;
+  if (at == std::string::npos) return 0;
+  std::string_view digits = std::string_view(file).substr(at);
+  digits = digits.substr(0, digits.find_first_not_of("0123456789"));
+  return parse_number<std::uint64_t>(digits).value_or(0) << 10;
 }
 
 int prefix_length(const sockaddr* mask) {
@@ -102,8 +99,8 @@ std::map<std::string, InterfaceInfo> interfaces() {
   ::freeifaddrs(list);
   for (auto& [name, info] : found) {
     info.mac = read_line(fmt::format("/sys/class/net/{}/address", name));
-    info.mtu =
-        static_cast<std::uint32_t>(number(read_line(fmt::format("/sys/class/net/{}/mtu", name))));
+    info.mtu = parse_number<std::uint32_t>(read_line(fmt::format("/sys/class/net/{}/mtu", name)))
+                   .value_or(0);
   }
   return found;
 }
