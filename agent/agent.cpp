@@ -11,6 +11,7 @@
 
 #include "agent/init/modules.h"
 #include "agent/init/mounts.h"
+#include "agent/init/resolver_file.h"
 #include "agent/init/system_files.h"
 #include "agent/os/file.h"
 #include "base/log.h"
@@ -19,6 +20,7 @@ namespace sluice::agent {
 
 namespace {
 
+constexpr const char* kResolverFile = "/etc/resolv.conf";
 constexpr const char* kPorts = "/sys/class/virtio-ports";
 constexpr Duration kPortLook = std::chrono::milliseconds(5);
 constexpr Duration kSlowPortLook = std::chrono::milliseconds(100);
@@ -125,11 +127,43 @@ void Agent::bring_up() {
       boot_.skipped(step, status.message());
     }
   }
+  // Before the rest, as it has to wait for others.
+  bring_up_network();
   mount_the_rest(boot_);
   write_system_files(boot_, options_.hostname);
   if (!boot_.has_failed()) return;
   log(LogLevel::error, "agent: the boot has failed in a mandatory step");
   if (options_.halt_on_failure) shutdown_->begin({.grace = Duration::zero()});
+}
+
+void Agent::bring_up_network() {
+  if (!options_.network) return;
+  network_step_ = boot_.begin("network");
+  auto network = GuestNetwork::create(
+      *loop_, {}, [this](const NetworkState& state) { on_network_change(state); });
+  Status status = network ? (*network)->configure(*options_.network) : network.status();
+  if (!status) {
+    boot_.failed(*network_step_, 0, status.message());
+    network_step_.reset();
+    return;
+  }
+  network_ = std::move(*network);
+}
+
+void Agent::on_network_change(const NetworkState& network) {
+  std::string resolvers = resolver_text(network);
+  if (!resolvers.empty() && resolvers != read_file(kResolverFile)) {
+    if (Status status = replace_file(kResolverFile, resolvers); !status) {
+      log(LogLevel::error, "agent: {}", status.message());
+    }
+  }
+  if (!network_step_ || !network.is_ready()) return;
+  std::string addresses;
+  for (const AddressOnLink& one : network.addresses) {
+    addresses += fmt::format(" {}/{}", one.address.to_string(), one.prefix_length);
+  }
+  boot_.done(*network_step_, network.interface + addresses);
+  network_step_.reset();
 }
 
 void Agent::run() {

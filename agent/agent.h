@@ -1,11 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "agent/init/boot_report.h"
 #include "agent/init/options.h"
 #include "agent/init/shutdown.h"
+#include "agent/net/guest_network.h"
 #include "agent/process/children.h"
 #include "agent/rpc/server.h"
 #include "agent/services/agent_service.h"
@@ -34,6 +36,8 @@ class Agent {
   void watch_signals();
   void on_signal(int signal);
   void find_serial_port();
+  void bring_up_network();
+  void on_network_change(const NetworkState& network);
 
   Role role_;
   Options options_;
@@ -47,6 +51,8 @@ class Agent {
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Timer> look_for_port_;
   BootReport::Index port_step_ = 0;
+  std::unique_ptr<GuestNetwork> network_;
+  std::optional<BootReport::Index> network_step_;
   UniqueFd signals_;
   std::unique_ptr<FdWatch> signal_watch_;
 };

@@ -59,6 +59,74 @@ Status apply_modules(Options& options, std::string_view value) {
   return Status::ok();
 }
 
+NetworkConfig& network_of(Options& options) {
+  if (!options.network) options.network.emplace();
+  return *options.network;
+}
+
+/// Each part between commas, as `parse` reads it and `place` takes it.
+template <typename Parse, typename Place>
+Status take_list(std::string_view value, Parse parse, Place place) {
+  do {
+    std::string_view one = value.substr(0, value.find(','));
+    value.remove_prefix(std::min(value.size(), one.size() + 1));
+    auto parsed = parse(one);
+    if (!parsed) return parsed.status();
+    place(std::move(*parsed));
+  } while (!value.empty());
+  return Status::ok();
+}
+
+Status apply_net(Options& options, std::string_view value) {
+  if (value == "off") {
+    options.network.reset();
+  } else if (value == "dhcp") {
+    network_of(options);
+  } else {
+    return bad(fmt::format("'{}' is neither dhcp nor off", value));
+  }
+  return Status::ok();
+}
+
+/// A family that has an address of its own here is not configured otherwise.
+Status apply_ip(Options& options, std::string_view value) {
+  NetworkConfig& network = network_of(options);
+  return take_list(value, AddressOnLink::parse, [&network](const AddressOnLink& one) {
+    if (one.address.is_v4()) {
+      network.ipv4 = Ipv4Mode::fixed;
+    } else {
+      network.ipv6 = Ipv6Mode::fixed;
+    }
+    network.addresses.push_back(one);
+  });
+}
+
+Status apply_gateway(Options& options, std::string_view value) {
+  NetworkConfig& network = network_of(options);
+  return take_list(value, IpAddress::parse, [&network](const IpAddress& one) {
+    (one.is_v4() ? network.gateway4 : network.gateway6) = one;
+  });
+}
+
+Status apply_dns(Options& options, std::string_view value) {
+  NetworkConfig& network = network_of(options);
+  return take_list(value, IpAddress::parse,
+                   [&network](const IpAddress& one) { network.dns_servers.push_back(one); });
+}
+
+Status apply_search(Options& options, std::string_view value) {
+  NetworkConfig& network = network_of(options);
+  return take_list(value, DomainName::parse,
+                   [&network](DomainName one) { network.search.push_back(std::move(one)); });
+}
+
+Status apply_mtu(Options& options, std::string_view value) {
+  auto mtu = parse_number<std::uint32_t>(value);
+  if (!mtu) return bad(fmt::format("'{}' is not a number of bytes", value));
+  network_of(options).mtu = *mtu;
+  return Status::ok();
+}
+
 constexpr auto kOptions = std::to_array<Option>({
     {"unix", "PATH", "serve on a Unix socket, of mode 0600; repeatable",
      [](Options& options, std::string_view value) {
@@ -74,6 +142,17 @@ constexpr auto kOptions = std::to_array<Option>({
        return Status::ok();
      }},
     {"hostname", "NAME", "the guest's name", apply_hostname},
+    {"net", "dhcp|off", "the network: by DHCP and router advertisements, or untouched", apply_net},
+    {"nic", "NAME", "the interface (the first virtio one with a carrier)",
+     [](Options& options, std::string_view value) {
+       network_of(options).interface = value;
+       return Status::ok();
+     }},
+    {"ip", "ADDR/LEN,...", "fixed addresses, instead of DHCP or router advertisements", apply_ip},
+    {"gateway", "ADDR,...", "the routers of fixed addresses", apply_gateway},
+    {"dns", "ADDR,...", "resolvers, before those that are learnt", apply_dns},
+    {"search", "NAME,...", "the search list, instead of the one that is learnt", apply_search},
+    {"mtu", "BYTES", "of the interface, instead of the lease's", apply_mtu},
     {"modules", "A,B", "kernel modules to load, beside those of /etc/modules-load.d",
      apply_modules},
     {"on-init-failure", "halt|continue", "when a mandatory step of the boot fails (continue)",
@@ -106,6 +185,7 @@ Options options_of_kernel(std::string_view command_line) {
   constexpr std::string_view kPrefix = "sluice.";
   Options options;
   options.vsock_port = kUsualVsockPort;
+  options.network.emplace();
   while (!command_line.empty()) {
     std::string_view word = command_line.substr(0, command_line.find_first_of(" \t\n"));
     command_line.remove_prefix(std::min(command_line.size(), word.size() + 1));
@@ -118,6 +198,12 @@ Options options_of_kernel(std::string_view command_line) {
                         ? option->apply(options, value)
                         : bad(fmt::format("there is no such option; there are {}", known_names()));
     if (!status) options.problems.push_back({fmt::format("{}: {}", word, status.message())});
+  }
+  if (options.network) {
+    if (Status status = check(*options.network); !status) {
+      options.problems.push_back({fmt::format("{}; the network is by DHCP", status.message())});
+      options.network.emplace();
+    }
   }
   return options;
 }
@@ -148,6 +234,9 @@ Result<Options> options_of_arguments(const std::vector<std::string>& arguments) 
     if (Status status = option->apply(options, *value); !status) {
       return bad(fmt::format("--{}: {}", name, status.message()));
     }
+  }
+  if (options.network) {
+    if (Status status = check(*options.network); !status) return status;
   }
   return options;
 }

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/net/network_config.h"
+
 namespace sluice::agent {
 
 /// What the agent is told: by `sluice.NAME=VALUE` on the kernel's command line where it is PID 1,
@@ -21,6 +23,8 @@ struct Options {
   std::string hostname;              ///< hostname=NAME
   std::vector<std::string> modules;  ///< modules=A,B
   bool halt_on_failure = false;      ///< on-init-failure=halt|continue
+  /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
+  std::optional<NetworkConfig> network;
 
   struct Problem {
     std::string text;
