@@ -12,18 +12,21 @@ from lab import lab as lab_module
 from lab import vm as qemu
 from lab.agent_vm import AgentVm, wait_for_agent
 from lab.process import wait_until
+from lab.vm import ONLINE_SECONDS
+from lab.world import ALLOWED_NAME
 
 pytestmark = pytest.mark.skipif(lab_module.why_not() is not None,
                                 reason=f"VM tests skipped: {lab_module.why_not()}")
 
 
 @contextlib.contextmanager
-def running(lab, name, append=""):
+def running(lab, name, append="", *options):
     """A VM and its hostd, whose agent answers."""
     nic = lab.directory / f"{name}.nic"
     vm = AgentVm(lab, qemu.stream_nic_listening(nic), name, append)
     with contextlib.closing(vm):
-        hostd = lab.hostd("--qemu-connect", nic, "--agent", f"serial:{vm.port}", name=f"hostd-{name}")
+        hostd = lab.hostd("--qemu-connect", nic, "--agent", f"serial:{vm.port}", *options,
+                          name=f"hostd-{name}")
         with contextlib.closing(hostd):
             wait_for_agent(hostd)
             yield hostd, vm
@@ -57,6 +60,32 @@ def test_a_word_on_the_kernel_command_line_that_is_wrong_is_told_and_changes_not
     step = boot_steps(hostd)["kernel command line"]
     assert step["result"] == "failed" and "sluice.hostnaem=x" in step["message"]
     assert hostd.ctl("guest", "exec", "hostname").stdout == "testvm\n"
+
+
+def network_of(hostd):
+    """What the step `network` of the boot has come to, once it is over."""
+    def ended():
+        step = boot_steps(hostd)["network"]
+        return step if step["result"] != "running" else None
+    return wait_until(ended, ONLINE_SECONDS, "the guest's network")
+
+
+def test_the_network_comes_up_by_dhcp_and_names_resolve(guest):
+    hostd, _ = guest
+    step = network_of(hostd)
+    assert step["result"] == "done" and "eth0 192.168.127.2/24" in step["message"]
+    assert "default via 192.168.127.1" in hostd.ctl("guest", "exec", "ip", "route").stdout
+    assert "nameserver 192.168.127.1\n" in hostd.ctl("guest", "exec", "cat", "/etc/resolv.conf").stdout
+    page = hostd.ctl("guest", "exec", "wget", "-q", "-O", "-", f"http://{ALLOWED_NAME}/")
+    assert page.stdout.strip() == "hello from the world", page.stderr
+
+
+def test_addresses_on_the_kernel_command_line_need_no_dhcp(lab):
+    words = "sluice.ip=192.168.127.9/24 sluice.gateway=192.168.127.1 sluice.dns=192.168.127.1"
+    with running(lab, "fixed", words, "--guest", "192.168.127.9") as (hostd, _):
+        assert "eth0 192.168.127.9/24" in network_of(hostd)["message"]
+        page = hostd.ctl("guest", "exec", "wget", "-q", "-O", "-", f"http://{ALLOWED_NAME}/")
+        assert page.stdout.strip() == "hello from the world", page.stderr
 
 
 def test_a_program_runs_in_the_guest_and_its_exit_status_becomes_ours(guest):
