@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "flow/server_search.h"
 
 namespace sluice::flow {
 
@@ -209,6 +210,7 @@ FlowSight UdpRelay::sight(const Mapping& mapping, const Peer& peer) {
 
 void UdpRelay::end_peer(Mapping& mapping, Peer& peer, std::string_view reason) {
   forget_name(mapping, peer);
+  peer.sought.reset();
   if (!peer.record.grant) return;
   gate_.on_flow_closed(sight(mapping, peer), reason);
   peer.record = {};
@@ -248,6 +250,7 @@ bool UdpRelay::may_pass(Mapping& mapping, Peer& peer, const wire::Packet& packet
       return true;
     case Step::hold:
       hold(peer, connection, payload, ttl);
+      if (flight.unconfirmed() && !peer.sought) seek_address(mapping, peer);
       return false;
     case Step::drop:
       return false;
@@ -282,6 +285,36 @@ void UdpRelay::release(Mapping& mapping, Peer& peer, std::uint32_t connection) {
     mapping.queue.push_back(std::move(queued));
   }
   std::erase_if(peer.held, [&](const Held& held) { return held.connection == connection; });
+}
+
+void UdpRelay::seek_address(Mapping& mapping, Peer& peer) {
+  auto sought = std::make_shared<const DomainName>(*peer.route.first_flight->unconfirmed());
+  peer.sought = sought;
+  gate_.look_up(
+      mapping.guest, *sought, peer.remote.address.family(),
+      [this, &mapping, &peer, weak = std::weak_ptr(sought)](std::span<const IpAddress> addresses) {
+        // Both are there as long as the destination seeks.
+        if (auto awaited = weak.lock()) on_addresses(mapping, peer, addresses);
+      });
+}
+
+void UdpRelay::on_addresses(Mapping& mapping, Peer& peer, std::span<const IpAddress> addresses) {
+  peer.sought.reset();
+  auto& flight = peer.route.first_flight;
+  // It may have been given up, or judged anew.
+  if (!flight || !flight->unconfirmed()) return;
+  if (std::ranges::find(addresses, peer.remote.address) != addresses.end()) {
+    release(mapping, peer, flight->confirm());
+    work_.add(mapping);
+    return;
+  }
+  std::uint32_t connection = flight->refuse(
+      std::string(addresses.empty() ? ServerSearch::kUnresolved : ServerSearch::kElsewhere),
+      ServerSearch::kDecider);
+  ++counters_.refused_by_name;
+  std::erase_if(peer.held, [&](const Held& held) { return held.connection == connection; });
+  gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote, flight->denial(),
+                               peer.record.grant.id);
 }
 
 void UdpRelay::give_up_held(Mapping& mapping, Peer& peer) {

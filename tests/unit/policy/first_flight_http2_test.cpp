@@ -48,6 +48,21 @@ TEST_CASE("an HTTP/2 request passes once its name is allowed and the server spea
   CHECK_FALSE(c.flight.awaits_server());
 }
 
+TEST_CASE("where its server is to be found, not even the preface passes before its name") {
+  Connection c({.allowed_name = AllowedName::awaits_server});
+  Message first = begin(), request = get(1, "good.test");
+  c.say(first);
+  CHECK(c.flight.released() == 0);
+  CHECK(c.flight.is_waiting());
+  c.say(request);
+  REQUIRE(c.flight.unconfirmed());
+  CHECK(c.flight.released() == 0);
+  c.flight.confirm();
+  CHECK(c.flight.released() == kPreface);
+  c.flight.server_spoke(settings());
+  CHECK(c.flight.released() == first.size() + request.size());
+}
+
 TEST_CASE("a server that has sent its SETTINGS before anything is known to speak HTTP/2") {
   Connection c;
   Message first = settings();
