@@ -262,17 +262,7 @@ TEST_CASE("any split of a first flight comes to the same") {
   for (const Message& bytes :
        {tls("good.test"), tls("bad.test"), message_of(http_get("good.test") + http_get("bad.test")),
         message_of("\x16\x03ZZZZZZZZ"), message_of("GET / HTTP/1.1\r\nHost: x y\r\n\r\n")}) {
-    Connection whole;
-    whole.say(bytes);
-    for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
-      Connection split;
-      split.say(Message(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(cut)));
-      split.say(Message(bytes.begin() + static_cast<std::ptrdiff_t>(cut), bytes.end()));
-      INFO("cut at " << cut);
-      REQUIRE(split.flight.state() == whole.flight.state());
-      REQUIRE(split.flight.released() == whole.flight.released());
-      REQUIRE(split.names == whole.names);
-    }
+    check_every_split(bytes);
   }
 }
 
