@@ -19,9 +19,19 @@ constexpr int kBatchesPerTurn = 4;
 constexpr std::size_t kSendBatch = 64;
 constexpr Duration kExpireInterval = std::chrono::seconds(5);
 constexpr std::uint8_t kUsualTtl = 64;
+/// As much of the guest's packet as an error quotes.
+constexpr std::size_t kQuotedPacket = 1280;
 /// Of the queue's limit, for each datagram besides its bytes: even empty ones cost memory.
 constexpr std::size_t kQueuedOverhead = 128;
 constexpr std::string_view kMakesRoom = "it was idle longest, and another needs its place";
+
+using Quote = std::array<std::uint8_t, kQuotedPacket>;
+
+/// The guest's packet again, as far as an error quotes it; empty where it can't be.
+ConstBytes quote(Quote& out, const Endpoint& guest, const Endpoint& remote, ConstBytes payload) {
+  std::size_t kept = std::min<std::size_t>(payload.size(), 1024);
+  return ConstBytes(out).first(wire::emit_udp(out, guest, remote, payload.first(kept)));
+}
 
 }  // namespace
 
@@ -312,7 +322,13 @@ void UdpRelay::on_addresses(Mapping& mapping, Peer& peer, std::span<const IpAddr
       std::string(addresses.empty() ? ServerSearch::kUnresolved : ServerSearch::kElsewhere),
       ServerSearch::kDecider);
   ++counters_.refused_by_name;
-  std::erase_if(peer.held, [&](const Held& held) { return held.connection == connection; });
+  auto held = std::ranges::find(peer.held, connection, &Held::connection);
+  if (held != peer.held.end()) {
+    Quote original;
+    ConstBytes packet = quote(original, mapping.guest, peer.remote, held->data);
+    icmp_.send(mapping.guest.address, packet, wire::IcmpError::admin_prohibited);
+  }
+  std::erase_if(peer.held, [&](const Held& one) { return one.connection == connection; });
   gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote, flight->denial(),
                                peer.record.grant.id);
 }
@@ -459,12 +475,9 @@ void UdpRelay::report(Mapping& mapping, const SocketError& cause, ConstBytes pay
   auto error = icmp_for(cause, mapping.guest.address.family());
   auto named = mapping.named.find(cause.destination);
   if (!error || named == mapping.named.end()) return;
-  // The guest's packet again, as far as an error quotes it.
-  std::array<std::uint8_t, 1280> original;
-  ConstBytes begin = payload.first(std::min<std::size_t>(payload.size(), 1024));
-  std::size_t size = wire::emit_udp(original, mapping.guest, named->second, begin);
-  if (size > 0) {
-    icmp_.pass_on(cause, mapping.guest.address, ConstBytes(original).first(size), *error);
+  Quote original;
+  if (ConstBytes packet = quote(original, mapping.guest, named->second, payload); !packet.empty()) {
+    icmp_.pass_on(cause, mapping.guest.address, packet, *error);
   }
 }
 

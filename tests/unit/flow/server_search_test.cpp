@@ -388,6 +388,10 @@ TEST_CASE("QUIC goes on where its name is at the address, and is refused elsewhe
     REQUIRE(world.gate.denials.size() == 1);
     CHECK(world.gate.denials[0].name->text() == "good.test");
     CHECK(world.gate.denials[0].decider == "resolve-and-dial");
+    auto errors = errors_in(world.output);
+    REQUIRE(errors.size() == 1);
+    CHECK(errors[0].error == wire::IcmpError::admin_prohibited);
+    CHECK(errors[0].quoted_destination == remote);
     // It is asked again, so that a name that moves is found.
     world.gate.addresses = {kHere};
     world.gate.answers_lookups = true;
