@@ -136,9 +136,10 @@ std::optional<UdpRoute> UdpRelay::route_again(Mapping& mapping, Peer& peer, Flow
   if (route.kind != UdpRoute::Kind::send) return std::nullopt;
   if (!route.first_flight) return route;
   if (auto& flight = peer.route.first_flight) {
-    const auto& name = flight->name();
-    if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name, id)) {
-      return std::nullopt;
+    for (const auto& name : {flight->name(), flight->unconfirmed()}) {
+      if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name, id)) {
+        return std::nullopt;
+      }
     }
     // What was read of connections under way can't be read again.
     route.first_flight = std::move(flight);

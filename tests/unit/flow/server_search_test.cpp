@@ -404,6 +404,14 @@ TEST_CASE("QUIC goes on where its name is at the address, and is refused elsewhe
     REQUIRE(world.gate.denials.size() == 1);
     CHECK(world.gate.denials[0].reason == "it took too long");
   }
+  SECTION("denied by a new policy before the answer") {
+    world.gate.named = [](const DomainName&) { return false; };
+    world.udp.judge_again(RevokedFlows::reset);
+    std::vector<IpAddress> here{kHere};
+    world.gate.lookups[0].second(here);
+    world.settle();
+    CHECK(sent.empty());
+  }
   SECTION("answered when the mapping is gone") {
     world.udp.clear();
     std::vector<IpAddress> here{kHere};
