@@ -231,6 +231,12 @@ constexpr auto kSettings = std::to_array<Setting>({
      [](Options& options, const Given& given) {
        return set_action(given, "allow", options.network.encrypted_hello);
      }},
+    {"--resolve-and-dial", "policy.resolve-and-dial", Setting::Kind::toggle, kPolicyGroup, "",
+     "reach TLS, HTTP and QUIC names at addresses that hostd itself resolves",
+     [](Options& options, const Given& given) {
+       options.network.resolve_and_dial = given.text == "true";
+       return Status::ok();
+     }},
     {"--revoked-flows", "policy.revoked-flows", Setting::Kind::value, kPolicyGroup, "WHAT",
      "open flows that a new policy would refuse: reset (default), keep",
      [](Options& options, const Given& given) {

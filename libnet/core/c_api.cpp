@@ -1,10 +1,15 @@
 #include <net/network.h>
 #include <net/sluice.h>
 
+#include <array>
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <optional>
 #include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/setting.h"
 
@@ -42,6 +47,61 @@ sluice_status guarded(char* error, size_t error_size, Call call) {
 
 Status missing(const char* what) {
   return Status(StatusCode::invalid_argument, std::string(what) + " is NULL");
+}
+
+/// The value of `out` whose text is `given`, where something is.
+template <typename Value, std::size_t kCount>
+Status choose(const char* given, const std::array<Value, kCount>& values,
+              std::optional<Value>& out) {
+  if (!given) return Status::ok();
+  for (Value value : values) {
+    if (to_string(value) == std::string_view(given)) out = value;
+  }
+  if (out) return Status::ok();
+  return Status(StatusCode::invalid_argument,
+                "'" + std::string(given) + "' is no protocol or direction of a flow");
+}
+
+sluice::Result<sluice::FlowFilter> filter_of(const sluice_flow_filter* given) {
+  using sluice::Direction, sluice::Protocol;
+  sluice::FlowFilter filter;
+  if (!given) return filter;
+  if (given->to) filter.to = given->to;
+  Status status = choose(given->protocol, std::array{Protocol::tcp, Protocol::udp, Protocol::icmp},
+                         filter.protocol);
+  if (status) {
+    status = choose(given->direction, std::array{Direction::egress, Direction::ingress},
+                    filter.direction);
+  }
+  if (!status) return status;
+  filter.after = given->after;
+  if (given->limit > 0) filter.limit = given->limit;
+  return filter;
+}
+
+void show(const sluice::FlowInfo& flow, sluice_flow_fn visit, void* context) {
+  auto place = [&](const sluice::Endpoint& at) {
+    return flow.protocol == sluice::Protocol::icmp ? at.address.to_string() : at.to_string();
+  };
+  std::string protocol(to_string(flow.protocol)), direction(to_string(flow.direction)),
+      state(to_string(flow.state)), guest = place(flow.guest), remote = place(flow.remote);
+  std::vector<const char*> names;
+  for (const std::string& name : flow.names) names.push_back(name.c_str());
+  sluice_flow shown{.id = flow.id,
+                    .protocol = protocol.c_str(),
+                    .direction = direction.c_str(),
+                    .state = state.c_str(),
+                    .guest = guest.c_str(),
+                    .remote = remote.c_str(),
+                    .server_name = flow.server_name.c_str(),
+                    .rule = flow.rule.c_str(),
+                    .names = names.data(),
+                    .name_count = names.size(),
+                    .age_ns = static_cast<std::uint64_t>(flow.age.count()),
+                    .idle_ns = static_cast<std::uint64_t>(flow.idle.count()),
+                    .tx_bytes = flow.tx_bytes,
+                    .rx_bytes = flow.rx_bytes};
+  visit(context, &shown);
 }
 
 }  // namespace
@@ -157,6 +217,45 @@ sluice_status sluice_network_gateway(sluice_network* network, int family, char* 
         network->network->gateway_address(static_cast<sluice::Family>(family)).to_string();
     if (text.size() >= out_size) return Status(StatusCode::invalid_argument, "out is too short");
     std::snprintf(out, out_size, "%s", text.c_str());
+    return Status::ok();
+  });
+}
+
+sluice_status sluice_network_flows(sluice_network* network, const sluice_flow_filter* filter,
+                                   sluice_flow_fn visit, void* context, size_t* rest, char* error,
+                                   size_t error_size) {
+  return guarded(error, error_size, [&]() -> Status {
+    if (!network || !visit) return missing("network or visit");
+    auto wanted = filter_of(filter);
+    if (!wanted) return wanted.status();
+    auto page = network->network->flows(*wanted);
+    if (!page) return page.status();
+    if (rest) *rest = page->rest;
+    for (const sluice::FlowInfo& flow : page->flows) show(flow, visit, context);
+    return Status::ok();
+  });
+}
+
+sluice_status sluice_network_flow(sluice_network* network, uint64_t id, sluice_flow_fn visit,
+                                  void* context, char* error, size_t error_size) {
+  return guarded(error, error_size, [&]() -> Status {
+    if (!network || !visit) return missing("network or visit");
+    auto flow = network->network->flow(id);
+    if (!flow) {
+      return Status(StatusCode::not_found, "there is no flow " + std::to_string(id) + " now");
+    }
+    show(*flow, visit, context);
+    return Status::ok();
+  });
+}
+
+sluice_status sluice_network_reset_flow(sluice_network* network, uint64_t id, int* was_open,
+                                        char* error, size_t error_size) {
+  return guarded(error, error_size, [&]() -> Status {
+    if (!network) return missing("network");
+    auto found = network->network->reset_flow(id);
+    if (!found) return found.status();
+    if (was_open) *was_open = *found ? 1 : 0;
     return Status::ok();
   });
 }

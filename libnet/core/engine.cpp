@@ -67,12 +67,14 @@ Engine::Engine(Loop& loop, HostNet& host, NetworkConfig config,
                    .on_violation = config_.on_violation,
                    .on_flow = config_.on_flow}),
       reassembler_(HashKey::random()) {
-  using policy::EncryptedHello, policy::Unidentified;
+  using policy::AllowedName, policy::EncryptedHello, policy::Unidentified;
   bool lets_unidentified = config_.unidentified == Action::allow;
   bool lets_hidden = config_.encrypted_hello == Action::allow;
   gatekeeper_.set_first_flight_options(
       {.unidentified = lets_unidentified ? Unidentified::allow_if_bound : Unidentified::deny,
-       .encrypted_hello = lets_hidden ? EncryptedHello::allow : EncryptedHello::deny});
+       .encrypted_hello = lets_hidden ? EncryptedHello::allow : EncryptedHello::deny,
+       .allowed_name =
+           config_.resolve_and_dial ? AllowedName::awaits_server : AllowedName::passes});
 }
 
 Engine::~Engine() {

@@ -91,8 +91,17 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
     route.kind = flow::TcpRoute::Kind::unreachable;
     return route;
   }
-  route.kind = flow::TcpRoute::Kind::dial;
   route.grant = grant(asked, ground_of(decision.verdict));
+  lead(route, remote);
+  if (decision.name_is_decisive) {
+    route.first_flight = std::make_unique<policy::FirstFlight>(
+        first_flight_options_, name_judge(Protocol::tcp, guest, remote, route.grant.id));
+  }
+  return route;
+}
+
+void Gatekeeper::lead(flow::TcpRoute& route, const Endpoint& remote) {
+  route.kind = flow::TcpRoute::Kind::dial;
   if (is_host(remote.address)) {
     Family other = remote.address.is_v4() ? Family::v6 : Family::v4;
     route.addresses = {{IpAddress::loopback(remote.address.family()), remote.port},
@@ -101,10 +110,20 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
     route.addresses = {remote};
     route.hold = hold(remote.address);
   }
-  if (decision.name_is_decisive) {
-    route.first_flight = std::make_unique<policy::FirstFlight>(
-        first_flight_options_, name_judge(Protocol::tcp, guest, remote, route.grant.id));
-  }
+}
+
+void Gatekeeper::look_up(const Endpoint& guest, const DomainName& name, Family family,
+                         flow::AddressesTo done) {
+  const IpAddress& gateway = guest.address.is_v4() ? config_.gateway4 : config_.gateway6;
+  dns_->look_up(name, family, {.guest = 0, .source = guest, .server = {gateway, kDns}},
+                std::move(done));
+}
+
+flow::TcpRoute Gatekeeper::route_named(const Endpoint& guest, const Endpoint& remote,
+                                       const DomainName& name, FlowId flow) {
+  flow::TcpRoute route;
+  if (is_own_service(remote) || is_unroutable(remote.address)) return route;
+  if (name_judge(Protocol::tcp, guest, remote, flow)(name).allowed()) lead(route, remote);
   return route;
 }
 
@@ -223,7 +242,7 @@ void Gatekeeper::on_first_flight_denied(Protocol protocol, const Endpoint& guest
               .flow = flow};
   Event event = denial.verdict ? event_of(asked, *denial.verdict) : event_of(asked);
   if (denial.name) event.server_name = denial.name->text();
-  if (!denial.verdict) event.rule = "unidentified";
+  if (!denial.verdict) event.rule = denial.decider;
   event.reason = denial.reason;
   events_.report(std::move(event));
 }

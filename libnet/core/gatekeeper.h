@@ -64,6 +64,10 @@ class Gatekeeper final : public flow::Gate {
                    const DomainName& name, FlowId flow) override;
   bool allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
                     FlowId flow) override;
+  void look_up(const Endpoint& guest, const DomainName& name, Family family,
+               flow::AddressesTo done) override;
+  flow::TcpRoute route_named(const Endpoint& guest, const Endpoint& remote, const DomainName& name,
+                             FlowId flow) override;
   void on_first_flight_denied(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
                               const policy::FirstFlightDenial& denial, FlowId flow) override;
   void on_flow_closed(const flow::FlowSight& flow, std::string_view reason) override;
@@ -97,6 +101,8 @@ class Gatekeeper final : public flow::Gate {
   bool is_own_service(const Endpoint& remote) const;
   /// Addresses that lead nowhere whatever the policy says.
   bool is_unroutable(const IpAddress& address) const;
+  /// Where on the host what the guest names so is, and what keeps its names bound.
+  void lead(flow::TcpRoute& route, const Endpoint& remote);
   policy::Query query(Direction direction, Protocol protocol, const Endpoint& source,
                       const Endpoint& destination) const;
   /// Reports a refusal.

@@ -31,7 +31,7 @@ Exchange::Exchange(HostNet& host, Counters& counters, const RandomSource& random
       question_{question.name.with_case(random()), question.type, wire::DnsClass::internet},
       id_(static_cast<std::uint16_t>(random())),
       done_(std::move(done)),
-      request_(encode_query(id_, question_)) {}
+      request_(encode_query(id_, question_, Privacy::clear)) {}
 
 bool Exchange::start() {
   auto socket = host_.open_query(upstream_.address.family());

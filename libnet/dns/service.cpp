@@ -107,7 +107,10 @@ void Service::query(ConstBytes message, Transport transport, const Client& clien
   ++(transport == Transport::udp ? counters_.queries_udp : counters_.queries_tcp);
   auto checked = check_query(message, transport, options_.max_udp_reply_bytes);
   if (checked.query) {
-    answer({std::move(*checked.query), client, transport, std::move(reply)});
+    answer({.query = std::move(*checked.query),
+            .client = client,
+            .transport = transport,
+            .reply = std::move(reply)});
     return;
   }
   if (checked.error_reply.empty()) {
@@ -116,6 +119,17 @@ void Service::query(ConstBytes message, Transport transport, const Client& clien
     counters_.count_reply(checked.rcode);
   }
   reply(std::move(checked.error_reply));
+}
+
+void Service::look_up(const DomainName& name, Family family, const Client& client,
+                      AddressesTo done) {
+  Query query;
+  query.question = {DnsName(name), family == Family::v4 ? DnsType::a : DnsType::aaaa,
+                    wire::DnsClass::internet};
+  answer({.query = std::move(query),
+          .client = client,
+          .transport = Transport::tcp,
+          .addresses = std::move(done)});
 }
 
 void Service::answer(Waiter waiter) {
@@ -294,6 +308,11 @@ Answer Service::denial(const DnsName& name, DnsRcode rcode) const {
 
 void Service::send(const Waiter& waiter, const Answer& answer, std::chrono::seconds age,
                    std::optional<ExtendedError> error) {
+  if (waiter.addresses) {
+    std::vector<IpAddress> addresses;
+    for (const BoundAddress& bound : addresses_of(answer, age)) addresses.push_back(bound.address);
+    return waiter.addresses(addresses);
+  }
   auto reply = build_reply(waiter.query, answer, age, error);
   if (reply.truncated) ++counters_.truncated;
   counters_.count_reply(answer.rcode);

@@ -73,6 +73,12 @@ class Service {
   /// `message`: without TCP's length prefix; the bytes are needed during the call only.
   void query(ConstBytes message, Transport transport, const Client& client, ReplyTo reply);
 
+  using AddressesTo = std::function<void(const std::vector<IpAddress>& addresses)>;
+  /// Asks for the client, as if it had asked for the addresses of a family: from the cache or the
+  /// upstreams, counted and filtered. Called once unless the Service goes first, perhaps before
+  /// look_up() returns; without addresses where there are none for the client, for whatever reason.
+  void look_up(const DomainName& name, Family family, const Client& client, AddressesTo done);
+
   /// A connection to this server, for a relay to treat like a host's: RFC 7766 framing, pipelined,
   /// answered in the order in which answers come.
   std::unique_ptr<StreamSocket> open_session(const Client& client);
@@ -103,6 +109,8 @@ class Service {
     Client client;
     Transport transport;
     ReplyTo reply;
+    /// In place of `reply`, where no message asked.
+    AddressesTo addresses;
     /// The name that is asked upstream.
     DomainName name;
     /// The owner's aliases from the name asked to the one that is asked upstream.

@@ -156,7 +156,7 @@ void TlsUpstream::take_message(ConstBytes bytes) {
 
 void TlsUpstream::send_question(std::uint16_t id, const Pending& pending) {
   if (owed_++ == 0) timer_->start(kSilence);
-  channel_->send(encode_query(id, pending.question));
+  channel_->send(encode_query(id, pending.question, Privacy::encrypted));
 }
 
 void TlsUpstream::flush() {

@@ -11,6 +11,8 @@ using wire::DnsRcode;
 namespace {
 
 constexpr std::size_t kLengthPrefixBytes = 2;
+/// RFC 8467 section 4.1.
+constexpr std::size_t kQueryBlockBytes = 128;
 
 std::string_view refusal_of(DnsRcode rcode) {
   switch (rcode) {
@@ -25,7 +27,8 @@ std::string_view refusal_of(DnsRcode rcode) {
 
 }  // namespace
 
-std::vector<std::uint8_t> encode_query(std::uint16_t id, const wire::DnsQuestion& question) {
+std::vector<std::uint8_t> encode_query(std::uint16_t id, const wire::DnsQuestion& question,
+                                       Privacy privacy) {
   wire::DnsHeader header;
   header.id = id;
   header.recursion_desired = true;
@@ -33,7 +36,7 @@ std::vector<std::uint8_t> encode_query(std::uint16_t id, const wire::DnsQuestion
   writer.question(question);
   wire::DnsEdns edns;
   edns.udp_bytes = wire::kDnsEdnsUdpBytes;
-  writer.edns(edns, std::nullopt);
+  writer.edns(edns, std::nullopt, privacy == Privacy::encrypted ? kQueryBlockBytes : 0);
   auto message = std::move(writer).finish();
   std::vector<std::uint8_t> request(kLengthPrefixBytes + message.size());
   store_be16(request.data(), static_cast<std::uint16_t>(message.size()));

@@ -39,8 +39,15 @@ class UpstreamQuery {
   virtual std::string waits_for() const = 0;
 };
 
+/// Whether what is sent can be read on the way.
+enum class Privacy : std::uint8_t {
+  clear,
+  encrypted,  ///< Padded, so that its length does not tell the name (RFC 8467 section 4.1).
+};
+
 /// The query message, with the length prefix of TCP (RFC 1035 section 4.2.2).
-std::vector<std::uint8_t> encode_query(std::uint16_t id, const wire::DnsQuestion& question);
+std::vector<std::uint8_t> encode_query(std::uint16_t id, const wire::DnsQuestion& question,
+                                       Privacy privacy);
 
 /// Whether a message answers the question as it was asked, but for the case of its letters.
 bool is_reply_to(const wire::DnsMessage& message, std::uint16_t id,

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,6 +60,9 @@ struct UdpRoute {
   Grant grant = {};
 };
 
+/// Told of the addresses that the gateway's own lookup of a name came to; none: it came to none.
+using AddressesTo = std::function<void(std::span<const IpAddress> addresses)>;
+
 /// Decides about flows: asked once when a flow begins, and again by a relay's judge_again().
 /// Whatever it refuses it has reported already. `flow` is 0 for a flow that begins, which gets a
 /// number with its grant; of one that is judged again it is its number, and stays so.
@@ -79,6 +84,13 @@ class Gate {
   /// every name that DNS has bound to its address could go on.
   virtual bool allow_unread(Protocol protocol, const Endpoint& guest, const Endpoint& remote,
                             FlowId flow) = 0;
+  /// Looks a name up for the guest and as the guest could, so the answer is filtered and bound to
+  /// the name; calls `done` once, perhaps before this returns, unless the gate goes first.
+  virtual void look_up(const Endpoint& guest, const DomainName& name, Family family,
+                       AddressesTo done) = 0;
+  /// Where a flow that gave this name may be dialled instead, at an address of it; else a refusal.
+  virtual TcpRoute route_named(const Endpoint& guest, const Endpoint& remote,
+                               const DomainName& name, FlowId flow) = 0;
   /// A first flight was refused: reports it.
   virtual void on_first_flight_denied(Protocol protocol, const Endpoint& guest,
                                       const Endpoint& remote,

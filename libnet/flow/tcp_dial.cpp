@@ -90,15 +90,11 @@ void TcpRelay::dial_next(TcpFlow& flow) {
   flow.host_readable_ = flow.host_writable_ = flow.host_error_ = false;
   held.destination = held.addresses.front();
   held.addresses.erase(held.addresses.begin());
-  std::size_t& half_open = held_to_[held.destination];
-  if (half_open >= limits_.held_per_destination) {
-    ++counters_.limit_destination;
-    report_limit("the most unanswered connections to one destination");
+  if (!begin_dial(held.destination)) {
     refuse_syn(flow);
-    kill(flow, "too many connections wait for that destination");
+    kill(flow, kDestinationBusy);
     return;
   }
-  ++half_open;
   held.counted = true;
   auto socket = host_net_.dial_tcp(held.destination);
   if (!socket) {
@@ -121,11 +117,7 @@ void TcpRelay::on_dial_ready(TcpFlow& flow) {
   if (error == EINPROGRESS || error == EALREADY) return;
   bool next = error == ECONNREFUSED || error == EADDRNOTAVAIL || error == ENETUNREACH;
   if (next && !flow.held_->addresses.empty()) {
-    if (flow.held_->counted) {
-      auto it = held_to_.find(flow.held_->destination);
-      if (it != held_to_.end() && --it->second == 0) held_to_.erase(it);
-      flow.held_->counted = false;
-    }
+    if (std::exchange(flow.held_->counted, false)) end_dial(flow.held_->destination);
     dial_next(flow);
     return;
   }
@@ -167,14 +159,26 @@ void TcpRelay::fail_dial(TcpFlow& flow, int error) {
 
 void TcpRelay::release_held(TcpFlow& flow) {
   if (!flow.held_) return;
-  if (flow.timed_) timed_.erase(&flow);
-  flow.timed_ = false;
-  if (flow.held_->counted) {
-    auto it = held_to_.find(flow.held_->destination);
-    if (it != held_to_.end() && --it->second == 0) held_to_.erase(it);
-  }
+  clear_deadline(flow);
+  if (flow.held_->counted) end_dial(flow.held_->destination);
   held_.erase(flow.held_->place);
   flow.held_.reset();
+}
+
+bool TcpRelay::begin_dial(const Endpoint& destination) {
+  std::size_t& half_open = held_to_[destination];
+  if (half_open >= limits_.held_per_destination) {
+    ++counters_.limit_destination;
+    report_limit("the most unanswered connections to one destination");
+    return false;
+  }
+  ++half_open;
+  return true;
+}
+
+void TcpRelay::end_dial(const Endpoint& destination) {
+  auto it = held_to_.find(destination);
+  if (it != held_to_.end() && --it->second == 0) held_to_.erase(it);
 }
 
 void TcpRelay::refuse_syn(const TcpFlow& flow) {

@@ -26,7 +26,7 @@ FlowState TcpFlow::state() const {
       endpoint_->closed() != stack::CloseReason::none) {
     return FlowState::closing;
   }
-  bool is_held = inspection_ && inspection_->flight().is_waiting();
+  bool is_held = search_ || (inspection_ && inspection_->flight().is_waiting());
   return is_held ? FlowState::inspecting : FlowState::open;
 }
 

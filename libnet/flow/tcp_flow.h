@@ -12,6 +12,7 @@
 #include "flow/flow_key.h"
 #include "flow/flow_record.h"
 #include "flow/inspection.h"
+#include "flow/server_search.h"
 #include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
 
@@ -44,6 +45,10 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   const FlowKey& key() const { return key_; }
   void on_socket_ready(SocketReady ready) override;
   void on_endpoint_changed() override;
+  /// Where it is connected, as the guest would have to name it.
+  const Endpoint& server() const { return moved_to_ ? *moved_to_ : key_.remote; }
+  /// Its first flight is whole, and the server that gets it is still looked for.
+  bool is_choosing_server() const { return search_ && record_.tx_bytes == 0; }
   /// The names that its first flight gave, and that were allowed.
   std::span<const DomainName> names() const;
   /// Until the flow changes.
@@ -78,6 +83,9 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   /// Of an inbound flow what its port counts by, of an outbound one TcpRoute::hold.
   std::shared_ptr<const void> hold_;
   std::unique_ptr<Inspection> inspection_;  ///< Until nothing has to be judged any more.
+  std::shared_ptr<ServerSearch> search_;    ///< While a name's server is looked for.
+  std::optional<Endpoint> moved_to_;        ///< That was found, in place of the guest's choice.
+  std::shared_ptr<const void> moved_hold_;  ///< For its address what hold_ is for the guest's.
   std::vector<DomainName> names_;           ///< When that is over: the names that it gave.
   TimePoint deadline_{};  ///< Of the handshake with the guest or of a last drain; 0: none.
   TimePoint last_activity_{};

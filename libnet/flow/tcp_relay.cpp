@@ -210,6 +210,11 @@ void TcpRelay::set_deadline(TcpFlow& flow, Duration delay) {
   }
 }
 
+void TcpRelay::clear_deadline(TcpFlow& flow) {
+  if (flow.timed_) timed_.erase(&flow);
+  flow.timed_ = false;
+}
+
 void TcpRelay::run() {
   flush_joined();
   work_.run([this](TcpFlow& flow) { service(flow); });
@@ -226,11 +231,11 @@ void TcpRelay::service(TcpFlow& flow) {
       return;
     }
   }
+  if (flow.search_) on_server_ready(flow);
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
-  bool is_awaited = flow.inspection_ && flow.inspection_->flight().is_waiting();
-  if (endpoint.established() && flow.timed_ && !flow.host_error_ && !flow.denied_ && !is_awaited) {
-    timed_.erase(&flow);
-    flow.timed_ = false;
+  bool is_awaited = flow.search_ || (flow.inspection_ && flow.inspection_->flight().is_waiting());
+  if (endpoint.established() && !flow.host_error_ && !flow.denied_ && !is_awaited) {
+    clear_deadline(flow);
   }
   if (endpoint.closed() == stack::CloseReason::reset ||
       endpoint.closed() == stack::CloseReason::timed_out) {
@@ -246,8 +251,10 @@ void TcpRelay::service(TcpFlow& flow) {
 
   if (flow.inspection_) inspect(flow);
   bool more = guest_to_host(flow);
-  if (endpoint.established() && flow.preface_.empty()) more |= host_to_guest(flow);
-  if (flow.host_error_ && endpoint.closed() == stack::CloseReason::none) {
+  // Until its server is chosen, what the present one says and does may mean nothing.
+  bool is_choosing = flow.is_choosing_server();
+  if (endpoint.established() && flow.preface_.empty() && !is_choosing) more |= host_to_guest(flow);
+  if (flow.host_error_ && !is_choosing && endpoint.closed() == stack::CloseReason::none) {
     if (flow.host_eof_ && endpoint.all_acknowledged()) {
       kill(flow, kRemoteReset);
       return;
@@ -270,49 +277,6 @@ void TcpRelay::service(TcpFlow& flow) {
     return;
   }
   if (more) work_.add(flow);
-}
-
-void TcpRelay::inspect(TcpFlow& flow) {
-  policy::FirstFlight& flight = flow.inspection_->flight();
-  flow.inspection_->look(*flow.endpoint_);
-  // What could let it go does not come any more.
-  if (flow.host_eof_ && flight.awaits_server()) flow.host_deaf_ = true;
-  if (flow.endpoint_->fin_received()) flight.give_up("it ended in the midst of its first flight");
-  finish_inspection(flow);
-  if (flow.inspection_ && flight.is_waiting() && !flow.timed_) {
-    set_deadline(flow, std::chrono::seconds(policy::FirstFlight::kPatienceSeconds));
-  }
-}
-
-void TcpRelay::finish_inspection(TcpFlow& flow) {
-  if (flow.inspection_->is_denied()) {
-    deny_first_flight(flow);
-  } else if (flow.inspection_->is_open()) {
-    flow.names_.assign(flow.names().begin(), flow.names().end());
-    flow.was_read_ = true;
-    flow.inspection_.reset();
-  }
-}
-
-void TcpRelay::deny_first_flight(TcpFlow& flow) {
-  ++counters_.refused_by_name;
-  policy::FirstFlight& flight = flow.inspection_->flight();
-  gate_.on_first_flight_denied(Protocol::tcp, flow.key_.guest, flow.key_.remote, flight.denial(),
-                               flow.record_.grant.id);
-  stack::TcpEndpoint& endpoint = *flow.endpoint_;
-  const auto& reply = flight.reply();
-  bool is_told = !reply.empty() && endpoint.send_space() >= reply.size() && !endpoint.send_shut() &&
-                 endpoint.write(BufferRef(), reply) == reply.size();
-  if (is_told) {
-    endpoint.shutdown_send();
-    set_deadline(flow, limits_.drain);
-  } else {
-    endpoint.abort();
-  }
-  if (flow.host_) flow.host_->reset_on_close();
-  flow.host_.reset();
-  flow.inspection_.reset();
-  flow.denied_ = true;
 }
 
 bool TcpRelay::guest_to_host(TcpFlow& flow) {
@@ -452,7 +416,8 @@ void TcpRelay::kill(TcpFlow& flow, std::string_view reason) {
   if (!work_.retire(flow)) return;
   report_end(flow, reason);
   release_held(flow);
-  if (flow.timed_) timed_.erase(&flow);
+  end_search(flow);
+  clear_deadline(flow);
 }
 
 void TcpRelay::reset(TcpFlow& flow, std::string_view reason) {
@@ -481,7 +446,9 @@ void TcpRelay::tick() {
     if (now >= flow->deadline_) late.push_back(flow);
   }
   for (TcpFlow* flow : late) {
-    if (flow->inspection_ && flow->endpoint_ && !flow->host_error_) {
+    if (flow->search_) {
+      on_search_late(*flow);
+    } else if (flow->inspection_ && flow->endpoint_ && !flow->host_error_) {
       flow->inspection_->flight().give_up("it took too long");
       finish_inspection(*flow);
       if (!flow->denied_) flow->deadline_ = TimePoint::max();
@@ -536,12 +503,14 @@ bool TcpRelay::is_allowed_still(TcpFlow& flow) {
 
 bool TcpRelay::may_stay(TcpFlow& flow, TcpRoute route) {
   if (!route.first_flight) return true;
-  if (!flow.names().empty()) {
-    return std::ranges::all_of(flow.names(), [&](const DomainName& name) {
-      return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, name,
-                               flow.record_.grant.id);
-    });
-  }
+  auto is_allowed = [&](const DomainName& name) {
+    return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, name,
+                             flow.record_.grant.id) &&
+           (!flow.moved_to_ || gate_.allow_named(Protocol::tcp, flow.key_.guest, *flow.moved_to_,
+                                                 name, flow.record_.grant.id));
+  };
+  if (flow.search_ && !is_allowed(flow.search_->name)) return false;
+  if (!flow.names().empty()) return std::ranges::all_of(flow.names(), is_allowed);
   if (flow.inspection_ || flow.was_read_) return true;
   if (flow.held_) {
     flow.inspection_ = std::make_unique<Inspection>(std::move(route.first_flight));

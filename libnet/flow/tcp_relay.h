@@ -31,7 +31,7 @@ struct TcpLimits {
   std::size_t flows = 16384;
   /// SYNs of which the host's answer is awaited. Past it the oldest is refused.
   std::size_t held_syns = 1024;
-  /// Of them, to one destination address and port. Past it a new one is refused.
+  /// Unanswered dials to one destination address and port. Past it a new one is refused.
   std::size_t held_per_destination = 256;
   /// How long the guest may take to complete a connection to a published port.
   Duration inbound_handshake = std::chrono::seconds(10);
@@ -133,6 +133,9 @@ class TcpRelay {
   bool may_stay(TcpFlow& flow, TcpRoute route);
   friend class TcpFlow;
 
+  static constexpr std::string_view kDestinationBusy =
+      "too many connections wait for that destination";
+
   /// In-order segments of one flow, joined so that lwIP sees one (what GRO does for a kernel).
   struct Joined {
     TcpFlow* flow = nullptr;
@@ -150,16 +153,28 @@ class TcpRelay {
   void on_connected(TcpFlow& flow);
   void fail_dial(TcpFlow& flow, int error);
   void release_held(TcpFlow& flow);
+  /// Counts one more dial that the destination has not answered; false where it has too many.
+  bool begin_dial(const Endpoint& destination);
+  void end_dial(const Endpoint& destination);
   void refuse_syn(const TcpFlow& flow);
   void deliver(TcpFlow& flow, const TcpInput& input);
   void flush_joined();
   void await_syn(TcpFlow& flow);
   void report_limit(std::string_view limit);
   void set_deadline(TcpFlow& flow, Duration delay);
+  void clear_deadline(TcpFlow& flow);
   void service(TcpFlow& flow);
   void inspect(TcpFlow& flow);
   void finish_inspection(TcpFlow& flow);
   void deny_first_flight(TcpFlow& flow);
+  void seek_server(TcpFlow& flow);
+  void on_addresses(TcpFlow& flow, std::span<const IpAddress> addresses);
+  void dial_server(TcpFlow& flow);
+  void on_server_ready(TcpFlow& flow);
+  void on_search_late(TcpFlow& flow);
+  void confirm_server(TcpFlow& flow);
+  void refuse_server(TcpFlow& flow, std::string reason);
+  void end_search(TcpFlow& flow);
   bool guest_to_host(TcpFlow& flow);
   bool host_to_guest(TcpFlow& flow);
   bool write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "flow/server_search.h"
 
 namespace sluice::flow {
 
@@ -18,9 +19,19 @@ constexpr int kBatchesPerTurn = 4;
 constexpr std::size_t kSendBatch = 64;
 constexpr Duration kExpireInterval = std::chrono::seconds(5);
 constexpr std::uint8_t kUsualTtl = 64;
+/// As much of the guest's packet as an error quotes.
+constexpr std::size_t kQuotedPacket = 1280;
 /// Of the queue's limit, for each datagram besides its bytes: even empty ones cost memory.
 constexpr std::size_t kQueuedOverhead = 128;
 constexpr std::string_view kMakesRoom = "it was idle longest, and another needs its place";
+
+using Quote = std::array<std::uint8_t, kQuotedPacket>;
+
+/// The guest's packet again, as far as an error quotes it; empty where it can't be.
+ConstBytes quote(Quote& out, const Endpoint& guest, const Endpoint& remote, ConstBytes payload) {
+  std::size_t kept = std::min<std::size_t>(payload.size(), 1024);
+  return ConstBytes(out).first(wire::emit_udp(out, guest, remote, payload.first(kept)));
+}
 
 }  // namespace
 
@@ -125,9 +136,10 @@ std::optional<UdpRoute> UdpRelay::route_again(Mapping& mapping, Peer& peer, Flow
   if (route.kind != UdpRoute::Kind::send) return std::nullopt;
   if (!route.first_flight) return route;
   if (auto& flight = peer.route.first_flight) {
-    const auto& name = flight->name();
-    if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name, id)) {
-      return std::nullopt;
+    for (const auto& name : {flight->name(), flight->unconfirmed()}) {
+      if (name && !gate_.allow_named(Protocol::udp, mapping.guest, peer.remote, *name, id)) {
+        return std::nullopt;
+      }
     }
     // What was read of connections under way can't be read again.
     route.first_flight = std::move(flight);
@@ -209,6 +221,7 @@ FlowSight UdpRelay::sight(const Mapping& mapping, const Peer& peer) {
 
 void UdpRelay::end_peer(Mapping& mapping, Peer& peer, std::string_view reason) {
   forget_name(mapping, peer);
+  peer.sought.reset();
   if (!peer.record.grant) return;
   gate_.on_flow_closed(sight(mapping, peer), reason);
   peer.record = {};
@@ -248,6 +261,7 @@ bool UdpRelay::may_pass(Mapping& mapping, Peer& peer, const wire::Packet& packet
       return true;
     case Step::hold:
       hold(peer, connection, payload, ttl);
+      if (flight.unconfirmed() && !peer.sought) seek_address(mapping, peer);
       return false;
     case Step::drop:
       return false;
@@ -282,6 +296,42 @@ void UdpRelay::release(Mapping& mapping, Peer& peer, std::uint32_t connection) {
     mapping.queue.push_back(std::move(queued));
   }
   std::erase_if(peer.held, [&](const Held& held) { return held.connection == connection; });
+}
+
+void UdpRelay::seek_address(Mapping& mapping, Peer& peer) {
+  auto sought = std::make_shared<const DomainName>(*peer.route.first_flight->unconfirmed());
+  peer.sought = sought;
+  gate_.look_up(
+      mapping.guest, *sought, peer.remote.address.family(),
+      [this, &mapping, &peer, weak = std::weak_ptr(sought)](std::span<const IpAddress> addresses) {
+        // Both are there as long as the destination seeks.
+        if (auto awaited = weak.lock()) on_addresses(mapping, peer, addresses);
+      });
+}
+
+void UdpRelay::on_addresses(Mapping& mapping, Peer& peer, std::span<const IpAddress> addresses) {
+  peer.sought.reset();
+  auto& flight = peer.route.first_flight;
+  // It may have been given up, or judged anew.
+  if (!flight || !flight->unconfirmed()) return;
+  if (std::ranges::find(addresses, peer.remote.address) != addresses.end()) {
+    release(mapping, peer, flight->confirm());
+    work_.add(mapping);
+    return;
+  }
+  std::uint32_t connection = flight->refuse(
+      std::string(addresses.empty() ? ServerSearch::kUnresolved : ServerSearch::kElsewhere),
+      ServerSearch::kDecider);
+  ++counters_.refused_by_name;
+  auto held = std::ranges::find(peer.held, connection, &Held::connection);
+  if (held != peer.held.end()) {
+    Quote original;
+    ConstBytes packet = quote(original, mapping.guest, peer.remote, held->data);
+    icmp_.send(mapping.guest.address, packet, wire::IcmpError::admin_prohibited);
+  }
+  std::erase_if(peer.held, [&](const Held& one) { return one.connection == connection; });
+  gate_.on_first_flight_denied(Protocol::udp, mapping.guest, peer.remote, flight->denial(),
+                               peer.record.grant.id);
 }
 
 void UdpRelay::give_up_held(Mapping& mapping, Peer& peer) {
@@ -426,12 +476,9 @@ void UdpRelay::report(Mapping& mapping, const SocketError& cause, ConstBytes pay
   auto error = icmp_for(cause, mapping.guest.address.family());
   auto named = mapping.named.find(cause.destination);
   if (!error || named == mapping.named.end()) return;
-  // The guest's packet again, as far as an error quotes it.
-  std::array<std::uint8_t, 1280> original;
-  ConstBytes begin = payload.first(std::min<std::size_t>(payload.size(), 1024));
-  std::size_t size = wire::emit_udp(original, mapping.guest, named->second, begin);
-  if (size > 0) {
-    icmp_.pass_on(cause, mapping.guest.address, ConstBytes(original).first(size), *error);
+  Quote original;
+  if (ConstBytes packet = quote(original, mapping.guest, named->second, payload); !packet.empty()) {
+    icmp_.pass_on(cause, mapping.guest.address, packet, *error);
   }
 }
 

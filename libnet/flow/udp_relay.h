@@ -5,6 +5,7 @@
 #include <list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -112,6 +113,8 @@ class UdpRelay {
     FlowRecord record;       ///< Of a flow; without a grant where it was refused.
     FlowId revoked = 0;      ///< The number that it had when it was a flow.
     std::vector<Held> held;  ///< Only while there is a first flight.
+    /// While a name of its first flight is looked up; whoever answers has a weak one.
+    std::shared_ptr<const DomainName> sought;
     TimePoint last;
     bool replied = false;
   };
@@ -132,6 +135,9 @@ class UdpRelay {
                 std::uint8_t ttl);
   void hold(Peer& peer, std::uint32_t connection, ConstBytes payload, std::uint8_t ttl);
   void release(Mapping& mapping, Peer& peer, std::uint32_t connection);
+  /// resolve-and-dial: looks up the name that awaits it, whose server has to be at this address.
+  void seek_address(Mapping& mapping, Peer& peer);
+  void on_addresses(Mapping& mapping, Peer& peer, std::span<const IpAddress> addresses);
   void give_up_held(Mapping& mapping, Peer& peer);
   void judge_again(Mapping& mapping, RevokedFlows revoked);
   /// Where it goes now, if it is still allowed: a flow, or one that was revoked.

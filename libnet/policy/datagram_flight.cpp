@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "policy/reason.h"
 
 namespace sluice::policy {
@@ -46,9 +48,34 @@ DatagramFlight::Step DatagramFlight::judge_hello(std::uint32_t connection) {
   if (!verdict.allowed()) {
     return deny({hello.server_name, verdict, std::string(reason_of(verdict, Judged::named_flow))});
   }
+  if (options_.allowed_name == AllowedName::awaits_server && hello.server_name != name_) {
+    if (unconfirmed_ && connection != waiting_) return Step::drop;
+    unconfirmed_ = hello.server_name;
+    waiting_ = connection;
+    return Step::hold;
+  }
   name_ = hello.server_name;
   hellos_.approve(connection);
   return Step::pass;
+}
+
+std::uint32_t DatagramFlight::confirm() {
+  name_ = std::exchange(unconfirmed_, std::nullopt);
+  hellos_.approve(waiting_);
+  return waiting_;
+}
+
+std::uint32_t DatagramFlight::refuse(std::string reason, std::string_view decider) {
+  deny({std::exchange(unconfirmed_, std::nullopt), std::nullopt, std::move(reason), decider});
+  return waiting_;
+}
+
+DatagramFlight::Step DatagramFlight::give_up(std::string_view reason) {
+  // A name that was read is not unidentified.
+  if (unconfirmed_) {
+    return deny({std::exchange(unconfirmed_, std::nullopt), std::nullopt, std::string(reason)});
+  }
+  return unidentified(std::string(reason));
 }
 
 DatagramFlight::Step DatagramFlight::unidentified(std::string reason) {

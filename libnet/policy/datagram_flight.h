@@ -18,7 +18,8 @@ namespace sluice::policy {
 ///
 ///     no long header                  let go: DTLS, WireGuard, DNS, or QUIC past its handshake
 ///     part of a hello                 held until the hello is whole
-///     a hello                         judged by its name, like a second one after a retry
+///     a hello                         judged by its name, like a second one after a retry; with
+///                                     AllowedName::awaits_server held until confirm()
 ///     an unknown version, a hello that can't be read for certain     unidentified
 ///
 /// Pure: what is held is the caller's.
@@ -41,7 +42,15 @@ class DatagramFlight {
   Outcome judge(ConstBytes datagram, TimePoint now);
 
   /// What is held waits for too long: pass or deny.
-  Step give_up(std::string_view reason) { return unidentified(std::string(reason)); }
+  Step give_up(std::string_view reason);
+
+  /// The name that the rules allow and that waits for the caller. One at a time: hellos with others
+  /// are dropped, for the guest to send again.
+  const std::optional<DomainName>& unconfirmed() const { return unconfirmed_; }
+  /// Its connection, whose held datagrams may pass. Requires unconfirmed().
+  std::uint32_t confirm();
+  /// Likewise, of which they may not; denial() says why. `decider` outlives this.
+  std::uint32_t refuse(std::string reason, std::string_view decider);
 
   /// The last name that was allowed.
   const std::optional<DomainName>& name() const { return name_; }
@@ -56,6 +65,8 @@ class DatagramFlight {
   FirstFlight::Judge judge_;
   wire::QuicHelloAssembler hellos_;
   std::optional<DomainName> name_;
+  std::optional<DomainName> unconfirmed_;
+  std::uint32_t waiting_ = 0;  ///< The connection that gave it.
   FirstFlightDenial denial_;
 };
 

@@ -28,7 +28,7 @@ bool is_http2_settings(std::string_view start) {
 
 std::size_t FirstFlight::feed(ConstBytes bytes) {
   std::size_t done = 0;
-  while (done < bytes.size() && state_ == State::reading) {
+  while (done < bytes.size() && state_ == State::reading && !unconfirmed_) {
     ConstBytes rest = bytes.subspan(done);
     Kind kind = kind_;
     std::size_t step = kind == Kind::unknown ? feed_start(rest)
@@ -100,7 +100,7 @@ void FirstFlight::judge_hello() {
         return;
       }
       judge_name(*hello.server_name);
-      if (state_ == State::reading) tls_.approve();
+      approve();
       break;
     }
   }
@@ -188,6 +188,7 @@ void FirstFlight::release() {
   } else if (kind_ == Kind::http2) {
     std::uint64_t released = http2_->released();
     if (!server_has_http2_) released = std::min<std::uint64_t>(released, Http2::kPreface.size());
+    if (withholds_preface()) released = 0;
     released_ = http2_at_ + released;
   }
 }
@@ -202,7 +203,7 @@ void FirstFlight::judge_request() {
   } else {
     judge_name(*request.authority->name());
   }
-  if (state_ == State::reading) http_.approve();
+  approve();
 }
 
 void FirstFlight::judge_http2_request() {
@@ -215,7 +216,7 @@ void FirstFlight::judge_http2_request() {
   } else {
     judge_name(*request.authority->name());
   }
-  if (state_ == State::reading) http2_->approve();
+  approve();
 }
 
 void FirstFlight::answer_upgrade() {
@@ -260,19 +261,54 @@ void FirstFlight::judge_name(const DomainName& name) {
     deny({name, verdict, std::string(reason_of(verdict, Judged::named_flow))});
     return;
   }
-  if (kind_ != Kind::http2) names_.clear();
   if (std::ranges::find(names_, name) != names_.end()) return;
-  if (names_.size() == kMaxNames) {
+  if (kind_ == Kind::http2 && names_.size() == kMaxNames) {
     deny({name, std::nullopt, "too many names on one connection"});
     return;
   }
+  if (options_.allowed_name == AllowedName::awaits_server) {
+    unconfirmed_ = name;
+    return;
+  }
+  if (kind_ != Kind::http2) names_.clear();
   names_.push_back(name);
 }
 
+/// What was judged last may pass, unless something came of it that holds it.
+void FirstFlight::approve() {
+  if (state_ != State::reading || unconfirmed_) return;
+  if (kind_ == Kind::tls) tls_.approve();
+  if (kind_ == Kind::http) http_.approve();
+  if (kind_ == Kind::http2) http2_->approve();
+}
+
+void FirstFlight::confirm() {
+  if (kind_ != Kind::http2) names_.clear();
+  names_.push_back(*std::exchange(unconfirmed_, std::nullopt));
+  approve();
+  if (kind_ == Kind::tls) {
+    released_ = tls_.released();
+    if (tls_.state() == Tls::opaque) state_ = State::open;
+  }
+  if (kind_ == Kind::http && http_.state() == Http::switching) answer_upgrade();
+  release();
+  if (state_ == State::open) released_ = taken_ = UINT64_MAX;
+}
+
+void FirstFlight::refuse(std::string reason, std::string_view decider) {
+  deny({std::exchange(unconfirmed_, std::nullopt), std::nullopt, std::move(reason), decider});
+}
+
+bool FirstFlight::withholds_preface() const {
+  return options_.allowed_name == AllowedName::awaits_server && names_.empty();
+}
+
 bool FirstFlight::is_waiting() const {
-  if (state_ != State::reading) return false;
+  if (state_ != State::reading || unconfirmed_) return false;
   // What the server has to let go of is not for the guest to complete.
-  if (kind_ == Kind::http2) return http2_->taken() > http2_->released();
+  if (kind_ == Kind::http2) {
+    return withholds_preface() || http2_->taken() > http2_->released();
+  }
   bool is_past_hello = kind_ == Kind::tls && tls_.state() == Tls::following;
   return taken_ > released_ && !is_past_hello;
 }
@@ -295,7 +331,7 @@ void FirstFlight::deny(FirstFlightDenial denial) {
   std::string why = denial_.name ? denial_.name->text() + ": " + denial_.reason : denial_.reason;
   if (kind_ == Kind::tls) {
     reply_ = tls_refusal();
-  } else if (kind_ == Kind::http && released_ == 0) {
+  } else if (kind_ == Kind::http && released_ == 0 && server_start_.empty()) {
     // A later one's would come in the midst of what the server says.
     reply_ = http_refusal(why);
   } else if (kind_ == Kind::http2 && can_reply_http2()) {

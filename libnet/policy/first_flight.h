@@ -33,10 +33,17 @@ enum class EncryptedHello : std::uint8_t {
   allow,  ///< The readable name is taken for the name.
 };
 
+/// What the rules' allow does for what carries a name.
+enum class AllowedName : std::uint8_t {
+  passes,
+  awaits_server,  ///< It is held until the caller has found the name's server: unconfirmed().
+};
+
 /// How first flights are judged.
 struct FirstFlightOptions {
   Unidentified unidentified = Unidentified::deny;
   EncryptedHello encrypted_hello = EncryptedHello::deny;
+  AllowedName allowed_name = AllowedName::passes;
 };
 
 /// Why a first flight was refused.
@@ -44,6 +51,8 @@ struct FirstFlightDenial {
   std::optional<DomainName> name;  ///< That it is for, where it could be read.
   std::optional<Verdict> verdict;  ///< Of the rules on that name; none: it came to no name.
   std::string reason;              ///< One phrase.
+  /// What stands for the rule where there is no verdict.
+  std::string_view decider = "unidentified";
 };
 
 /// The reason for a denial by EncryptedHello::deny.
@@ -74,6 +83,10 @@ inline constexpr std::string_view kHiddenName = "its TLS hello may be for a hidd
 /// first one, over HTTP/1 before the server said anything, over HTTP/2 (whose servers begin with
 /// SETTINGS) between two of its frames. Else a RST says it.
 ///
+/// With AllowedName::awaits_server a name that the rules allow waits for confirm(), each once while
+/// it is in names(). Of HTTP/2 not even the preface passes before the first name is confirmed, so
+/// that the caller may choose the server that gets all of it.
+///
 /// Pure: the bytes are the caller's, who keeps what is held. All positions count from the
 /// connection's first byte. After `denied` nothing more is fed.
 class FirstFlight {
@@ -101,6 +114,14 @@ class FirstFlight {
   void server_spoke(ConstBytes bytes, std::size_t unseen = 0);
   /// The guest took too long, or will send nothing more: what is held stays unidentified.
   void give_up(std::string_view reason);
+
+  /// The name that the rules allow and that waits for the caller; feed() takes nothing until then.
+  const std::optional<DomainName>& unconfirmed() const { return unconfirmed_; }
+  /// What carried it may pass. Requires unconfirmed().
+  void confirm();
+  /// Its server can't be had: `reason` is a phrase, `decider` outlives this. Requires
+  /// unconfirmed().
+  void refuse(std::string reason, std::string_view decider);
 
   State state() const { return state_; }
   std::uint64_t released() const { return released_; }
@@ -139,6 +160,8 @@ class FirstFlight {
   void judge_request();
   void judge_http2_request();
   void judge_name(const DomainName& name);
+  void approve();
+  bool withholds_preface() const;
   void answer_upgrade();
   void unidentified(std::string reason);
   void deny(FirstFlightDenial denial);
@@ -159,6 +182,7 @@ class FirstFlight {
   wire::Http2FrameEdge server_frames_;
   std::string server_start_;
   std::vector<DomainName> names_;
+  std::optional<DomainName> unconfirmed_;
   FirstFlightDenial denial_;
   std::vector<std::uint8_t> reply_;
 };

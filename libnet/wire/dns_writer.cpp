@@ -12,7 +12,9 @@ namespace {
 constexpr std::size_t kMaxSuffixes = 64;
 /// What a compression pointer can reach.
 constexpr std::size_t kMaxPointerTarget = 0x3fff;
+constexpr std::uint16_t kPaddingOption = 12;
 constexpr std::uint16_t kExtendedErrorOption = 15;
+constexpr std::size_t kOptionHeaderBytes = 4;
 constexpr std::size_t kCountsOffset = 4;
 
 char lower(char c) {
@@ -67,7 +69,8 @@ bool DnsWriter::record(DnsSection section, const DnsName& owner, DnsType type,
   return end_record(start, remembered, section);
 }
 
-bool DnsWriter::edns(const DnsEdns& edns, std::optional<ExtendedError> error) {
+bool DnsWriter::edns(const DnsEdns& edns, std::optional<ExtendedError> error,
+                     std::size_t block_bytes) {
   std::size_t start = out_.size();
   out_.push_back(0);
   u16(static_cast<std::uint16_t>(DnsType::opt));
@@ -75,16 +78,22 @@ bool DnsWriter::edns(const DnsEdns& edns, std::optional<ExtendedError> error) {
   out_.push_back(edns.extended_rcode);
   out_.push_back(edns.version);
   u16(0);
-  if (!error) {
-    u16(0);
-  } else {
-    auto code_and_text = static_cast<std::uint16_t>(2 + error->text.size());
-    u16(static_cast<std::uint16_t>(4 + code_and_text));
+  std::size_t length_at = out_.size();
+  u16(0);
+  if (error) {
     u16(kExtendedErrorOption);
-    u16(code_and_text);
+    u16(static_cast<std::uint16_t>(2 + error->text.size()));
     u16(static_cast<std::uint16_t>(error->code));
     out_.insert(out_.end(), error->text.begin(), error->text.end());
   }
+  if (block_bytes > 0) {
+    std::size_t over = (out_.size() + kOptionHeaderBytes) % block_bytes;
+    std::size_t padding = over == 0 ? 0 : block_bytes - over;
+    u16(kPaddingOption);
+    u16(static_cast<std::uint16_t>(padding));
+    out_.resize(out_.size() + padding);
+  }
+  store_be16(&out_[length_at], static_cast<std::uint16_t>(out_.size() - length_at - 2));
   return end_record(start, suffixes_.size(), DnsSection::additional);
 }
 

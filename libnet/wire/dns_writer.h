@@ -26,8 +26,9 @@ class DnsWriter {
     DnsExtendedError code;
     std::string_view text;  ///< For people, ASCII; may be empty.
   };
-  /// The OPT record of RFC 6891, always the last.
-  bool edns(const DnsEdns& edns, std::optional<ExtendedError> error);
+  /// The OPT record of RFC 6891, always the last. Where `block_bytes` is not 0, with padding that
+  /// makes the message a multiple of it (RFC 7830): for what is encrypted, and nothing else.
+  bool edns(const DnsEdns& edns, std::optional<ExtendedError> error, std::size_t block_bytes = 0);
 
   /// Gives room that was held back, for what must come last. At most 65535.
   void raise_limit(std::size_t limit_bytes) { limit_ = std::min(limit_bytes, kDnsMaxMessageBytes); }

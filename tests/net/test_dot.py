@@ -6,6 +6,9 @@ import tempfile
 import threading
 import time
 
+import dns.edns
+import dns.message
+import dns.rrset
 import pytest
 
 from harness.gateway import StartError
@@ -130,6 +133,34 @@ def test_names_are_asked_over_tls_on_one_connection_and_never_in_clear_text(
     assert server.connections == 1 and not dns.asked()
     assert health(net) == {"endpoint": f"tls://{DNS4}:853#{NAME}", "avoided": False, "answers": 4,
                            "failures": 0}
+
+
+def test_queries_are_padded_and_the_padding_of_answers_goes_no_further(gateway, authority, serve):
+    server, sizes, options = serve(), [], []
+    reply_to = server.answer
+
+    def answer_of(wire, protocol):
+        sizes.append(len(wire))
+        return reply_to(wire, protocol)
+
+    def padded(query):
+        options.append([(int(one.otype), set(one.to_wire())) for one in query.options])
+        answer = dns.message.make_response(query)
+        owner = query.question[0].name
+        answer.answer.append(dns.rrset.from_text(owner, 60, "IN", "A", PUBLIC4))
+        answer.use_edns(0, options=[dns.edns.GenericOption(12, bytes(300))])
+        return answer.to_wire()
+
+    names = ["a.test", f"{'b' * 60}.test", f"{'c' * 60}.{'c' * 60}.{'c' * 60}.test"]
+    server.answer = answer_of
+    server.records.update({name: padded for name in names})
+    net = start(gateway, authority)
+    for name in names:
+        answer = ask(net, name)
+        assert addresses(answer) == [PUBLIC4]
+        assert answer.edns == 0 and not answer.options
+    assert sizes == [128, 128, 256]
+    assert options == [[(12, {0})]] * 3
 
 
 def test_an_address_can_be_the_name_in_the_certificate(gateway, authority, serve):

@@ -110,6 +110,9 @@ struct NetworkConfig {
   /// the server may take it for another name than the readable one. Action::allow: that one counts.
   Action encrypted_hello = Action::deny;
   RevokedFlows revoked_flows = RevokedFlows::reset;
+  /// Such a flow whose name may be reached goes only to an address that the gateway's own lookup of
+  /// the name gives: over TCP that is dialled in place of the guest's choice where they differ.
+  bool resolve_and_dial = false;
 
   // Published ports.
   std::vector<PublishSpec> publish;

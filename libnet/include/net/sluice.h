@@ -84,6 +84,46 @@ sluice_status sluice_network_names_of(sluice_network* network, const char* addre
 sluice_status sluice_network_gateway(sluice_network* network, int family, char* out,
                                      size_t out_size);
 
+/* One flow, as sluice::FlowInfo has it. Valid during the call that shows it, and so are its
+ * strings; what there is none of is an empty string. */
+typedef struct sluice_flow {
+  uint64_t id;
+  const char* protocol;  /* "tcp", "udp", "icmp" */
+  const char* direction; /* "egress", "ingress" */
+  const char* state; /* "connecting", "unanswered", "inspecting", "open", "closing", "time-wait" */
+  const char* guest; /* "192.168.127.2:40000"; of ICMP without a port */
+  const char* remote;
+  const char* server_name;
+  const char* rule;         /* what allows it */
+  const char* const* names; /* name_count of them, latest first */
+  size_t name_count;
+  uint64_t age_ns, idle_ns;
+  uint64_t tx_bytes, rx_bytes;
+} sluice_flow;
+typedef void (*sluice_flow_fn)(void* context, const sluice_flow* flow);
+
+/* Which flows are meant, as sluice::FlowFilter has it; what is NULL or 0 does not matter. */
+typedef struct sluice_flow_filter {
+  const char* to;        /* an address, a block, a name, "*.name" */
+  const char* protocol;  /* as in sluice_flow */
+  const char* direction; /* likewise */
+  uint64_t after;        /* only flows with greater ids: the next page */
+  size_t limit;          /* of one call: 1 to 10000; 0 is 1000 */
+} sluice_flow_filter;
+
+/* Calls `visit` on the calling thread for each flow that `filter` (NULL: all) lets through, in the
+ * order of their ids; `rest` (may be NULL) receives how many come after these. */
+sluice_status sluice_network_flows(sluice_network* network, const sluice_flow_filter* filter,
+                                   sluice_flow_fn visit, void* context, size_t* rest, char* error,
+                                   size_t error_size);
+/* Calls `visit` for one flow. SLUICE_NOT_FOUND: it has ended, or there never was one. */
+sluice_status sluice_network_flow(sluice_network* network, uint64_t id, sluice_flow_fn visit,
+                                  void* context, char* error, size_t error_size);
+/* Resets a flow; one that has ended already is no error, and `was_open` (may be NULL) receives 0.
+ * SLUICE_NOT_FOUND: there never was one. */
+sluice_status sluice_network_reset_flow(sluice_network* network, uint64_t id, int* was_open,
+                                        char* error, size_t error_size);
+
 typedef struct sluice_counters {
   uint64_t tx_frames, tx_bytes; /* sent by the guest */
   uint64_t rx_frames, rx_bytes; /* received by the guest */

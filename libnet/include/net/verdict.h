@@ -92,7 +92,8 @@ struct Event {
   /// The TLS server name or HTTP host; empty where there is none or it can't be read.
   std::string server_name;
   std::string rule;                    ///< What decided: `rule "allow@example.com" (--rule)`, or
-                                       ///< what stands for one: "default deny", "unidentified".
+                                       ///< what stands for one: "default deny", "unidentified",
+                                       ///< "resolve-and-dial".
   std::optional<RuleInfo> decided_by;  ///< The same where it is a rule.
   std::uint64_t generation = 0;        ///< Of the policy; see PolicyInfo.
   std::string reason;                  ///< One phrase, e.g. "no rule allows it".

@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <memory>
 #include <string>
@@ -53,6 +54,40 @@ bool wait_readable(int fd) {
   return ::poll(&one, 1, 5000) == 1;
 }
 
+/// The guest sends an empty datagram from its port 9 to an address and port; without a checksum.
+void send_datagram(const Ring& ring, const std::array<std::uint8_t, 4>& to, std::uint16_t port) {
+  std::vector<std::uint8_t> frame{0x02, 0x53, 0x4c, 0x55, 0x49, 0x43, 0x52, 0x54, 0,   0,
+                                  0,    1,    8,    0,    0x45, 0,    0,    28,   0,   0,
+                                  0,    0,    64,   17,   0,    0,    192,  168,  127, 2};
+  frame.insert(frame.end(), to.begin(), to.end());
+  std::uint32_t sum = 0;
+  for (std::size_t i = 14; i < 34; i += 2)
+    sum += static_cast<unsigned>(frame[i] << 8 | frame[i + 1]);
+  sum = ~((sum & 0xffff) + (sum >> 16));
+  frame[24] = static_cast<std::uint8_t>(sum >> 8);
+  frame[25] = static_cast<std::uint8_t>(sum);
+  for (unsigned part : {0, 9, port >> 8, port & 0xff, 0, 8, 0, 0}) {
+    frame.push_back(static_cast<std::uint8_t>(part));
+  }
+  iovec one{frame.data(), frame.size()};
+  REQUIRE(sluice_ring_send(ring.get(), &one, 1) == SLUICE_OK);
+  sluice_ring_flush(ring.get());
+}
+
+/// The flows that a filter lets through, one line each.
+std::vector<std::string> list_flows(const Network& network, const sluice_flow_filter& filter = {},
+                                    std::size_t* rest = nullptr) {
+  std::vector<std::string> lines;
+  auto visit = [](void* context, const sluice_flow* flow) {
+    static_cast<std::vector<std::string>*>(context)->push_back(
+        std::to_string(flow->id) + " " + flow->protocol + " " + flow->direction + " " +
+        flow->state + " " + flow->guest + " " + flow->remote + " " + flow->rule);
+  };
+  REQUIRE(sluice_network_flows(network.get(), &filter, visit, &lines, rest, nullptr, 0) ==
+          SLUICE_OK);
+  return lines;
+}
+
 /// The guest's ARP request for the gateway.
 std::vector<std::uint8_t> arp_request() {
   std::vector<std::uint8_t> frame{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0,   0, 0,
@@ -73,6 +108,7 @@ TEST_CASE("C: a NULL where none is allowed is an invalid argument, never a crash
   iovec piece{text, sizeof text};
   sluice_counters counters;
   auto visit = [](void*, const char*) {};
+  auto visit_flow = [](void*, const sluice_flow*) {};
   constexpr auto kBad = SLUICE_INVALID_ARGUMENT;
 
   CHECK(sluice_config_set(nullptr, "mtu", "1500", nullptr, 0) == kBad);
@@ -85,6 +121,9 @@ TEST_CASE("C: a NULL where none is allowed is an invalid argument, never a crash
   CHECK(sluice_network_forget(nullptr, "example.com", nullptr, 0) == kBad);
   CHECK(sluice_network_names_of(nullptr, "192.0.2.1", visit, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_network_gateway(nullptr, 4, text, sizeof text) == kBad);
+  CHECK(sluice_network_flows(nullptr, nullptr, visit_flow, nullptr, nullptr, nullptr, 0) == kBad);
+  CHECK(sluice_network_flow(nullptr, 1, visit_flow, nullptr, nullptr, 0) == kBad);
+  CHECK(sluice_network_reset_flow(nullptr, 1, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_network_counters(nullptr, &counters) == kBad);
   CHECK(sluice_ring_attach(nullptr, 0, &ring, nullptr, 0) == kBad);
   CHECK(sluice_ring_send(nullptr, &piece, 1) == kBad);
@@ -96,6 +135,8 @@ TEST_CASE("C: a NULL where none is allowed is an invalid argument, never a crash
   CHECK(sluice_network_names_of(made.get(), nullptr, visit, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_network_names_of(made.get(), "192.0.2.1", nullptr, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_network_gateway(made.get(), 4, nullptr, sizeof text) == kBad);
+  CHECK(sluice_network_flows(made.get(), nullptr, nullptr, nullptr, nullptr, nullptr, 0) == kBad);
+  CHECK(sluice_network_flow(made.get(), 1, nullptr, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_network_counters(made.get(), nullptr) == kBad);
   CHECK(sluice_ring_attach(made.get(), 0, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_ring_send(make_ring(made).get(), nullptr, 1) == kBad);
@@ -331,23 +372,69 @@ TEST_CASE("C: refusals are told to the callback, one line each") {
       &seen);
   Network network = make_network(config);
   Ring ring = make_ring(network);
-  // A datagram from 192.168.127.2:9 to 203.0.113.5:9; UDP without a checksum.
-  std::vector<std::uint8_t> frame{0x02, 0x53, 0x4c, 0x55, 0x49, 0x43, 0x52, 0x54, 0,   0, 0,
-                                  1,    8,    0,    0x45, 0,    0,    28,   0,    0,   0, 0,
-                                  64,   17,   0,    0,    192,  168,  127,  2,    203, 0, 113,
-                                  5,    0,    9,    0,    9,    0,    8,    0,    0};
-  std::uint32_t sum = 0;
-  for (std::size_t i = 14; i < 34; i += 2)
-    sum += static_cast<unsigned>(frame[i] << 8 | frame[i + 1]);
-  sum = ~((sum & 0xffff) + (sum >> 16));
-  frame[24] = static_cast<std::uint8_t>(sum >> 8);
-  frame[25] = static_cast<std::uint8_t>(sum);
-  iovec one{frame.data(), frame.size()};
-  REQUIRE(sluice_ring_send(ring.get(), &one, 1) == SLUICE_OK);
-  sluice_ring_flush(ring.get());
+  send_datagram(ring, {203, 0, 113, 5}, 9);
   CHECK(wait_readable(seen.fd[0]));
   network.reset();
   CHECK_THAT(seen.line, Contains("denied udp 192.168.127.2:9 -> 203.0.113.5:9"));
   ::close(seen.fd[0]);
   ::close(seen.fd[1]);
+}
+
+TEST_CASE("C: open flows are listed, looked at and reset") {
+  Config config = make_config();
+  REQUIRE(sluice_config_set(config.get(), "rule", "allow@host:udp", nullptr, 0) == SLUICE_OK);
+  Network network = make_network(config);
+  Ring ring = make_ring(network);
+  CHECK(list_flows(network).empty());
+  // The gateway's ports are those of this host's loopback.
+  send_datagram(ring, {192, 168, 127, 1}, 40001);
+  send_datagram(ring, {192, 168, 127, 1}, 40002);
+  for (int i = 0; i < 500 && list_flows(network).size() < 2; ++i) ::poll(nullptr, 0, 10);
+
+  const std::string first =
+      "1 udp egress unanswered 192.168.127.2:9 192.168.127.1:40001 rule \"allow@host:udp\"";
+  auto all = list_flows(network);
+  REQUIRE(all.size() == 2);
+  CHECK(all[0].starts_with(first));
+  std::size_t rest = 0;
+  CHECK(list_flows(network, {.limit = 1}, &rest).size() == 1);
+  CHECK(rest == 1);
+  CHECK(list_flows(network, {.after = 1}, &rest) == std::vector{all[1]});
+  CHECK(rest == 0);
+  CHECK(list_flows(network, {.protocol = "tcp"}).empty());
+  CHECK(list_flows(network, {.protocol = "udp", .direction = "egress"}).size() == 2);
+  CHECK(list_flows(network, {.to = "203.0.113.0/24"}).empty());
+
+  std::uint64_t seen = 0;
+  auto visit = [](void* context, const sluice_flow* flow) {
+    *static_cast<std::uint64_t*>(context) = flow->id;
+    CHECK(flow->name_count == 0);
+    CHECK(std::string(flow->server_name).empty());
+  };
+  CHECK(sluice_network_flow(network.get(), 1, visit, &seen, nullptr, 0) == SLUICE_OK);
+  CHECK(seen == 1);
+  int was_open = -1;
+  CHECK(sluice_network_reset_flow(network.get(), 1, &was_open, nullptr, 0) == SLUICE_OK);
+  CHECK(was_open == 1);
+  CHECK(sluice_network_reset_flow(network.get(), 1, &was_open, nullptr, 0) == SLUICE_OK);
+  CHECK(was_open == 0);
+  CHECK(list_flows(network) == std::vector{all[1]});
+  Error error;
+  CHECK(sluice_network_flow(network.get(), 1, visit, &seen, error.text, sizeof error.text) ==
+        SLUICE_NOT_FOUND);
+  CHECK_THAT(std::string(error.text), Contains("flow 1"));
+  CHECK(sluice_network_reset_flow(network.get(), 99, nullptr, nullptr, 0) == SLUICE_NOT_FOUND);
+}
+
+TEST_CASE("C: a filter of flows that can't be is refused, and nothing is shown") {
+  Network network = make_network();
+  auto visit = [](void*, const sluice_flow*) { FAIL("shown"); };
+  for (sluice_flow_filter filter :
+       {sluice_flow_filter{.to = "not a name"}, sluice_flow_filter{.protocol = "sctp"},
+        sluice_flow_filter{.direction = "any"}}) {
+    Error error;
+    CHECK(sluice_network_flows(network.get(), &filter, visit, nullptr, nullptr, error.text,
+                               sizeof error.text) == SLUICE_INVALID_ARGUMENT);
+    CHECK_FALSE(std::string(error.text).empty());
+  }
 }

@@ -396,3 +396,37 @@ TEST_CASE("learning only what is refused records no more than that") {
   keeper.tcp("198.51.100.7:80");
   CHECK(learned(keeper) == "allow@198.51.100.7:tcp:80 ");
 }
+
+TEST_CASE("a name's own address is where a flow may be dialled, as far as rules open it") {
+  Keeper keeper("allow@good.example.com:tcp:443");
+  keeper.gatekeeper.names().bind(domain("good.example.com"), ip("203.0.113.6"), 1h,
+                                 keeper.loop.now());
+  auto route = [&](std::string_view remote, std::string_view name) {
+    return keeper.gatekeeper.route_named(kGuest, endpoint(remote), domain(name), 1);
+  };
+  flow::TcpRoute good = route("203.0.113.6:443", "good.example.com");
+  CHECK(good.kind == Tcp::dial);
+  CHECK(good.addresses == std::vector{endpoint("203.0.113.6:443")});
+  CHECK(good.hold);
+  CHECK(route("203.0.113.6:80", "good.example.com").is_refusal());
+  CHECK(route("203.0.113.6:443", "other.example.com").is_refusal());
+  CHECK(route("203.0.113.7:443", "good.example.com").is_refusal());
+  CHECK(route("192.168.127.1:53", "good.example.com").is_refusal());
+}
+
+TEST_CASE("a name that leads to this host is dialled at its loopback") {
+  Keeper keeper("allow@any");
+  flow::TcpRoute route = keeper.gatekeeper.route_named(
+      kGuest, {keeper.config.host_alias4, Port(8080)}, domain("host.vm.internal"), 1);
+  CHECK(route.addresses.at(0) == endpoint("127.0.0.1:8080"));
+}
+
+TEST_CASE("a lookup of the gateway's own comes to nothing where nobody can be asked") {
+  Keeper keeper("allow@any");
+  std::optional<std::size_t> found;
+  keeper.gatekeeper.look_up(
+      kGuest, domain("good.example.com"), Family::v4,
+      [&](std::span<const IpAddress> addresses) { found = addresses.size(); });
+  keeper.loop.run_ready();
+  CHECK(found == 0);
+}

@@ -55,6 +55,36 @@ std::optional<Message> chain(const DnsMessage& query, Transport) {
 
 }  // namespace
 
+TEST_CASE("the gateway's own lookup is judged, filtered and told of like the guest's") {
+  Notes notes;
+  notes.remove = {1};
+  dns::Hooks hooks = notes.hooks();
+  hooks.may_query = denying("denied.example.com", LookupVerdict::blocked).may_query;
+  DnsWorld world({}, hooks);
+  world.add_upstream("192.0.2.53:53", chain);
+  std::vector<std::vector<IpAddress>> found;
+  auto look_up = [&](std::string_view name, Family family) {
+    world.service->look_up(
+        domain(name), family,
+        {.guest = 7, .source = endpoint("10.0.0.2:40000"), .server = endpoint("10.0.0.1:53")},
+        [&](const std::vector<IpAddress>& addresses) { found.push_back(addresses); });
+    world.loop.run_ready();
+  };
+  look_up("www.example.com", Family::v4);
+  REQUIRE(found.size() == 1);
+  CHECK(found[0] == std::vector{*IpAddress::parse("198.51.100.1")});
+  CHECK(notes.notices.at(0).starts_with("guest 7: www.example.com cdn.example.net ->"));
+  look_up("www.example.com", Family::v4);
+  CHECK(found.size() == 2);
+  CHECK(world.asked.size() == 1);  // from the cache
+  look_up("denied.example.com", Family::v4);
+  CHECK(found.at(2).empty());
+  CHECK(world.asked.size() == 1);
+  look_up("www.example.com", Family::v6);
+  CHECK(found.at(3).empty());
+  CHECK(world.service->counters().queries_udp + world.service->counters().queries_tcp == 0);
+}
+
 TEST_CASE(
     "a denied name is NXDOMAIN with SOA, says so to EDNS clients, and never leaves the host") {
   auto transport = GENERATE(Transport::udp, Transport::tcp);

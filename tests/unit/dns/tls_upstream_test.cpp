@@ -62,6 +62,7 @@ struct TlsWorld : DnsWorld {
       Message query(end.plaintext.begin() + 2,
                     end.plaintext.begin() + 2 + static_cast<std::ptrdiff_t>(length));
       end.plaintext.erase(0, 2 + length);
+      queries.push_back(query);
       auto parsed = DnsMessage::parse(query);
       REQUIRE(parsed);
       asked_over_tls.push_back(parsed->questions()[0].name.lowered().to_string());
@@ -79,6 +80,7 @@ struct TlsWorld : DnsWorld {
   std::shared_ptr<ssl_ctx_st> context;
   std::vector<std::unique_ptr<TlsServerEnd>> ends;
   Answers asked_over_tls;
+  std::vector<Message> queries;
   std::uint16_t last_id = 0;
   std::string seen;  ///< All that came from the Service, as it was on the wire.
   bool refuses = false, is_silent = false, answers = true, is_split = false;
@@ -95,6 +97,32 @@ TEST_CASE("a question is asked over TLS, and nothing of it in clear text") {
   CHECK(world.seen[0] == 0x16);
   CHECK(world.seen.find("www") == std::string::npos);
   CHECK(world.health().answers == 1);
+}
+
+TEST_CASE("over TLS a query's length tells nothing of its name, in clear text nothing is added") {
+  TlsWorld world;
+  for (std::size_t size : {1, 40, 60, 62}) {
+    world.ask(std::string(size, 'n') + ".example", DnsType::a);
+    const Message& query = world.queries.back();
+    CHECK(query.size() == 128);
+    // The last of the OPT is its padding: code 12, a length, zeros (RFC 7830 section 3).
+    std::size_t zeros = 128 - (12 + (1 + size + 9 + 4) + 11 + 4);
+    Message padding{0, 12, 0, static_cast<std::uint8_t>(zeros)};
+    padding.resize(4 + zeros);
+    CHECK(Message(query.end() - static_cast<std::ptrdiff_t>(4 + zeros), query.end()) == padding);
+  }
+  std::string label(60, 'n');
+  world.ask(label + "." + label + "." + label + ".example", DnsType::a);
+  CHECK(world.queries.back().size() == 256);
+
+  DnsWorld clear;
+  std::size_t bytes = 0;
+  clear.add_upstream("192.0.2.1:53", [&](const DnsMessage& query, dns::Transport) {
+    bytes = query.bytes().size();
+    return ReplyBuilder(query).address("n.example", "198.51.100.1").build();
+  });
+  clear.ask("n.example", DnsType::a);
+  CHECK(bytes == 12 + 11 + 4 + 11);
 }
 
 TEST_CASE("questions share one connection and do not wait for each other") {

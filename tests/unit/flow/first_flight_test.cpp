@@ -2,7 +2,7 @@
 #include <string>
 
 #include "flow/datagram_world.h"
-#include "flow/open_flow.h"
+#include "flow/judged_flow.h"
 #include "wire/http2_frames.h"
 #include "wire/quic_seal.h"
 
@@ -10,54 +10,6 @@ using namespace sluice;
 using namespace sluice::test;
 using namespace std::chrono_literals;
 using sluice::testing::operator+;
-
-namespace {
-
-Verdict judge(const DomainName& name) {
-  bool good = name.text() == "good.test";
-  return {good ? Action::allow : Action::deny, -1, Basis::name_rule};
-}
-
-std::string text(const testing::Message& bytes) {
-  return {bytes.begin(), bytes.end()};
-}
-std::string tls_hello(std::string_view name) {
-  return text(testing::record(22, testing::hello_message(name)));
-}
-
-/// An open connection whose first flight is to be judged.
-struct Judged : RelayWorld {
-  Judged() {
-    gate.tcp = [](const Endpoint& remote) {
-      flow::TcpRoute route;
-      route.kind = flow::TcpRoute::Kind::dial;
-      route.addresses = {remote};
-      route.first_flight =
-          std::make_unique<policy::FirstFlight>(policy::FirstFlightOptions{}, judge);
-      return route;
-    };
-    input(OpenFlow::kGuest, OpenFlow::kRemote,
-          {.sequence = 999, .flags = kSyn, .options = {2, 4, 5, 180}});
-    settle();
-    host = net.dials.at(0);
-    host->connect();
-    settle();
-    first = port.take().at(0).sequence + 1;
-    send({});
-  }
-  void send(std::string_view payload, std::uint8_t flags = kAck) {
-    input(OpenFlow::kGuest, OpenFlow::kRemote,
-          {.sequence = sequence, .acknowledgment = first, .flags = flags, .payload = payload});
-    sequence += static_cast<std::uint32_t>(payload.size()) + ((flags & kFin) != 0 ? 1 : 0);
-    settle();
-  }
-
-  std::shared_ptr<StreamPeer> host;
-  std::uint32_t sequence = 1000;
-  std::uint32_t first = 0;
-};
-
-}  // namespace
 
 TEST_CASE("a hello reaches the host once its name is allowed, and what follows at once") {
   Judged flow;
@@ -183,13 +135,7 @@ TEST_CASE("a connection of which nothing was read ends where names begin to coun
   bool may_stay = GENERATE(true, false);
   OpenFlow flow;
   flow.send("who knows what for");
-  flow.gate.tcp = [](const Endpoint& remote) {
-    flow::TcpRoute route;
-    route.kind = flow::TcpRoute::Kind::dial;
-    route.addresses = {remote};
-    route.first_flight = std::make_unique<policy::FirstFlight>(policy::FirstFlightOptions{}, judge);
-    return route;
-  };
+  flow.gate.tcp = judged();
   flow.gate.unread = may_stay;
   flow.relay->judge_again(RevokedFlows::reset);
   flow.settle();
@@ -210,13 +156,7 @@ TEST_CASE("a connection that waits for its host is read if names count by then")
   flow.input(OpenFlow::kGuest, OpenFlow::kRemote,
              {.sequence = 999, .flags = kSyn, .options = {2, 4, 5, 180}});
   flow.settle();
-  flow.gate.tcp = [](const Endpoint& remote) {
-    flow::TcpRoute route;
-    route.kind = flow::TcpRoute::Kind::dial;
-    route.addresses = {remote};
-    route.first_flight = std::make_unique<policy::FirstFlight>(policy::FirstFlightOptions{}, judge);
-    return route;
-  };
+  flow.gate.tcp = judged();
   flow.relay->judge_again(RevokedFlows::reset);
   auto host = flow.net.dials.at(0);
   host->connect();
@@ -233,22 +173,10 @@ TEST_CASE("a connection that waits for its host is read if names count by then")
 TEST_CASE("a QUIC hello is held until it is whole, then leaves in order") {
   DatagramWorld world;
   Endpoint guest = at("192.168.127.2:5000"), remote = at("198.51.100.7:443");
-  world.gate.udp = [](const Endpoint& to) {
-    flow::UdpRoute route{flow::UdpRoute::Kind::send, to};
-    route.first_flight =
-        std::make_unique<policy::DatagramFlight>(policy::FirstFlightOptions{}, judge);
-    return route;
-  };
-  auto datagram = [](const testing::Message& payload, std::uint64_t number) {
-    testing::InitialPacket packet;
-    packet.payload = payload;
-    packet.payload.resize(1100);
-    packet.number = number;
-    return text(testing::seal(packet));
-  };
+  world.gate.udp = judged_datagrams();
   auto hello = testing::hello_message("good.test");
-  std::string one = datagram(testing::crypto_part(hello, 0, 50), 0);
-  std::string two = datagram(testing::crypto_part(hello, 50, hello.size()), 1);
+  std::string one = initial(testing::crypto_part(hello, 0, 50), 0);
+  std::string two = initial(testing::crypto_part(hello, 50, hello.size()), 1);
   world.send(guest, remote, one);
   const auto& sent = world.net.datagrams.at(0)->sent;
   CHECK(sent.empty());
@@ -257,7 +185,7 @@ TEST_CASE("a QUIC hello is held until it is whole, then leaves in order") {
   CHECK(sent[0].data == one);
   CHECK(sent[1].data == two);
   world.send(guest, remote,
-             datagram(testing::crypto_frame(0, testing::hello_message("bad.test")), 9));
+             initial(testing::crypto_frame(0, testing::hello_message("bad.test")), 9));
   CHECK(sent.size() == 2);
   CHECK(errors_in(world.output).size() == 1);
   CHECK(world.gate.denials.size() == 1);
@@ -266,12 +194,7 @@ TEST_CASE("a QUIC hello is held until it is whole, then leaves in order") {
 TEST_CASE("parts of QUIC hellos that never become whole are bounded, and given up") {
   DatagramWorld world({.held_datagrams = 4});
   Endpoint guest = at("192.168.127.2:5000"), remote = at("198.51.100.7:443");
-  world.gate.udp = [](const Endpoint& to) {
-    flow::UdpRoute route{flow::UdpRoute::Kind::send, to};
-    route.first_flight =
-        std::make_unique<policy::DatagramFlight>(policy::FirstFlightOptions{}, judge);
-    return route;
-  };
+  world.gate.udp = judged_datagrams();
   for (std::uint64_t i = 0; i < 6; ++i) {
     testing::InitialPacket packet;
     packet.payload = testing::crypto_frame(20 * (i + 1), testing::Message(20, 7));

@@ -26,6 +26,12 @@ class ScriptedGate final : public flow::Gate {
     return flow::UdpRoute{flow::UdpRoute::Kind::send, remote};
   };
   std::function<bool(const DomainName&)> named = [](const DomainName&) { return true; };
+  /// What lookups of the gateway's own come to; where it says nothing, the test does: `lookups`.
+  std::vector<IpAddress> addresses;
+  bool answers_lookups = true;
+  std::vector<std::pair<DomainName, flow::AddressesTo>> lookups;
+  /// Where a name that was looked up may be dialled; by default anywhere.
+  std::function<bool(const Endpoint&)> named_route = [](const Endpoint&) { return true; };
   bool unread = true;
   std::vector<policy::FirstFlightDenial> denials;
   bool echo = true;
@@ -60,6 +66,18 @@ class ScriptedGate final : public flow::Gate {
   bool allow_named(Protocol, const Endpoint&, const Endpoint&, const DomainName& name,
                    FlowId) override {
     return named(name);
+  }
+  void look_up(const Endpoint&, const DomainName& name, Family, flow::AddressesTo done) override {
+    lookups.emplace_back(name, done);
+    if (answers_lookups) done(addresses);
+  }
+  flow::TcpRoute route_named(const Endpoint&, const Endpoint& remote, const DomainName&,
+                             FlowId) override {
+    flow::TcpRoute route;
+    if (!named_route(remote)) return route;
+    route.kind = flow::TcpRoute::Kind::dial;
+    route.addresses = {remote};
+    return route;
   }
   bool allow_unread(Protocol, const Endpoint&, const Endpoint&, FlowId) override { return unread; }
   void on_first_flight_denied(Protocol, const Endpoint&, const Endpoint&,

@@ -207,21 +207,62 @@ TEST_CASE("a guest that never completes its first flight is unidentified") {
   CHECK(lax.flight.state() == State::open);
 }
 
+TEST_CASE("where the server has spoken a refused request is answered by nothing of ours") {
+  Connection c;
+  c.flight.server_spoke(message_of("hello?"));
+  c.say(http_get("bad.test"));
+  CHECK(c.flight.state() == State::denied);
+  CHECK(c.flight.reply().empty());
+}
+
+TEST_CASE("an allowed name waits for its server, and nothing that comes with it passes") {
+  Connection c({.allowed_name = AllowedName::awaits_server});
+  std::string request = http_get("good.test");
+  CHECK(c.say(request + request) == request.size());
+  REQUIRE(c.flight.unconfirmed());
+  CHECK(c.flight.unconfirmed()->text() == "good.test");
+  CHECK(c.flight.released() == 0);
+  CHECK(c.say(request) == 0);
+  // Nothing is missing that the guest could complete.
+  CHECK_FALSE(c.flight.is_waiting());
+  c.flight.give_up("it took too long");
+  CHECK(c.flight.state() == State::reading);
+
+  SECTION("that is found") {
+    c.flight.confirm();
+    CHECK(c.flight.released() == request.size());
+    CHECK(c.flight.names().size() == 1);
+    CHECK(c.say(request) == request.size());
+    CHECK(c.flight.released() == 2 * request.size());
+    CHECK_FALSE(c.flight.unconfirmed());
+  }
+  SECTION("or is not") {
+    c.flight.refuse("it is nowhere", "resolve-and-dial");
+    CHECK(c.flight.state() == State::denied);
+    CHECK(c.flight.denial().name->text() == "good.test");
+    CHECK(c.flight.denial().decider == "resolve-and-dial");
+    CHECK(c.reply().find("good.test: it is nowhere") != std::string::npos);
+  }
+}
+
+TEST_CASE("a hello waits for its server whatever the split, and its second is for the same one") {
+  Message hello = tls("good.test");
+  Connection c({.allowed_name = AllowedName::awaits_server});
+  for (std::uint8_t byte : hello) REQUIRE(c.say(Message{byte}) == 1);
+  REQUIRE(c.flight.unconfirmed());
+  CHECK(c.flight.released() == 0);
+  c.flight.confirm();
+  CHECK(c.flight.released() == hello.size());
+  c.say(hello);
+  CHECK(c.flight.released() == 2 * hello.size());
+  CHECK_FALSE(c.flight.unconfirmed());
+}
+
 TEST_CASE("any split of a first flight comes to the same") {
   for (const Message& bytes :
        {tls("good.test"), tls("bad.test"), message_of(http_get("good.test") + http_get("bad.test")),
         message_of("\x16\x03ZZZZZZZZ"), message_of("GET / HTTP/1.1\r\nHost: x y\r\n\r\n")}) {
-    Connection whole;
-    whole.say(bytes);
-    for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
-      Connection split;
-      split.say(Message(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(cut)));
-      split.say(Message(bytes.begin() + static_cast<std::ptrdiff_t>(cut), bytes.end()));
-      INFO("cut at " << cut);
-      REQUIRE(split.flight.state() == whole.flight.state());
-      REQUIRE(split.flight.released() == whole.flight.released());
-      REQUIRE(split.names == whole.names);
-    }
+    check_every_split(bytes);
   }
 }
 

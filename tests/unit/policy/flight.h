@@ -36,4 +36,20 @@ inline std::string http_get(std::string_view host) {
   return "GET / HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n";
 }
 
+/// Fails the test where it makes a difference that the bytes come in two parts.
+inline void check_every_split(const Message& bytes) {
+  Connection whole;
+  whole.say(bytes);
+  for (std::size_t cut = 1; cut < bytes.size(); ++cut) {
+    Connection split;
+    split.say(Message(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(cut)));
+    split.say(Message(bytes.begin() + static_cast<std::ptrdiff_t>(cut), bytes.end()));
+    INFO("cut at " << cut);
+    REQUIRE(split.flight.state() == whole.flight.state());
+    REQUIRE(split.flight.released() == whole.flight.released());
+    REQUIRE(split.flight.reply() == whole.flight.reply());
+    REQUIRE(split.names == whole.names);
+  }
+}
+
 }  // namespace sluice::policy
