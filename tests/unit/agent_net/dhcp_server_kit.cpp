@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -102,7 +103,7 @@ Dnsmasq::Dnsmasq(const Namespace& space) {
         "--dhcp-option=option:router,10.77.0.1",
         "--dhcp-option=option:mtu,1400",
         "--dhcp-option=option:dns-server,10.77.0.1,10.77.0.3",
-        "--dhcp-option=option:T1,1",
+        "--dhcp-option=option:T1,3",
         "--domain=vm.internal",
         "--dhcp-option=option:domain-search,a.example,b.example",
         "--dhcp-option=option:classless-static-route,0.0.0.0/0,10.77.0.1,10.99.0.0/16,10.77.0.7",
@@ -111,6 +112,13 @@ Dnsmasq::Dnsmasq(const Namespace& space) {
         "--dhcp-option=option6:dns-server,[fd77::1]",
         "--dhcp-option=option6:domain-search,v6.example"});
   });
+  // Once it listens, it says so.
+  TimePoint deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  std::string log = directory_ + "/log";
+  while (output_of("grep -s router.advertisement " + log).empty()) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    ::poll(nullptr, 0, 5);
+  }
 }
 
 Dnsmasq::~Dnsmasq() {
