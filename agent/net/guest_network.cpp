@@ -101,7 +101,19 @@ void GuestNetwork::on_kernel_change(const NetworkChange& change) {
     if (!nic_ || dns->link != nic_->index || config_->ipv6 != Ipv6Mode::adverts) return;
     router_dns_.learn(*dns, loop_.now());
   }
-  refresh_soon(kSettle);
+  if (concerns_us(change)) refresh_soon(kSettle);
+}
+
+/// Whether it can make a difference: not the comings and goings of containers.
+bool GuestNetwork::concerns_us(const NetworkChange& change) const {
+  int nic = nic_ ? nic_->index : 0;
+  if (const auto* link = std::get_if<LinkChange>(&change)) {
+    const Link& changed = link->link;
+    return changed.index == nic || changed.kind.empty() || changed.name == config_->interface;
+  }
+  if (const auto* own = std::get_if<AddressChange>(&change)) return own->address.link == nic;
+  if (const auto* way = std::get_if<RouteChange>(&change)) return way->route.link == nic;
+  return true;
 }
 
 void GuestNetwork::on_dhcp_bound(const wire::DhcpLease& lease) {
@@ -215,8 +227,11 @@ void GuestNetwork::prepare(const Link& link) {
   set_sysctl(ipv6 + "autoconf", by_adverts ? "1" : "0");
   // EUI-64: the address follows from the MAC, so that the host knows it (RFC 4291 appendix A).
   set_sysctl(ipv6 + "addr_gen_mode", "0");
-  // An address is used while its duplicate check goes on (RFC 4429): a second less to wait.
-  set_sysctl(ipv6 + "optimistic_dad", "1");
+  // On a network where a MAC is one guest's, so is what follows from it: two seconds less to wait
+  // for the first address and for the solicitation that comes after it (RFC 4862 section 5.4).
+  set_sysctl(ipv6 + "accept_dad", "0");
+  set_sysctl(ipv6 + "router_solicitation_delay", "0");
+  set_sysctl(ipv6 + "router_solicitation_interval", "1");
   set_sysctl(ipv6 + "disable_ipv6", config_->ipv6 == Ipv6Mode::off ? "1" : "0");
 }
 

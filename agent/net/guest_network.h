@@ -39,7 +39,7 @@ namespace sluice::agent {
 
 /// The network of the guest, from nothing to ready and through every change after. In the network
 /// namespace of the thread that made it; needs CAP_NET_ADMIN and CAP_NET_RAW there. Loop thread
-/// only.
+/// only. Destroying it leaves the network as it is; a lease's address goes when the lease ends.
 class GuestNetwork final : private DhcpClientEvents {
  public:
   /// Where the kernel shows settings and devices; others in tests.
@@ -87,6 +87,7 @@ class GuestNetwork final : private DhcpClientEvents {
   void on_dhcp_lost(const wire::DhcpLease& lease) override;
   void on_kernel_change(const NetworkChange& change);
 
+  bool concerns_us(const NetworkChange& change) const;
   void refresh_soon(Duration delay);
   void refresh();
   std::optional<Link> find_nic(const std::vector<Link>& links) const;

@@ -73,7 +73,9 @@ std::optional<Cable> Cable::make() {
         run_command("ip link add srv0 type veth peer name eth0 address 02:00:00:00:00:77 "
                     "netns " +
                     to_guest +
-                    " && ip link set lo up && ip link set srv0 up"
+                    " && ip link set lo up"
+                    " && sysctl -q -w net.ipv6.conf.srv0.accept_dad=0"
+                    " && ip link set srv0 up"
                     " && ip addr add 10.77.0.1/24 dev srv0"
                     " && ip addr add fd77::1/64 dev srv0 nodad"));
   });
