@@ -76,8 +76,8 @@ Bytes8 route_message() {
 Bytes8 router_dns_message() {
   // RDNSS with one server, then DNSSL with "vm.internal" and padding (RFC 8106).
   Bytes8 options{25, 3, 0, 0, 0, 0, 0, 60};
-  auto server = IpAddress::parse("fd00::1")->bytes();
-  options.insert(options.end(), server.begin(), server.end());
+  IpAddress server = *IpAddress::parse("fd00::1");
+  options.insert(options.end(), server.bytes().begin(), server.bytes().end());
   options.insert(options.end(), {31,  3,   0,   0,   0,   0,   0,   30,  2, 'v', 'm', 8,
                                  'i', 'n', 't', 'e', 'r', 'n', 'a', 'l', 0, 0,   0,   0});
   nduseroptmsg info{};
