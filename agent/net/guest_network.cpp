@@ -347,6 +347,8 @@ void GuestNetwork::report() {
       note(addresses.status());
       note(routes.status());
     } else if (link) {
+      // A carrier that came meanwhile is followed at the next refresh, which is due by its change.
+      link->carrier = link->carrier && had_carrier_;
       state = state_of(*link, *addresses, *routes, config_->ipv6);
       wait_for_ipv4(state);
       add_learnt(state);
