@@ -50,7 +50,7 @@ struct DhcpClientConfig {
   DomainName host_name;  ///< Sent as option 12; the root for none.
   /// Option 57: the longest message taken, bytes; at least 576.
   std::uint16_t max_message = 1472;
-  /// 64 random bits; tests give their own.
+  /// 64 random bits. Empty: the kernel's; tests give their own.
   std::function<std::uint64_t()> random;
 };
 

@@ -250,6 +250,7 @@ void GuestNetwork::follow_carrier(const Link& link) {
     waiting_since_ = loop_.now();
     return refresh_soon(kCarrierGrace);
   }
+  carrier_since_ = loop_.now();
   // It may be another network at the other end.
   apply_due_ = true;
   revalidate();
@@ -308,6 +309,16 @@ void GuestNetwork::set_up(const Link& link) {
   applied_ = std::move(wanted);
 }
 
+void GuestNetwork::wait_for_ipv4(NetworkState& state) {
+  Duration rest = carrier_since_ + kIpv4Grace - loop_.now();
+  auto is_v4 = [](const AddressOnLink& own) { return own.address.is_v4(); };
+  bool is_half = state.is_ready() && config_->ipv4 == Ipv4Mode::dhcp &&
+                 std::ranges::none_of(state.addresses, is_v4);
+  if (!is_half || rest <= Duration::zero()) return;
+  state.stage = NetworkStage::waiting_for_address;
+  refresh_soon(rest);
+}
+
 void GuestNetwork::add_learnt(NetworkState& state) const {
   TimePoint now = loop_.now();
   append_new(state.dns_servers, config_->dns_servers, kMaxDnsServers);
@@ -336,7 +347,10 @@ void GuestNetwork::report() {
       note(addresses.status());
       note(routes.status());
     } else if (link) {
+      // A carrier that came meanwhile is followed at the next refresh, which is due by its change.
+      link->carrier = link->carrier && had_carrier_;
       state = state_of(*link, *addresses, *routes, config_->ipv6);
+      wait_for_ipv4(state);
       add_learnt(state);
     }
   }

@@ -54,6 +54,9 @@ class GuestNetwork final : private DhcpClientEvents {
   static constexpr std::chrono::milliseconds kSettle{5};
   /// A NIC that was brought up and has no carrier for so long lets others have a try.
   static constexpr std::chrono::seconds kCarrierGrace{1};
+  /// Where IPv4 is by DHCP, IPv6 alone is not ready until a carrier has been there for so long:
+  /// most of what starts on a ready network wants both, and both mostly come at once.
+  static constexpr std::chrono::seconds kIpv4Grace{1};
   /// What failed is tried again after this.
   static constexpr std::chrono::seconds kRetry{1};
 
@@ -99,6 +102,7 @@ class GuestNetwork final : private DhcpClientEvents {
   void set_up(const Link& link);
   InterfaceSetup wanted_setup(const Link& link) const;
   void report();
+  void wait_for_ipv4(NetworkState& state);
   void add_learnt(NetworkState& state) const;
   void set_sysctl(const std::string& key, std::string_view value) const;
   void note(const Status& status);
@@ -122,6 +126,7 @@ class GuestNetwork final : private DhcpClientEvents {
   std::uint32_t original_mtu_ = 0;
   TimePoint waiting_since_;  ///< For a carrier.
   bool had_carrier_ = false;
+  TimePoint carrier_since_;
   InterfaceSetup applied_;
   bool apply_due_ =
       false;  ///< Also where the setup is the same: times changed, or the link was down.

@@ -277,8 +277,8 @@ std::optional<NetworkChange> parse_change(const NetlinkMessage& message) {
   bool removed =
       message.type == RTM_DELLINK || message.type == RTM_DELADDR || message.type == RTM_DELROUTE;
   if (auto link = parse_link(message)) return LinkChange{std::move(*link), removed};
-  if (auto changed = parse_address(message)) return AddressChange{std::move(*changed), removed};
-  if (auto route = parse_route(message)) return RouteChange{std::move(*route), removed};
+  if (auto changed = parse_address(message)) return AddressChange{*changed, removed};
+  if (auto route = parse_route(message)) return RouteChange{*route, removed};
   if (auto dns = parse_router_dns(message)) return std::move(*dns);
   return std::nullopt;
 }

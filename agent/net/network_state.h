@@ -38,8 +38,8 @@ struct NetworkState {
   DomainName host_name;                ///< That a DHCP server gave; the root for none.
   std::string problem;                 ///< What failed last, for a person; empty where nothing did.
 
-  /// A usable address of IPv4, or, where there is none (yet), a global one of IPv6 with a router.
-  /// One that came is not taken back by the other family's coming later.
+  /// A usable address of IPv4; or one of IPv6, with a router where it is by advertisements, and,
+  /// where IPv4 is by DHCP, no earlier than GuestNetwork::kIpv4Grace after the carrier.
   bool is_ready() const { return stage == NetworkStage::ready; }
   friend bool operator==(const NetworkState&, const NetworkState&) = default;
 };

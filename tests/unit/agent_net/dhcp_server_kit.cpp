@@ -79,39 +79,39 @@ void ScriptedServer::answer(const wire::DhcpView& question) {
   ::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&to), sizeof to);
 }
 
-Dnsmasq::Dnsmasq(const Namespace& space) {
+Dnsmasq::Dnsmasq(const Namespace& space, Families families) {
   std::string pattern = "/tmp/sluice-dnsmasq-XXXXXX";
   directory_ = ::mkdtemp(pattern.data());
-  space.run([&] {
-    process_ = std::make_unique<Process>(std::vector<std::string>{
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--log-facility=" + directory_ + "/log",
-        "--conf-file=/dev/null",
-        "--no-hosts",
-        "--no-resolv",
-        "--port=0",
-        "--user=root",
-        "--pid-file=",
-        "--interface=srv0",
-        "--bind-interfaces",
-        "--no-ping",
-        "--dhcp-leasefile=" + directory_ + "/leases",
-        "--dhcp-authoritative",
-        "--dhcp-rapid-commit",
-        "--dhcp-range=10.77.0.10,10.77.0.10,255.255.255.0,120",
-        "--dhcp-option=option:router,10.77.0.1",
-        "--dhcp-option=option:mtu,1400",
-        "--dhcp-option=option:dns-server,10.77.0.1,10.77.0.3",
-        "--dhcp-option=option:T1,3",
-        "--domain=vm.internal",
-        "--dhcp-option=option:domain-search,a.example,b.example",
-        "--dhcp-option=option:classless-static-route,0.0.0.0/0,10.77.0.1,10.99.0.0/16,10.77.0.7",
-        "--enable-ra",
-        "--dhcp-range=fd77::,ra-only,64",
-        "--dhcp-option=option6:dns-server,[fd77::1]",
-        "--dhcp-option=option6:domain-search,v6.example"});
-  });
+  std::vector<std::string> arguments{"dnsmasq",
+                                     "--keep-in-foreground",
+                                     "--log-facility=" + directory_ + "/log",
+                                     "--conf-file=/dev/null",
+                                     "--no-hosts",
+                                     "--no-resolv",
+                                     "--port=0",
+                                     "--user=root",
+                                     "--pid-file=",
+                                     "--interface=srv0",
+                                     "--bind-interfaces",
+                                     "--enable-ra",
+                                     "--dhcp-range=fd77::,ra-only,64",
+                                     "--dhcp-option=option6:dns-server,[fd77::1]",
+                                     "--dhcp-option=option6:domain-search,v6.example"};
+  const std::vector<std::string> ipv4{
+      "--no-ping",
+      "--dhcp-leasefile=" + directory_ + "/leases",
+      "--dhcp-authoritative",
+      "--dhcp-rapid-commit",
+      "--dhcp-range=10.77.0.10,10.77.0.10,255.255.255.0,120",
+      "--dhcp-option=option:router,10.77.0.1",
+      "--dhcp-option=option:mtu,1400",
+      "--dhcp-option=option:dns-server,10.77.0.1,10.77.0.3",
+      "--dhcp-option=option:T1,3",
+      "--domain=vm.internal",
+      "--dhcp-option=option:domain-search,a.example,b.example",
+      "--dhcp-option=option:classless-static-route,0.0.0.0/0,10.77.0.1,10.99.0.0/16,10.77.0.7"};
+  if (families == Families::both) arguments.insert(arguments.end(), ipv4.begin(), ipv4.end());
+  space.run([&] { process_ = std::make_unique<Process>(arguments); });
   // Once it listens, it says so.
   TimePoint deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   std::string log = directory_ + "/log";

@@ -40,11 +40,12 @@ class ScriptedServer {
 };
 
 /// dnsmasq on the server's side of a Cable: 10.77.0.10 alone, a lease of two minutes that is to be
-/// renewed after 3 s (the least that it takes), MTU 1400, domain, search list and resolvers; router advertisements for
-/// fd77::/64 with a resolver and a search list.
+/// renewed after 3 s (the least that it takes), MTU 1400, domain, search list and resolvers; router
+/// advertisements for fd77::/64 with a resolver and a search list.
 class Dnsmasq {
  public:
-  explicit Dnsmasq(const Namespace& space);
+  enum class Families { both, only_ipv6 };
+  explicit Dnsmasq(const Namespace& space, Families families = Families::both);
   ~Dnsmasq();
   Dnsmasq(const Dnsmasq&) = delete;
   Dnsmasq& operator=(const Dnsmasq&) = delete;

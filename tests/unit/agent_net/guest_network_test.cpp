@@ -136,6 +136,24 @@ TEST_CASE("router advertisements bring address, router, resolvers and search lis
   });
 }
 
+TEST_CASE("where no DHCP server answers, IPv6 alone is ready after a second") {
+  auto cable = Cable::make();
+  if (!cable) return;
+  Dnsmasq dnsmasq(cable->server, Dnsmasq::Families::only_ipv6);
+  cable->guest.run([&] {
+    Guest guest;
+    NetworkConfig config;
+    config.interface = "eth0";
+    REQUIRE(guest.network->configure(config));
+    TimePoint before = guest.loop->now();
+    REQUIRE(guest.until_ready());
+    CHECK(guest.loop->now() - before >= 1s);
+    CHECK(guest.network->state().gateway6.has_value());
+    CHECK(guest.network->state().dns_servers == std::vector{ip("fd77::1")});
+    CHECK(guest.network->dhcp()->state() == DhcpClient::State::selecting);
+  });
+}
+
 TEST_CASE("fixed settings of both families are there at once") {
   auto cable = Cable::make();
   if (!cable) return;
