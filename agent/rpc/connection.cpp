@@ -2,10 +2,28 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+
 #include "agent/rpc/status.h"
 #include "ttrpc.pb.h"
 
 namespace sluice::agent::rpc {
+
+namespace {
+
+/// A deadline beyond it is none. Timers have no end of time to overflow into.
+constexpr Duration kMostTimeout = std::chrono::hours(24 * 365);
+/// Of a response, beside the message.
+constexpr std::size_t kResponseBytes = 16;
+
+CallError too_large(std::size_t bytes) {
+  return {
+      .code = Code::resource_exhausted,
+      .message = fmt::format("a message of {} bytes; {} are the most", bytes, kMaxPayloadBytes)};
+}
+
+}  // namespace
 
 class Connection::ActiveCall final : public Call {
  public:
@@ -22,7 +40,7 @@ class Connection::ActiveCall final : public Call {
     deadline_ = connection_.loop_.make_timer([this] {
       fail({.code = Code::deadline_exceeded, .message = "the call's deadline has passed"});
     });
-    deadline_->start(timeout);
+    deadline_->start(std::min(timeout, kMostTimeout));
   }
 
   void on_message(ConstBytes message) {
@@ -54,6 +72,7 @@ class Connection::ActiveCall final : public Call {
   bool ended() const { return ended_; }
 
   void reply(ConstBytes message) override {
+    if (message.size() > kMaxPayloadBytes - kResponseBytes) return fail(too_large(message.size()));
     if (!end()) return;
     connection_.stream_.send(
         {.stream = stream_, .type = static_cast<std::uint8_t>(FrameType::response)},
@@ -66,6 +85,7 @@ class Connection::ActiveCall final : public Call {
   }
 
   void send(ConstBytes message) override {
+    if (message.size() > kMaxPayloadBytes) return fail(too_large(message.size()));
     if (ended_) return;
     connection_.stream_.send(
         {.stream = stream_, .type = static_cast<std::uint8_t>(FrameType::data)}, message);
@@ -123,9 +143,10 @@ void Connection::reset() {
 void Connection::on_frame(const Frame& frame) {
   const FrameHeader& header = frame.header;
   if (frame.oversized) {
-    fail(header.stream, {.code = Code::resource_exhausted,
-                         .message = fmt::format("a message of {} bytes; {} are the most",
-                                                header.length, kMaxPayloadBytes)});
+    if (header.type == static_cast<std::uint8_t>(FrameType::request)) {
+      last_stream_ = std::max(last_stream_, header.stream);
+    }
+    refuse(header.stream, too_large(header.length));
     return;
   }
   if (header.stream % 2 == 0) {
@@ -143,8 +164,8 @@ void Connection::on_frame(const Frame& frame) {
 
 void Connection::on_request(const FrameHeader& header, ConstBytes payload) {
   if (header.stream <= last_stream_) {
-    fail(header.stream, {.code = Code::invalid_argument,
-                         .message = "a stream's number is not used again, and grows"});
+    refuse(header.stream, {.code = Code::invalid_argument,
+                           .message = "a stream's number is not used again, and grows"});
     return;
   }
   last_stream_ = header.stream;
@@ -159,6 +180,7 @@ void Connection::on_request(const FrameHeader& header, ConstBytes payload) {
                                                ? fmt::format("{} has no method {}", service, name)
                                                : fmt::format("there is no service {}", service)});
   }
+  if (calls_.size() >= kMaxCalls) sweep();
   if (calls_.size() >= kMaxCalls) {
     return fail(header.stream,
                 {.code = Code::resource_exhausted,
@@ -200,6 +222,17 @@ void Connection::cancel(std::uint32_t stream) {
   auto found = calls_.find(stream);
   if (found == calls_.end()) return;
   found->second->fail({.code = Code::cancelled, .message = "the client cancelled the call"});
+}
+
+/// The answer to a frame that can't be taken. Of a call under way it is the end: the client takes
+/// it for that.
+void Connection::refuse(std::uint32_t stream, const CallError& error) {
+  auto found = calls_.find(stream);
+  if (found == calls_.end()) {
+    fail(stream, error);
+  } else {
+    found->second->fail(error);
+  }
 }
 
 void Connection::fail(std::uint32_t stream, const CallError& error) {

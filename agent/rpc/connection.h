@@ -41,6 +41,7 @@ class Connection {
   void on_request(const FrameHeader& header, ConstBytes payload);
   void on_data(const FrameHeader& header, ConstBytes payload);
   void cancel(std::uint32_t stream);
+  void refuse(std::uint32_t stream, const CallError& error);
   void fail(std::uint32_t stream, const CallError& error);
   void offer_room();
   void sweep_later();

@@ -8,14 +8,19 @@ namespace sluice::agent::rpc {
 namespace {
 
 constexpr std::size_t kReadBytes = std::size_t{64} << 10;
+constexpr std::size_t kKeptBytes = 4 * kReadBytes;
 constexpr std::size_t kLeastSpace = std::size_t{4} << 10;
 
 }  // namespace
 
 Bytes FrameReader::space() {
-  if (begin_ == end_) begin_ = end_ = 0;
+  if (begin_ == end_) {
+    begin_ = end_ = 0;
+    // What one large frame took is not kept for the small ones after it.
+    if (buffer_.size() > kKeptBytes) buffer_ = std::vector<std::uint8_t>(kReadBytes);
+  }
   if (buffer_.size() - end_ < kLeastSpace) {
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    if (begin_ > 0) std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
     if (buffer_.size() - end_ < kLeastSpace) {

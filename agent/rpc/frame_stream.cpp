@@ -87,6 +87,7 @@ void FrameStream::flush() {
   }
   if (queued() == 0) {
     out_.clear();
+    if (out_.capacity() > kFullBytes) out_.shrink_to_fit();
     written_ = 0;
   } else if (written_ >= kBusyBytes) {
     out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(written_));

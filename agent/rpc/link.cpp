@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <utility>
+
 namespace sluice::agent::rpc {
 
 namespace {
@@ -52,7 +54,21 @@ void FdLink::watch(std::unique_ptr<FdWatch>& watch, int fd, FdReady interest) {
     watch->set_interest(interest);
   } else {
     watch = loop_.watch(fd, interest, [this](FdReady ready) { on_ready_(ready); });
+    if (!watch) be_ready_later(interest);
   }
+}
+
+/// A file or /dev/null can't be waited for, and needn't be.
+void FdLink::be_ready_later(FdReady interest) {
+  ready_.readable |= interest.readable;
+  ready_.writable |= interest.writable;
+  if (ready_later_) return;
+  ready_later_ = true;
+  loop_.defer([this, alive = alive_] {
+    if (!*alive) return;
+    ready_later_ = false;
+    on_ready_(std::exchange(ready_, {}));
+  });
 }
 
 }  // namespace sluice::agent::rpc

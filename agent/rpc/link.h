@@ -28,6 +28,9 @@ class FdLink final : public Link {
  public:
   /// `in` and `out` become non-blocking. Without `out`, `in` is for both.
   FdLink(Loop& loop, UniqueFd in, UniqueFd out = {});
+  ~FdLink() override { *alive_ = false; }
+  FdLink(const FdLink&) = delete;
+  FdLink& operator=(const FdLink&) = delete;
 
   IoResult read(Bytes into) override;
   IoResult write(ConstBytes from) override;
@@ -39,11 +42,15 @@ class FdLink final : public Link {
  private:
   int out() const { return out_ ? out_.get() : in_.get(); }
   void watch(std::unique_ptr<FdWatch>& watch, int fd, FdReady interest);
+  void be_ready_later(FdReady interest);
 
   Loop& loop_;
   UniqueFd in_;
   UniqueFd out_;
   std::function<void(FdReady)> on_ready_;
+  FdReady ready_;
+  bool ready_later_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   std::unique_ptr<FdWatch> in_watch_;  // After the descriptors: a watch ends before its own.
   std::unique_ptr<FdWatch> out_watch_;
 };

@@ -16,9 +16,10 @@ namespace sluice::agent::rpc {
 
 /// What the messages of one decode may take of memory, all together: a frame of empty elements
 /// would else cost many times its size.
-inline constexpr std::size_t kMaxDecodedBytes = std::size_t{8} << 20;
+inline constexpr std::size_t kMaxDecodedBytes = std::size_t{4} << 20;
 
-/// Decodes and encodes with nanopb. `fields` describes the message.
+/// Decodes and encodes with nanopb. `fields` describes the message, which has none of its own kind
+/// within it. Text with a NUL is refused: whoever reads it as a C string would see half of it.
 Status decode(ConstBytes bytes, const pb_msgdesc_t& fields, void* message);
 /// A message of ours that can't be encoded (a string that is no UTF-8) comes out empty.
 std::vector<std::uint8_t> encode(const pb_msgdesc_t& fields, const void* message);
@@ -82,6 +83,10 @@ class BytesField {
 inline std::string_view text(const char* field) {
   return field ? std::string_view(field) : std::string_view();
 }
+
+/// Text of whoever's making (a mount's place, a host name) as a message can carry it: what is no
+/// UTF-8 becomes '?'.
+std::string valid_utf8(std::string_view text);
 
 inline ConstBytes bytes_of(const pb_bytes_array_t* field) {
   return field ? ConstBytes(field->bytes, field->size) : ConstBytes();

@@ -43,11 +43,14 @@ Status Server::serve_serial(const std::string& device) {
   return Status::ok();
 }
 
-void Server::serve(std::unique_ptr<Link> link) {
+void Server::serve(std::unique_ptr<Link> link, std::function<void()> on_end) {
   connections_.emplace_back();
   auto place = std::prev(connections_.end());
   *place = std::make_unique<Connection>(loop_, methods_, std::move(link),
-                                        [this, place] { connections_.erase(place); });
+                                        [this, place, on_end = std::move(on_end)] {
+                                          connections_.erase(place);
+                                          if (on_end) on_end();
+                                        });
 }
 
 }  // namespace sluice::agent::rpc

@@ -2,6 +2,7 @@
 
 #include <net/status.h>
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -32,8 +33,8 @@ class Server {
   Status listen_vsock(std::uint32_t port);
   /// A virtio-serial port: a device without connections, which is one for ever (serial_link.h).
   Status serve_serial(const std::string& device);
-  /// A connection that is there already.
-  void serve(std::unique_ptr<Link> link);
+  /// A connection that is there already. `on_end` is told when it has gone.
+  void serve(std::unique_ptr<Link> link, std::function<void()> on_end = {});
 
   std::size_t connections() const { return connections_.size(); }
 
