@@ -86,7 +86,13 @@ Status Agent::serve() {
   if (options_.stdio) {
     // What the programs print is not to get between.
     server_->serve(std::make_unique<rpc::FdLink>(*loop_, UniqueFd(::fcntl(0, F_DUPFD_CLOEXEC, 3)),
-                                                 UniqueFd(::fcntl(1, F_DUPFD_CLOEXEC, 3))));
+                                                 UniqueFd(::fcntl(1, F_DUPFD_CLOEXEC, 3))),
+                   [this] {
+                     // Nobody could reach it any more.
+                     bool others = !options_.unix_sockets.empty() || options_.vsock_port ||
+                                   !options_.serial.empty();
+                     if (role_ == Role::service && !others) stop();
+                   });
   }
   if (options_.vsock_port && role_ == Role::service) {
     open("vsock", server_->listen_vsock(*options_.vsock_port));
@@ -102,7 +108,12 @@ Status Agent::serve() {
 void Agent::find_serial_port() {
   std::string device = port_device(options_.serial);
   if (device.empty()) {
-    look_for_port_->start(boot_.age() < kPortPatience ? kPortLook : kSlowPortLook);
+    bool patient = boot_.age() < kPortPatience;
+    if (!patient && !port_is_late_) {
+      port_is_late_ = true;
+      boot_.skipped(port_step_, "there is no such port; it is served when it comes");
+    }
+    look_for_port_->start(patient ? kPortLook : kSlowPortLook);
     return;
   }
   Status status = server_->serve_serial(device);
@@ -190,9 +201,13 @@ void Agent::on_signal(int signal) {
   if (role_ == Role::init) {
     shutdown_->begin({.reboot = signal == SIGINT});
   } else {
-    process_service_->signal_all(SIGTERM);
-    loop_->stop();
+    stop();
   }
+}
+
+void Agent::stop() {
+  process_service_->signal_all(SIGTERM);
+  loop_->stop();
 }
 
 }  // namespace sluice::agent

@@ -35,6 +35,7 @@ class Agent {
   Agent(Role role, Options options, BootReport& boot);
   void watch_signals();
   void on_signal(int signal);
+  void stop();
   void find_serial_port();
   void bring_up_network();
   void on_network_change(const NetworkState& network);
@@ -51,6 +52,7 @@ class Agent {
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Timer> look_for_port_;
   BootReport::Index port_step_ = 0;
+  bool port_is_late_ = false;
   std::unique_ptr<GuestNetwork> network_;
   std::optional<BootReport::Index> network_step_;
   UniqueFd signals_;

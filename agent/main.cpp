@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -98,6 +99,9 @@ int run_as_service(const std::vector<std::string>& arguments) {
 }  // namespace sluice::agent
 
 int main(int argc, char** argv) {
+  // What one large message took goes back to the guest. By default the limit grows with use.
+  constexpr int kLargeBlock = 128 << 10;
+  ::mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   std::signal(SIGPIPE, SIG_IGN);
   if (::getpid() == 1) sluice::agent::run_as_init();
   return sluice::agent::run_as_service(std::vector<std::string>(argv + 1, argv + argc));

@@ -22,6 +22,8 @@ namespace {
 constexpr Duration kLook = std::chrono::milliseconds(20);
 /// What has SIGKILL and doesn't go hangs in the kernel, and is not waited for.
 constexpr Duration kKillWait = std::chrono::seconds(2);
+/// Beyond it there is no kill.
+constexpr Duration kMostGrace = std::chrono::hours(24 * 365);
 constexpr int kSyncSeconds = 10;
 constexpr useconds_t kSyncLookMicroseconds = 5000;
 
@@ -52,8 +54,9 @@ bool is_alone() {
   return true;
 }
 
-/// sync() has no limit of its own: a disk that hangs must not keep the guest from ending.
-void sync_with_limit() {
+/// sync() has no limit of its own: a disk that hangs must not keep the guest from ending. False if
+/// it did.
+bool sync_with_limit() {
   pid_t child = ::fork();
   if (child == 0) {
     ::sync();
@@ -61,14 +64,15 @@ void sync_with_limit() {
   }
   if (child < 0) {
     ::sync();
-    return;
+    return true;
   }
   for (int looks = 0; looks < kSyncSeconds * 1'000'000 / static_cast<int>(kSyncLookMicroseconds);
        ++looks) {
-    if (::waitpid(child, nullptr, WNOHANG) != 0) return;
+    if (::waitpid(child, nullptr, WNOHANG) != 0) return true;
     ::usleep(kSyncLookMicroseconds);
   }
   log(LogLevel::error, "agent: the disks were not written within {} s", kSyncSeconds);
+  return false;
 }
 
 }  // namespace
@@ -76,7 +80,7 @@ void sync_with_limit() {
 Shutdown::Shutdown(Loop& loop) : loop_(loop), timer_(loop.make_timer([this] { look(); })) {}
 
 void Shutdown::begin(const ShutdownOrder& order) {
-  TimePoint deadline = loop_.now() + order.grace;
+  TimePoint deadline = loop_.now() + std::min(order.grace, kMostGrace);
   if (begun_) {
     if (!killed_) deadline_ = std::min(deadline_, deadline);
     return;
@@ -103,9 +107,11 @@ void Shutdown::look() {
 }
 
 void Shutdown::finish() {
-  sync_with_limit();
-  unmount_all();
-  ::sync();
+  // A disk that hangs would keep umount(2) too.
+  if (sync_with_limit()) {
+    unmount_all();
+    sync_with_limit();
+  }
   ::reboot(order_.reboot ? RB_AUTOBOOT : RB_POWER_OFF);
   // A machine without a power switch.
   ::reboot(RB_HALT_SYSTEM);

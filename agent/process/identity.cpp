@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <optional>
 
 #include "agent/os/file.h"
@@ -15,6 +16,14 @@ namespace {
 
 /// Beyond it the file is no list of users that anybody made.
 constexpr std::size_t kMaxFileBytes = std::size_t{4} << 20;
+
+/// A uid or gid. The highest is none: the kernel's calls take it for "as it is", which is root's.
+template <typename Number>
+std::optional<Number> number_of(std::string_view text) {
+  auto number = parse_number<Number>(text);
+  if (number == std::numeric_limits<Number>::max()) return std::nullopt;
+  return number;
+}
 
 /// The fields of each line, between colons.
 template <std::size_t Fields, typename Visit>
@@ -46,10 +55,10 @@ bool has_member(std::string_view list, std::string_view name) {
 /// name:password:uid:gid:comment:home:shell
 bool find_user(const std::string& passwd, std::string_view user, Identity& identity) {
   bool found = false;
-  auto uid = parse_number<uid_t>(user);
+  auto uid = number_of<uid_t>(user);
   for_each_line<7>(passwd, [&](const auto& fields) {
-    auto line_uid = parse_number<uid_t>(fields[2]);
-    auto line_gid = parse_number<gid_t>(fields[3]);
+    auto line_uid = number_of<uid_t>(fields[2]);
+    auto line_gid = number_of<gid_t>(fields[3]);
     if (found || !line_uid || !line_gid) return;
     if (fields[0] != user && (!uid || *line_uid != *uid)) return;
     found = true;
@@ -67,17 +76,17 @@ bool find_user(const std::string& passwd, std::string_view user, Identity& ident
 
 void add_groups(const std::string& groups, Identity& identity) {
   for_each_line<4>(groups, [&](const auto& fields) {
-    auto gid = parse_number<gid_t>(fields[2]);
+    auto gid = number_of<gid_t>(fields[2]);
     if (gid && has_member(fields[3], identity.name)) identity.groups.push_back(*gid);
   });
 }
 
 bool find_group(const std::string& groups, std::string_view group, gid_t& gid) {
-  auto number = parse_number<gid_t>(group);
+  auto number = number_of<gid_t>(group);
   bool found = number.has_value();
   if (found) gid = *number;
   for_each_line<4>(groups, [&](const auto& fields) {
-    auto line_gid = parse_number<gid_t>(fields[2]);
+    auto line_gid = number_of<gid_t>(fields[2]);
     if (found || !line_gid || fields[0] != group) return;
     gid = *line_gid;
     found = true;
@@ -96,7 +105,7 @@ Result<Identity> find_identity(const std::string& root, std::string_view user) {
 
   Identity identity;
   if (!find_user(passwd, name.empty() ? "root" : name, identity) && !name.empty()) {
-    auto uid = parse_number<uid_t>(name);
+    auto uid = number_of<uid_t>(name);
     if (!uid) {
       return Status(StatusCode::not_found, fmt::format("there is no user {} in /etc/passwd", name));
     }

@@ -4,8 +4,28 @@
 
 namespace sluice::agent {
 
+namespace {
+
+/// The first arguments, the last of them cut where a character begins.
+std::vector<std::string> cut(const std::vector<std::string>& args) {
+  std::vector<std::string> kept;
+  std::size_t room = kRememberedArgBytes;
+  for (const std::string& arg : args) {
+    std::size_t size = std::min(arg.size(), room);
+    while (size < arg.size() && size > 0 && (arg[size] & 0xC0) == 0x80) --size;
+    kept.push_back(arg.substr(0, size));
+    // Each costs something, the empty ones too.
+    if (size < arg.size() || room <= size + 1) break;
+    room -= size + 1;
+  }
+  return kept;
+}
+
+}  // namespace
+
 void ProcessTable::add(Process started) {
   std::string id = started.id;
+  started.args = cut(started.args);
   processes_[id] = {.process = std::move(started), .order = next_number_++, .waiters = {}};
 }
 

@@ -15,6 +15,9 @@ namespace sluice::agent {
 
 /// Ends that are remembered, the latest.
 inline constexpr std::size_t kRememberedEnds = 256;
+/// Of a process's arguments that are remembered, all together: a list of all has to fit into one
+/// message, and a program that ran is not to cost memory.
+inline constexpr std::size_t kRememberedArgBytes = 1024;
 
 /// The processes that were started by call, by id: those that run, and the latest that ended.
 class ProcessTable {
@@ -29,7 +32,7 @@ class ProcessTable {
   };
   using Waiter = std::function<void(const Process&)>;
 
-  /// `started` has no exit yet, and an id of its own.
+  /// `started` has no exit yet, and an id of its own. Its arguments are cut to kRememberedArgBytes.
   void add(Process started);
   /// Told by who watches it. Waiters are called.
   void ended(const std::string& id, const Exit& exit, bool timed_out);

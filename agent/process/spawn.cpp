@@ -163,14 +163,17 @@ Spawned spawn(const SpawnPlan& plan) {
   return {.error = failure.error, .step = describe(failure.step, plan)};
 }
 
-std::string find_program(const std::string& name, std::string_view path, int& error) {
+std::string find_program(const std::string& name, std::string_view path, const std::string& cwd,
+                         int& error) {
   error = 0;
   if (name.find('/') != std::string::npos) return name;
   error = ENOENT;
   while (!path.empty() && !name.empty()) {
     std::string_view directory = path.substr(0, path.find(':'));
     path.remove_prefix(std::min(path.size(), directory.size() + 1));
-    std::string candidate = fmt::format("{}/{}", directory.empty() ? "." : directory, name);
+    bool is_absolute = directory.starts_with('/');
+    std::string candidate = is_absolute ? fmt::format("{}/{}", directory, name)
+                                        : fmt::format("{}/{}/{}", cwd, directory, name);
     struct stat found{};
     if (::stat(candidate.c_str(), &found) != 0 || !S_ISREG(found.st_mode)) continue;
     if ((found.st_mode & 0111) != 0) {

@@ -37,6 +37,7 @@ Spawned spawn(const SpawnPlan& plan);
 
 /// The program that `name` stands for along `path` (PATH's form) as seen from `cwd`; `name` itself
 /// where it has a '/'. Empty, with `error` ENOENT or EACCES, where there is none.
-std::string find_program(const std::string& name, std::string_view path, int& error);
+std::string find_program(const std::string& name, std::string_view path, const std::string& cwd,
+                         int& error);
 
 }  // namespace sluice::agent

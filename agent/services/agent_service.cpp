@@ -25,6 +25,9 @@ using rpc::field;
 
 constexpr const char* kService = "sluice.agent.v1.Agent";
 constexpr std::int64_t kSecond = 1'000'000'000;
+/// What leaves room to reckon with in 64 bits, and no clock of the kernel's at its end.
+constexpr std::int64_t kLastTime = std::int64_t{272} * 365 * 86'400 * kSecond;
+constexpr std::int64_t kMostRoundTrip = 60 * kSecond;
 /// From here on the clock is set, and below it is slewed.
 constexpr std::int64_t kStepNs = kSecond / 2;
 
@@ -86,8 +89,10 @@ void report(Call& call, const BootReport& boot) {
 }
 
 void set_time(Call& call, const sluice_agent_v1_SetTimeRequest& request) {
-  if (request.realtime_ns <= 0 || request.round_trip_ns < 0) {
-    call.fail({.code = Code::invalid_argument, .message = "realtime_ns: no time since 1970"});
+  if (request.realtime_ns <= 0 || request.realtime_ns > kLastTime || request.round_trip_ns < 0 ||
+      request.round_trip_ns > kMostRoundTrip) {
+    call.fail({.code = Code::invalid_argument,
+               .message = "realtime_ns: no time from 1970 to 2242, or a round trip of over 60 s"});
     return;
   }
   std::int64_t wanted = request.realtime_ns + request.round_trip_ns / 2;

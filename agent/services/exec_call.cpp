@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,6 +31,9 @@ constexpr Duration kLinger = std::chrono::milliseconds(100);
 constexpr std::uint64_t kMostCredit = std::uint64_t{1} << 40;
 /// Grants of input are not sent for less, but when all is written.
 constexpr std::uint32_t kGrantStep = rpc::kInitialCredit / 4;
+constexpr std::size_t kMostInputEnds = 64;
+/// More than the kernel keeps of a terminal's output.
+constexpr std::size_t kTerminalBytes = std::size_t{1} << 20;
 constexpr std::uint32_t kMaxTerminalSide = 0xFFFF;
 
 std::vector<std::string> environment_of(const sluice_agent_v1_ExecStart& start,
@@ -40,7 +45,8 @@ std::vector<std::string> environment_of(const sluice_agent_v1_ExecStart& start,
     variables[std::string(text(start.env[i].key))] = text(start.env[i].value);
   }
   std::vector<std::string> environment;
-  for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables)
+    environment.push_back(fmt::format("{}={}", name, value));
   return environment;
 }
 
@@ -74,12 +80,19 @@ Result<SpawnPlan> plan_of(const sluice_agent_v1_ExecStart& start, CallError& err
   }
   auto identity = find_identity("", text(start.user));
   if (!identity) return identity.status();
+  for (pb_size_t i = 0; i < start.env_count; ++i) {
+    std::string_view name = text(start.env[i].key);
+    if (name.empty() || name.find('=') != std::string_view::npos) {
+      return Status(StatusCode::invalid_argument,
+                    fmt::format("env: '{}' is no variable's name", name));
+    }
+  }
   plan.identity = std::move(*identity);
   plan.env = environment_of(start, plan.identity);
   plan.cwd = text(start.cwd);
   if (plan.cwd.empty()) plan.cwd = is_directory(plan.identity.home) ? plan.identity.home : "/";
   int missing = 0;
-  plan.program = find_program(plan.args[0], value_of(plan.env, "PATH"), missing);
+  plan.program = find_program(plan.args[0], value_of(plan.env, "PATH"), plan.cwd, missing);
   if (missing != 0) {
     error = CallError::from_errno(missing, "execve " + plan.args[0]);
     return Status(StatusCode::not_found, error.message);
@@ -93,6 +106,13 @@ bool make_pipe(UniqueFd& reader, UniqueFd& writer) {
   reader.reset(ends[0]);
   writer.reset(ends[1]);
   return true;
+}
+
+/// What can be read at once. A terminal doesn't say all of it.
+std::size_t waiting_bytes(int fd) {
+  int waiting = 0;
+  if (::isatty(fd) != 0 || ::ioctl(fd, FIONREAD, &waiting) != 0) return kTerminalBytes;
+  return static_cast<std::size_t>(std::max(waiting, 0));
 }
 
 void make_non_blocking(int fd) {
@@ -197,6 +217,8 @@ void ExecCall::watch_streams() {
   Loop& loop = service_.loop_;
   linger_ = loop.make_timer([this] {
     lingered_ = true;
+    // Of what others go on writing no more than is there now.
+    for (Output& output : outputs_) output.left = waiting_bytes(output.fd.get());
     pump_output();
   });
   for (Output& output : outputs_) {
@@ -224,7 +246,7 @@ void ExecCall::on_message(ConstBytes bytes) {
       take_input(rpc::bytes_of(request.message.stdin));
       break;
     case sluice_agent_v1_ExecRequest_stdin_closed_tag:
-      close_input();
+      if (request.message.stdin_closed) close_input();
       break;
     case sluice_agent_v1_ExecRequest_resize_tag:
       if (is_terminal_) resize_terminal(outputs_[0].fd.get(), size_of(request.message.resize));
@@ -273,6 +295,9 @@ void ExecCall::take_input(ConstBytes bytes) {
 void ExecCall::close_input() {
   if (!input_ || input_closing_) return;
   if (is_terminal_) {
+    // Ends are no bytes of the client's, and cost no credit; so their number has a limit.
+    if (input_ends_.size() == kMostInputEnds) return;
+    input_ends_.push_back(input_bytes_ + pending_.size());
     pending_.push_back(static_cast<std::uint8_t>(end_of_file_key(input_.get())));
   } else {
     input_closing_ = true;
@@ -295,7 +320,12 @@ void ExecCall::pump_input() {
       written = static_cast<ssize_t>(pending_.size());
     }
     pending_.erase(pending_.begin(), pending_.begin() + written);
+    input_bytes_ += static_cast<std::uint64_t>(written);
     written_since_grant_ += static_cast<std::uint32_t>(written);
+    while (!input_ends_.empty() && input_ends_.front() < input_bytes_) {
+      input_ends_.pop_front();
+      --written_since_grant_;
+    }
   }
   if (!open || (input_closing_ && pending_.empty())) {
     input_watch_.reset();
@@ -327,18 +357,20 @@ void ExecCall::pump_output() {
 
 /// One piece; whether it is worth trying again.
 bool ExecCall::pump(Output& output) {
+  if (!output.fd || (!output.readable && !ended_)) return false;
+  if (ended_ && is_over(output)) close(output);
   if (!output.fd || credit_ == 0 || !call_.writable()) return false;
-  if (!output.readable && !ended_) return false;
   static thread_local rpc::BytesMessage stdout_message(sluice_agent_v1_ExecResponse_stdout_tag,
                                                        rpc::kMaxBytesPerMessage);
   static thread_local rpc::BytesMessage stderr_message(sluice_agent_v1_ExecResponse_stderr_tag,
                                                        rpc::kMaxBytesPerMessage);
   bool is_stdout = output.field == sluice_agent_v1_ExecResponse_stdout_tag;
   rpc::BytesMessage& message = is_stdout ? stdout_message : stderr_message;
-  std::size_t most = std::min<std::uint64_t>(rpc::kMaxBytesPerMessage, credit_);
+  std::size_t most = std::min<std::uint64_t>({rpc::kMaxBytesPerMessage, credit_, output.left});
   ssize_t got = ::read(output.fd.get(), message.space().data(), most);
   if (got > 0) {
     credit_ -= static_cast<std::uint64_t>(got);
+    if (lingered_) output.left -= static_cast<std::size_t>(got);
     call_.send(message.of(static_cast<std::size_t>(got)));
     return true;
   }
@@ -346,11 +378,21 @@ bool ExecCall::pump(Output& output) {
   output.readable = false;
   bool waits = got < 0 && errno == EAGAIN;
   // A terminal says EIO when its last user has gone.
-  if (!waits || lingered_) {
-    output.watch.reset();
-    output.fd.reset();
-  }
+  if (!waits || lingered_) close(output);
   return false;
+}
+
+/// Nothing more is to come of it. Told without reading, which would take credit.
+bool ExecCall::is_over(const Output& output) const {
+  if (lingered_ && output.left == 0) return true;
+  pollfd stream{.fd = output.fd.get(), .events = POLLIN, .revents = 0};
+  if (::poll(&stream, 1, 0) < 0 || (stream.revents & POLLIN) != 0) return false;
+  return lingered_ || (stream.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+void ExecCall::close(Output& output) {
+  output.watch.reset();
+  output.fd.reset();
 }
 
 void ExecCall::update_watch(Output& output) {

@@ -39,6 +39,7 @@ class ExecCall final : public rpc::Handler, private ProcessService::Watcher {
     UniqueFd fd;
     std::unique_ptr<FdWatch> watch;
     bool readable = false;
+    std::size_t left = SIZE_MAX;  ///< What may still be read; less once it has lingered.
   };
 
   ExecCall(ProcessService& service, rpc::Call& call) : service_(service), call_(call) {}
@@ -52,6 +53,8 @@ class ExecCall final : public rpc::Handler, private ProcessService::Watcher {
   void close_input();
   void pump_output();
   bool pump(Output& output);
+  bool is_over(const Output& output) const;
+  static void close(Output& output);
   void update_watch(Output& output);
   void on_process_exit(const ProcessTable::Process& process) override;
   void finish_if_done();
@@ -63,6 +66,8 @@ class ExecCall final : public rpc::Handler, private ProcessService::Watcher {
   UniqueFd input_;  ///< The terminal's master is outputs_[0].fd, and this a copy of it.
   std::unique_ptr<FdWatch> input_watch_;
   std::deque<std::uint8_t> pending_;
+  std::uint64_t input_bytes_ = 0;         ///< Written, or given up.
+  std::deque<std::uint64_t> input_ends_;  ///< Where among them an end of file is typed.
   bool input_closing_ = false;
   std::uint32_t input_credit_ = rpc::kInitialCredit;
   std::uint32_t written_since_grant_ = 0;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 
 #include "agent/os/file.h"
@@ -21,6 +23,8 @@ using rpc::text;
 
 constexpr const char* kService = "sluice.agent.v1.Process";
 constexpr Duration kAbandonGrace = std::chrono::seconds(5);
+/// Beyond it a time-out is none.
+constexpr Duration kMostTimeout = std::chrono::hours(24 * 365);
 constexpr std::uint32_t kLastSignal = 64;
 
 rpc::CallError no_process(std::string_view id) {
@@ -122,21 +126,44 @@ std::string ProcessService::started(pid_t pid, const std::vector<std::string>& a
   Running& running = running_[id];
   running.pid = pid;
   running.watcher = watcher;
-  running.kill_timer = loop_.make_timer([this, id] {
-    Running& late = running_.at(id);
-    late.timed_out = late.watcher != nullptr;
-    ::kill(-late.pid, SIGKILL);
-  });
-  if (timeout > Duration::zero()) running.kill_timer->start(timeout);
+  running.kill_timer = loop_.make_timer([this, id] { kill_group(id); });
+  running.kill_is_timeout = timeout > Duration::zero();
+  if (running.kill_is_timeout) kill_after(running, std::min(timeout, kMostTimeout));
   return id;
+}
+
+/// The earlier of two kills stays.
+void ProcessService::kill_after(Running& running, Duration delay) {
+  TimePoint at = loop_.now() + delay;
+  if (at >= running.kill_at) return;
+  running.kill_at = at;
+  running.kill_timer->start(delay);
+}
+
+void ProcessService::kill_group(const std::string& id) {
+  if (auto found = running_.find(id); found != running_.end()) {
+    found->second.timed_out = found->second.kill_is_timeout;
+    ::kill(-found->second.pid, SIGKILL);
+  } else if (auto left = leaderless_.find(id); left != leaderless_.end()) {
+    // The leader's number is taken as long as the group is there. If it is another process's by
+    // now, the group has gone, and another may have its number.
+    pid_t pid = left->second.pid;
+    if (::kill(pid, 0) != 0 && errno == ESRCH) ::kill(-pid, SIGKILL);
+    leaderless_.erase(left);
+  }
 }
 
 void ProcessService::abandon(const std::string& id) {
   auto found = running_.find(id);
   if (found == running_.end()) return;
-  found->second.watcher = nullptr;
-  ::kill(-found->second.pid, SIGHUP);
-  found->second.kill_timer->start(kAbandonGrace);
+  Running& running = found->second;
+  running.watcher = nullptr;
+  running.abandoned = true;
+  ::kill(-running.pid, SIGHUP);
+  if (loop_.now() + kAbandonGrace < running.kill_at) {
+    running.kill_is_timeout = false;
+    kill_after(running, kAbandonGrace);
+  }
 }
 
 void ProcessService::signal(const std::string& id, int signal, bool group) {
@@ -155,6 +182,8 @@ void ProcessService::on_exit(const std::string& id, const Exit& exit) {
   running_.erase(found);
   table_.ended(id, exit, ended.timed_out);
   if (ended.watcher) ended.watcher->on_process_exit(*table_.find(id));
+  // The rest of an abandoned group has its grace too, and no longer.
+  if (ended.abandoned && ::kill(-ended.pid, 0) == 0) leaderless_.emplace(id, std::move(ended));
 }
 
 }  // namespace sluice::agent

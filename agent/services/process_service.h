@@ -40,7 +40,10 @@ class ProcessService {
   struct Running {
     pid_t pid = -1;
     Watcher* watcher = nullptr;
+    bool abandoned = false;
     bool timed_out = false;
+    bool kill_is_timeout = false;
+    TimePoint kill_at = TimePoint::max();
     std::unique_ptr<Timer> kill_timer;
   };
 
@@ -51,11 +54,15 @@ class ProcessService {
   void abandon(const std::string& id);
   void signal(const std::string& id, int signal, bool group);
   void on_exit(const std::string& id, const Exit& exit);
+  void kill_after(Running& running, Duration delay);
+  void kill_group(const std::string& id);
 
   Loop& loop_;
   Children& children_;
   ProcessTable table_;
   std::unordered_map<std::string, Running> running_;
+  /// Abandoned groups whose leader has ended and others have not.
+  std::unordered_map<std::string, Running> leaderless_;
 };
 
 }  // namespace sluice::agent

@@ -90,7 +90,7 @@ std::map<std::string, InterfaceInfo> interfaces() {
   if (::getifaddrs(&list) != 0) return found;
   for (ifaddrs* entry = list; entry; entry = entry->ifa_next) {
     InterfaceInfo& info = found[entry->ifa_name];
-    info.name = entry->ifa_name;
+    info.name = rpc::valid_utf8(entry->ifa_name);
     info.up = (entry->ifa_flags & IFF_UP) != 0;
     if (!entry->ifa_addr) continue;
     int family = entry->ifa_addr->sa_family;
@@ -111,7 +111,7 @@ struct MountInfo {
 
 std::list<MountInfo> mounts() {
   std::list<MountInfo> found;
-  std::string file = read_file("/proc/self/mounts").value_or("");
+  std::string file = rpc::valid_utf8(read_file("/proc/self/mounts").value_or(""));
   std::string_view rest = file;
   while (!rest.empty()) {
     std::string_view line = rest.substr(0, rest.find('\n'));
@@ -133,8 +133,8 @@ void answer_system_info(rpc::Call& call) {
   ::uname(&kernel);
   std::string release = kernel.release;
   std::string machine = kernel.machine;
-  std::string hostname = kernel.nodename;
-  std::string os = read_file("/etc/os-release").value_or("");
+  std::string hostname = rpc::valid_utf8(kernel.nodename);
+  std::string os = rpc::valid_utf8(read_file("/etc/os-release").value_or(""));
   std::string os_name = os_release(os, "ID");
   std::string os_version = os_release(os, "VERSION_ID");
   std::string memory = read_file("/proc/meminfo").value_or("");
