@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 namespace sluice::hostd {
@@ -27,6 +28,13 @@ std::string runtime_directory() {
 std::string api_socket_path(const std::string& name) {
   std::string directory = runtime_directory();
   return directory.empty() ? "" : directory + "/" + name + ".sock";
+}
+
+std::string agent_socket_path(const std::string& api_socket) {
+  constexpr std::string_view kEnding = ".sock";
+  std::string stem = api_socket;
+  if (stem.ends_with(kEnding)) stem.resize(stem.size() - kEnding.size());
+  return stem + ".agent.sock";
 }
 
 std::string state_directory(const std::string& name) {

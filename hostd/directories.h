@@ -11,6 +11,8 @@ namespace sluice::hostd {
 std::string runtime_directory();
 /// `NAME.sock` in there; empty if there is no such directory.
 std::string api_socket_path(const std::string& name);
+/// Of the guest's agent: `X.agent.sock` beside the control socket `X.sock`, or what else `X` is.
+std::string agent_socket_path(const std::string& api_socket);
 
 /// Of what outlives the process: /var/lib/sluice/NAME for root, else $XDG_STATE_HOME/sluice/NAME or
 /// ~/.local/state/sluice/NAME; empty where none can be had.

@@ -25,6 +25,7 @@
 #include "hostd/api/json.h"
 #include "hostd/attach/attach.h"
 #include "hostd/directories.h"
+#include "hostd/guest/channel.h"
 #include "hostd/logging.h"
 #include "hostd/privileges.h"
 #include "hostd/reload.h"
@@ -110,6 +111,18 @@ Result<std::unique_ptr<Control>> open_control(const Options& options) {
   return Control::listen(path);
 }
 
+/// The guest's agent, and the socket beside the control socket where clients find it; none where
+/// nobody asked for it.
+Result<std::unique_ptr<AgentChannel>> open_agent(const Options& options,
+                                                 const std::string& api_path) {
+  if (!options.agent) return std::unique_ptr<AgentChannel>();
+  if (api_path.empty()) {
+    return Status(StatusCode::invalid_argument,
+                  "--agent: it is served beside the control socket, and there is none");
+  }
+  return AgentChannel::listen(*options.agent, agent_socket_path(api_path));
+}
+
 void reload_config(Reload& reload) {
   auto report = reload.run();
   if (report) {
@@ -191,6 +204,8 @@ int run(Options options, Configuration configuration) {
   if (!control) return fail(control.status());
   std::string api_path, api_directory;
   if (*control) api_path = (*control)->path(), api_directory = (*control)->made_directory();
+  auto agent = open_agent(options, api_path);
+  if (!agent) return fail(agent.status());
   EventLog events;
   std::unique_ptr<EventFile> event_file;
   if (!options.event_file.empty()) {
@@ -220,6 +235,7 @@ int run(Options options, Configuration configuration) {
   auto network = Network::create(options.network);
   if (!network) return fail(as_flag(network.status(), options));
   std::vector<std::string> owned{state, attachment->socket_path, api_path, api_directory};
+  if (*agent) owned.push_back((*agent)->path());
   if (event_file && event_file->is_regular()) {
     owned.insert(owned.end(), {event_file->made_directory(), event_file->path()});
   }
@@ -231,8 +247,10 @@ int run(Options options, Configuration configuration) {
     return fail(status);
   }
 
+  if (*agent) (*agent)->serve();
   if (*control) {
-    if (Status status = (*control)->serve(options.name, **network, events, event_file.get());
+    if (Status status =
+            (*control)->serve(options.name, **network, events, event_file.get(), agent->get());
         !status) {
       return fail(status);
     }

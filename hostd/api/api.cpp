@@ -196,6 +196,7 @@ HttpResponse Api::status(const HttpRequest&) {
     out["event_file"] = {
         {"path", file_->path()}, {"written", counters.written}, {"lost", counters.lost}};
   }
+  out["agent"] = agent_ ? to_json(agent_->state()) : json(nullptr);
   return reply(out);
 }
 

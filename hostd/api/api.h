@@ -9,6 +9,7 @@
 #include "hostd/api/event_file.h"
 #include "hostd/api/event_log.h"
 #include "hostd/api/http_server.h"
+#include "hostd/guest/channel.h"
 
 namespace sluice::hostd {
 
@@ -16,9 +17,10 @@ namespace sluice::hostd {
 /// (RFC 9457). openapi.json describes them. Called on the server's thread; waits for the Network's.
 class Api {
  public:
-  /// All outlive it; `file` may be null.
-  Api(std::string name, Network& network, EventLog& events, const EventFile* file)
-      : name_(std::move(name)), network_(network), events_(events), file_(file) {}
+  /// All outlive it; `file` and `agent` may be null.
+  Api(std::string name, Network& network, EventLog& events, const EventFile* file,
+      AgentChannel* agent = nullptr)
+      : name_(std::move(name)), network_(network), events_(events), file_(file), agent_(agent) {}
 
   HttpResponse handle(const HttpRequest& request);
 
@@ -74,6 +76,7 @@ class Api {
   Network& network_;
   EventLog& events_;
   const EventFile* file_;
+  AgentChannel* agent_;
 };
 
 }  // namespace sluice::hostd

@@ -25,8 +25,8 @@ Control::~Control() {
 }
 
 Status Control::serve(const std::string& name, Network& network, EventLog& events,
-                      const EventFile* file) {
-  api_ = std::make_unique<Api>(name, network, events, file);
+                      const EventFile* file, AgentChannel* agent) {
+  api_ = std::make_unique<Api>(name, network, events, file, agent);
   auto server = HttpServer::start(std::move(listener_), [api = api_.get()](const auto& request) {
     return api->handle(request);
   });

@@ -23,8 +23,9 @@ class Control {
   const std::string& path() const { return path_; }
   /// The directory, where it was missing: whoever removes the socket in the end must own it.
   const std::string& made_directory() const { return made_directory_; }
-  /// All outlive it; `file` may be null.
-  Status serve(const std::string& name, Network& network, EventLog& events, const EventFile* file);
+  /// All outlive it; `file` and `agent` may be null.
+  Status serve(const std::string& name, Network& network, EventLog& events, const EventFile* file,
+               AgentChannel* agent);
 
  private:
   Control(std::string path, std::string made_directory, UniqueFd listener)

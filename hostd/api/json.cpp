@@ -124,6 +124,12 @@ json to_json(const DomainName& name) {
   return name.text();
 }
 
+json to_json(const AgentChannel::State& agent) {
+  return {{"connected", agent.connected},   {"endpoint", agent.endpoint},
+          {"version", agent.version},       {"boot_id", agent.boot_id},
+          {"last_error", agent.last_error}, {"clients", agent.clients}};
+}
+
 json to_json(const DnsInfo::Resolver& resolver) {
   json out{{"endpoint", resolver.resolver.to_string()},
            {"avoided", resolver.avoided},

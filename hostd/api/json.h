@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "hostd/guest/channel.h"
+
 // What the API and the log say, as JSON. The names of the members are part of the API.
 
 namespace sluice::hostd {
@@ -18,6 +20,7 @@ nlohmann::json to_json(const PolicyAnswer& answer);
 nlohmann::json to_json(const LearnReport& report);
 nlohmann::json to_json(const NameBinding& binding);
 nlohmann::json to_json(const DomainName& name);
+nlohmann::json to_json(const AgentChannel::State& agent);
 nlohmann::json to_json(const DnsInfo& dns);
 nlohmann::json to_json(const DnsInfo::Resolver& resolver);
 nlohmann::json to_json(const DnsInfo::Split& split);

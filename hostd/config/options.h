@@ -7,6 +7,8 @@
 #include <string>
 #include <variant>
 
+#include "agent/client/endpoint.h"
+
 namespace sluice::hostd {
 
 // How the guest's NIC reaches us; one of these.
@@ -49,6 +51,7 @@ struct Options {
   bool mtu_given = false;
   OnViolation on_violation = OnViolation::close_guest;
   std::string api_path;  ///< Of the control socket; empty: the usual place; "none": none.
+  std::optional<agent::client::AgentEndpoint> agent;  ///< Where the guest's agent is reached.
   EventDetail events = EventDetail::denied;
   std::string event_file;                             ///< Empty: none.
   std::uint64_t event_file_bytes = 64 * 1024 * 1024;  ///< 0: it is never renamed.

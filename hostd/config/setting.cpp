@@ -368,6 +368,12 @@ constexpr auto kSettings = std::to_array<Setting>({
        options.api_path = given.text;
        return Status::ok();
      }},
+    {"--agent", "agent", Setting::Kind::value, kProcessGroup, "ENDPOINT",
+     "of the guest's agent: serial:PATH, unix:PATH, firecracker:PATH:PORT, vsock:CID:PORT",
+     [](Options& options, const Given& given) {
+       return take(agent::client::AgentEndpoint::parse(given.text),
+                   [&](agent::client::AgentEndpoint endpoint) { options.agent = std::move(endpoint); });
+     }},
     {"--events", "events", Setting::Kind::value, kProcessGroup, "WHAT",
      "denied (default), or all: what is let through, and ends, too",
      [](Options& options, const Given& given) {

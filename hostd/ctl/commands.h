@@ -39,6 +39,9 @@ class Commands {
  public:
   Commands(Client client, Output output) : client_(std::move(client)), output_(output) {}
 
+  const Client& client() const { return client_; }
+  Output output() const { return output_; }
+
   int status();
   int flows(const FlowsShown& shown);
   int show_flow(std::uint64_t id);

@@ -6,6 +6,8 @@
 
 #include "hostd/ctl/client.h"
 #include "hostd/ctl/commands.h"
+#include "hostd/ctl/guest_commands.h"
+#include "hostd/directories.h"
 
 namespace {
 
@@ -29,6 +31,7 @@ std::string joined(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   using sluice::ctl::Commands;
+  using sluice::ctl::GuestCommands;
   CLI::App app("hostctl looks at a running hostd and changes it", "hostctl");
   app.set_version_flag("--version", std::string("hostctl ") + SLUICE_VERSION);
   app.require_subcommand(1);
@@ -207,6 +210,48 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   events->add_option("--since", wanted.since, "only those after this number (seq, of --json)")
       ->type_name("SEQ");
+
+  CLI::App* guest = app.add_subcommand("guest", "the guest, by its agent (hostd --agent)");
+  guest->require_subcommand(1);
+  auto guest_command = [&](const char* word, const char* meaning,
+                           std::function<int(GuestCommands&)> run) {
+    return command(*guest, word, meaning, [run = std::move(run)](Commands& commands) {
+      GuestCommands guest_commands(
+          sluice::hostd::agent_socket_path(commands.client().socket_path()), commands.output());
+      return run(guest_commands);
+    });
+  };
+  guest_command("ping", "who answers, and how soon", [](GuestCommands& in) { return in.ping(); });
+  guest_command("info", "its system, memory and addresses",
+                [](GuestCommands& in) { return in.info(); });
+  guest_command("boot", "what its init has done, and how long each step took",
+                [](GuestCommands& in) { return in.boot(); });
+  guest_command("ps", "programs that were started by a call",
+                [](GuestCommands& in) { return in.processes(); });
+  sluice::ctl::ExecAsked asked;
+  CLI::App* exec = guest_command("exec", "run a program in it; its exit status becomes ours",
+                                 [&](GuestCommands& in) { return in.exec(asked); });
+  exec->add_flag("-i,--interactive", asked.interactive, "standard input is the program's");
+  exec->add_flag("-t,--tty", asked.terminal, "with a terminal");
+  exec->add_flag("-d,--detach", asked.detach, "print its id and leave it running");
+  exec->add_option("-e,--env", asked.env, "NAME=VALUE, or NAME with the value here; repeatable")
+      ->type_name("NAME=VALUE")
+      ->expected(1);
+  exec->add_option("-w,--workdir", asked.cwd, "where it begins (the user's home)")
+      ->type_name("DIR");
+  exec->add_option("-u,--user", asked.user, "whose it is: NAME or UID, :GROUP after it (root)")
+      ->type_name("USER");
+  exec->add_option("--timeout", asked.timeout_seconds, "then it is killed")->type_name("SECONDS");
+  exec->add_option("COMMAND", asked.command, "the program and its arguments")->required();
+  exec->positionals_at_end();
+  bool reboots = false;
+  double grace = 0;
+  CLI::App* shutdown =
+      guest_command("shutdown", "end it: programs, file systems, power",
+                    [&](GuestCommands& in) { return in.shutdown(reboots, grace); });
+  shutdown->add_flag("--reboot", reboots, "and start it again");
+  shutdown->add_option("--grace", grace, "for programs to end by themselves (10)")
+      ->type_name("SECONDS");
 
   try {
     app.parse(argc, argv);

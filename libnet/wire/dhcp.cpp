@@ -1,6 +1,7 @@
 #include "wire/dhcp.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "wire/dns_name.h"
 
@@ -290,6 +291,13 @@ std::vector<std::uint8_t> DhcpBuilder::finish() {
 IpAddress subnet_mask(int prefix_length) {
   if (prefix_length <= 0) return IpAddress();
   return IpAddress::v4(0xffffffffu << (32 - std::min(prefix_length, 32)));
+}
+
+std::optional<int> prefix_length(const IpAddress& subnet_mask) {
+  if (!subnet_mask.is_v4()) return std::nullopt;
+  int ones = std::countl_one(subnet_mask.v4_value());
+  if (std::popcount(subnet_mask.v4_value()) != ones) return std::nullopt;
+  return ones;
 }
 
 }  // namespace sluice::wire

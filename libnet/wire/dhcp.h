@@ -53,6 +53,8 @@ enum class DhcpOption : std::uint8_t {
   parameter_list = 55,
   message = 56,
   max_message_size = 57,
+  renewal_seconds = 58,    // T1
+  rebinding_seconds = 59,  // T2
   client_id = 61,
   rapid_commit = 80,    // RFC 4039
   domain_search = 119,  // RFC 3397
@@ -64,6 +66,8 @@ enum class DhcpOption : std::uint8_t {
 struct DhcpRoute {
   IpPrefix destination;
   IpAddress router;
+
+  friend bool operator==(const DhcpRoute&, const DhcpRoute&) = default;
 };
 
 /// A checked view of a message. Valid as long as the bytes it was made of.
@@ -164,5 +168,7 @@ class DhcpBuilder {
 
 /// 255.255.255.0 for 24.
 IpAddress subnet_mask(int prefix_length);
+/// 24 for 255.255.255.0; nothing where the ones are not all before the zeros.
+std::optional<int> prefix_length(const IpAddress& subnet_mask);
 
 }  // namespace sluice::wire

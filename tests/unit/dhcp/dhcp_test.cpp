@@ -208,3 +208,10 @@ TEST_CASE("the subnet mask of every length") {
   CHECK(subnet_mask(31) == IpAddress::v4(255, 255, 255, 254));
   CHECK(subnet_mask(32) == IpAddress::v4(0xffffffffu));
 }
+
+TEST_CASE("a subnet mask with holes has no prefix length") {
+  for (int length = 0; length <= 32; ++length) CHECK(prefix_length(subnet_mask(length)) == length);
+  CHECK_FALSE(prefix_length(IpAddress::v4(255, 0, 255, 0)).has_value());
+  CHECK_FALSE(prefix_length(IpAddress::v4(0, 0, 0, 1)).has_value());
+  CHECK_FALSE(prefix_length(IpAddress::any(Family::v6)).has_value());
+}

@@ -5,6 +5,9 @@ The kernel is Debian's cloud kernel and the userland Debian's static busybox, bo
 checked by apt and unpacked into a cache; nothing is installed on this machine. The initramfs holds
 busybox, the virtio modules in load order, and the two scripts beside this file.
 
+    build.py                the guest's init is the script `init`
+    build.py --agent PATH   it is Sluice's agent; modules and their list are where it looks for them
+
 The cache is the folder vm in ${SLUICE_CACHE:-${XDG_CACHE_HOME:-~/.cache}/sluice}. Packages are
 fetched once and then kept: remove the folder to get newer ones. The initramfs is built again
 whenever one of its inputs changes.
@@ -12,6 +15,7 @@ whenever one of its inputs changes.
 Exit: 0, 1 (could not build; the reason is on stderr).
 """
 
+import argparse
 import contextlib
 import fcntl
 import hashlib
@@ -26,6 +30,7 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
 USERLAND_PACKAGE = "busybox-static"
+APPLETS = ["sh", "cat", "hostname", "ip", "md5sum", "nslookup", "sleep", "uname", "wget"]
 MODULES = ["virtio_pci", "virtio_console", "virtio_net"]
 FETCH_SECONDS = 300
 
@@ -102,50 +107,75 @@ def module_files(root, version):
     return list(ordered)
 
 
-def pack(cache, busybox, modules):
-    """Builds the initramfs, named after its inputs, unless it is already there."""
-    inputs = {"init": HERE / "init", "etc/dhcp-event": HERE / "dhcp-event", "bin/busybox": busybox}
-    inputs |= {f"lib/modules/{index:02}-{path.name}": path for index, path in enumerate(modules)}
+def script_tree(kernel_root, version, busybox):
+    """What is in the initramfs whose init is a script: file names, and where each comes from."""
+    modules = module_files(kernel_root, version)
+    tree = {"init": HERE / "init", "etc/dhcp-event": HERE / "dhcp-event", "bin/busybox": busybox}
+    return tree | {f"lib/modules/{index:02}-{path.name}": path for index, path in enumerate(modules)}
+
+
+def agent_tree(kernel_root, version, busybox, agent):
+    """What is in the initramfs whose init is the agent. Text stands for itself."""
+    modules = module_files(kernel_root, version)
+    tree = {"init": agent, "bin/busybox": busybox,
+            "etc/modules-load.d/vm.conf": "\n".join(MODULES) + "\n",
+            f"lib/modules/{version}/modules.dep":
+                kernel_root / "lib/modules" / version / "modules.dep"}
+    return tree | {str(path.relative_to(kernel_root)): path for path in modules}
+
+
+def content(source):
+    return source.encode() if isinstance(source, str) else source.read_bytes()
+
+
+def pack(cache, name, inputs):
+    """Builds an initramfs, named after its inputs, unless it is already there."""
     digest = hashlib.sha256()
-    for name, path in sorted(inputs.items()):
-        digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    target = cache / f"initramfs-{digest.hexdigest()[:16]}.cpio"
+    for path, source in sorted(inputs.items()):
+        digest.update(path.encode() + b"\0" + hashlib.sha256(content(source)).digest())
+    target = cache / f"{name}-{digest.hexdigest()[:16]}.cpio"
     if target.exists():
         return target
 
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         tree = pathlib.Path(scratch) / "tree"
-        for name, path in inputs.items():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, tree / name)
-            (tree / name).chmod(0o755)
+        for path, source in inputs.items():
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_bytes(content(source))
+            (tree / path).chmod(0o755)
+        for applet in APPLETS:
+            (tree / "bin" / applet).symlink_to("busybox")
         names = "\n".join(str(path.relative_to(tree)) for path in sorted(tree.rglob("*")))
         # Not compressed: an emulated CPU would need seconds to unpack what the host copies at once.
         archive = pathlib.Path(scratch) / "initramfs"
         run("cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0", "-O", str(archive), cwd=tree,
             input=names)
         os.rename(archive, target)
-    for old in cache.glob("initramfs-*.cpio"):
+    for old in cache.glob(f"{name}-*.cpio"):
         if old != target:
             old.unlink()
     return target
 
 
-def build():
+def build(agent=None):
     """Returns {"kernel": path, "initramfs": path, "version": kernel version}."""
     cache = cache_dir()
     with locked(cache):
         kernel_root = unpacked(cache, "kernel", kernel_package)
-        userland = unpacked(cache, "userland", lambda: USERLAND_PACKAGE)
+        busybox = unpacked(cache, "userland", lambda: USERLAND_PACKAGE) / "bin/busybox"
         (version,) = os.listdir(kernel_root / "lib/modules")
-        modules = module_files(kernel_root, version)
-        initramfs = pack(cache, userland / "bin/busybox", modules)
+        if agent:
+            initramfs = pack(cache, "agent", agent_tree(kernel_root, version, busybox, agent))
+        else:
+            initramfs = pack(cache, "initramfs", script_tree(kernel_root, version, busybox))
         return {"kernel": str(kernel_root / f"boot/vmlinuz-{version}"),
                 "initramfs": str(initramfs), "version": version}
 
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(build()))
+        parser = argparse.ArgumentParser(description="Builds the test VM's kernel and initramfs.")
+        parser.add_argument("--agent", type=pathlib.Path, help="the agent, which becomes its init")
+        print(json.dumps(build(parser.parse_args().agent)))
     except (BuildError, OSError) as error:
         sys.exit(f"VM image: {error}")

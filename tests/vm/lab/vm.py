@@ -27,9 +27,9 @@ COMMAND_SECONDS = 30
 SPARE_SECONDS = 15  # for a guest that is late in killing a command, before it counts as hung
 
 
-def build_image():
+def build_image(*options):
     """The paths of the kernel and the initramfs, built or from the cache."""
-    done = subprocess.run([sys.executable, BUILDER], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    done = subprocess.run([sys.executable, BUILDER, *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, check=False)
     if done.returncode != 0:
         raise LabError(done.stderr.strip())
@@ -52,6 +52,22 @@ def dgram_nic(path, own_path):
             f"remote.type=unix,remote.path={path}")
 
 
+def qemu_command(image, nic, port_path, port_name, append=""):
+    """A VM with one NIC and a virtio-serial port, whose socket at `port_path` it listens on."""
+    return [
+        QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-machine", f"q35,accel={os.environ.get('SLUICE_VM_ACCEL', 'tcg')}",
+        "-cpu", "max", "-m", str(MEMORY_MIB),
+        "-kernel", image["kernel"], "-initrd", image["initramfs"],
+        "-append", f"console=ttyS0 quiet panic=-1 tsc=reliable {append}",
+        "-serial", "stdio",
+        "-chardev", f"socket,id=port,path={port_path},server=on,wait=off",
+        "-device", "virtio-serial-pci",
+        "-device", f"virtserialport,chardev=port,name={port_name}",
+        "-netdev", nic, "-device", "virtio-net-pci,netdev=nic,mac=52:54:00:00:00:02,romfile=",
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What a command in the guest did. `output` is stdout and stderr together."""
@@ -66,18 +82,7 @@ class Vm:
         self._ids = itertools.count(1)
         control_path = directory / f"{name}.control"
         control_path.unlink(missing_ok=True)
-        command = [
-            QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-            "-machine", f"q35,accel={os.environ.get('SLUICE_VM_ACCEL', 'tcg')}",
-            "-cpu", "max", "-m", str(MEMORY_MIB),
-            "-kernel", image["kernel"], "-initrd", image["initramfs"],
-            "-append", "console=ttyS0 quiet panic=-1 tsc=reliable",
-            "-serial", "stdio",
-            "-chardev", f"socket,id=control,path={control_path},server=on,wait=off",
-            "-device", "virtio-serial-pci",
-            "-device", "virtserialport,chardev=control,name=sluice.control",
-            "-netdev", nic, "-device", "virtio-net-pci,netdev=nic,mac=52:54:00:00:00:02,romfile=",
-        ]
+        command = qemu_command(image, nic, control_path, "sluice.control")
         # hostd may run as another user than QEMU: it has to be able to write to QEMU's sockets.
         self._process = space.start(name, command, directory / f"{name}.log", umask=0)
         self._control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

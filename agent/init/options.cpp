@@ -1,0 +1,261 @@
+#include "agent/init/options.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "base/number.h"
+
+namespace sluice::agent {
+
+namespace {
+
+constexpr std::uint32_t kUsualVsockPort = 1024;
+constexpr std::size_t kMaxHostName = 64;
+
+using Apply = Status (*)(Options& options, std::string_view value);
+
+struct Option {
+  std::string_view name;
+  std::string_view value;  ///< As usage() shows it; empty: takes none.
+  std::string_view help;
+  Apply apply;
+};
+
+Status bad(std::string text) {
+  return Status(StatusCode::invalid_argument, std::move(text));
+}
+
+Status apply_vsock(Options& options, std::string_view value) {
+  if (value == "off") {
+    options.vsock_port.reset();
+    return Status::ok();
+  }
+  auto port = parse_number<std::uint32_t>(value);
+  if (!port || *port == 0) {
+    return bad(fmt::format("'{}' is not a port (1 to 4294967295) or off", value));
+  }
+  options.vsock_port = port;
+  return Status::ok();
+}
+
+Status apply_hostname(Options& options, std::string_view value) {
+  bool fits = !value.empty() && value.size() <= kMaxHostName;
+  for (char c : value) {
+    fits &= (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+            c == '-' || c == '.';
+  }
+  if (!fits) return bad(fmt::format("'{}' is not a host name (letters, digits, - and .)", value));
+  options.hostname = value;
+  return Status::ok();
+}
+
+Status apply_modules(Options& options, std::string_view value) {
+  while (!value.empty()) {
+    std::string_view one = value.substr(0, value.find(','));
+    if (!one.empty()) options.modules.emplace_back(one);
+    value.remove_prefix(std::min(value.size(), one.size() + 1));
+  }
+  return Status::ok();
+}
+
+NetworkConfig& network_of(Options& options) {
+  if (!options.network) options.network.emplace();
+  return *options.network;
+}
+
+/// Each part between commas, as `parse` reads it and `place` takes it.
+template <typename Parse, typename Place>
+Status take_list(std::string_view value, Parse parse, Place place) {
+  do {
+    std::string_view one = value.substr(0, value.find(','));
+    value.remove_prefix(std::min(value.size(), one.size() + 1));
+    auto parsed = parse(one);
+    if (!parsed) return parsed.status();
+    place(std::move(*parsed));
+  } while (!value.empty());
+  return Status::ok();
+}
+
+Status apply_net(Options& options, std::string_view value) {
+  if (value == "off") {
+    options.network.reset();
+  } else if (value == "dhcp") {
+    network_of(options);
+  } else {
+    return bad(fmt::format("'{}' is neither dhcp nor off", value));
+  }
+  return Status::ok();
+}
+
+/// A family that has an address of its own here is not configured otherwise.
+Status apply_ip(Options& options, std::string_view value) {
+  NetworkConfig& network = network_of(options);
+  return take_list(value, AddressOnLink::parse, [&network](const AddressOnLink& one) {
+    if (one.address.is_v4()) {
+      network.ipv4 = Ipv4Mode::fixed;
+    } else {
+      network.ipv6 = Ipv6Mode::fixed;
+    }
+    network.addresses.push_back(one);
+  });
+}
+
+Status apply_gateway(Options& options, std::string_view value) {
+  NetworkConfig& network = network_of(options);
+  return take_list(value, IpAddress::parse, [&network](const IpAddress& one) {
+    (one.is_v4() ? network.gateway4 : network.gateway6) = one;
+  });
+}
+
+Status apply_dns(Options& options, std::string_view value) {
+  NetworkConfig& network = network_of(options);
+  return take_list(value, IpAddress::parse,
+                   [&network](const IpAddress& one) { network.dns_servers.push_back(one); });
+}
+
+Status apply_search(Options& options, std::string_view value) {
+  NetworkConfig& network = network_of(options);
+  return take_list(value, DomainName::parse,
+                   [&network](DomainName one) { network.search.push_back(std::move(one)); });
+}
+
+Status apply_mtu(Options& options, std::string_view value) {
+  auto mtu = parse_number<std::uint32_t>(value);
+  if (!mtu) return bad(fmt::format("'{}' is not a number of bytes", value));
+  network_of(options).mtu = *mtu;
+  return Status::ok();
+}
+
+constexpr auto kOptions = std::to_array<Option>({
+    {"unix", "PATH", "serve on a Unix socket, of mode 0600; repeatable",
+     [](Options& options, std::string_view value) {
+       if (value.empty()) return bad("a path is needed");
+       options.unix_sockets.emplace_back(value);
+       return Status::ok();
+     }},
+    {"vsock", "PORT|off", "serve the host on a vsock port; as PID 1 1024 where nothing is said",
+     apply_vsock},
+    {"serial", "NAME|off", "serve on the virtio-serial port of that name; as PID 1 sluice.agent",
+     [](Options& options, std::string_view value) {
+       options.serial = value == "off" ? "" : value;
+       return Status::ok();
+     }},
+    {"hostname", "NAME", "the guest's name", apply_hostname},
+    {"net", "dhcp|off", "the network: by DHCP and router advertisements, or untouched", apply_net},
+    {"nic", "NAME", "the interface (the first virtio one with a carrier)",
+     [](Options& options, std::string_view value) {
+       network_of(options).interface = value;
+       return Status::ok();
+     }},
+    {"ip", "ADDR/LEN,...", "fixed addresses, instead of DHCP or router advertisements", apply_ip},
+    {"gateway", "ADDR,...", "the routers of fixed addresses", apply_gateway},
+    {"dns", "ADDR,...", "resolvers, before those that are learnt", apply_dns},
+    {"search", "NAME,...", "the search list, instead of the one that is learnt", apply_search},
+    {"mtu", "BYTES", "of the interface, instead of the lease's", apply_mtu},
+    {"modules", "A,B", "kernel modules to load, beside those of /etc/modules-load.d",
+     apply_modules},
+    {"on-init-failure", "halt|continue", "when a mandatory step of the boot fails (continue)",
+     [](Options& options, std::string_view value) {
+       if (value != "halt" && value != "continue") {
+         return bad(fmt::format("'{}' is neither halt nor continue", value));
+       }
+       options.halt_on_failure = value == "halt";
+       return Status::ok();
+     }},
+});
+
+const Option* find(std::string_view name) {
+  for (const Option& option : kOptions) {
+    if (option.name == name) return &option;
+  }
+  return nullptr;
+}
+
+std::string known_names() {
+  std::string names;
+  for (const Option& option : kOptions)
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", option.name);
+  return names;
+}
+
+}  // namespace
+
+Options options_of_kernel(std::string_view command_line) {
+  constexpr std::string_view kPrefix = "sluice.";
+  Options options;
+  options.vsock_port = kUsualVsockPort;
+  options.network.emplace();
+  while (!command_line.empty()) {
+    std::string_view word = command_line.substr(0, command_line.find_first_of(" \t\n"));
+    command_line.remove_prefix(std::min(command_line.size(), word.size() + 1));
+    if (!word.starts_with(kPrefix)) continue;
+    std::string_view name = word.substr(kPrefix.size());
+    name = name.substr(0, name.find('='));
+    std::string_view value = word.substr(std::min(word.size(), kPrefix.size() + name.size() + 1));
+    const Option* option = find(name);
+    Status status = option
+                        ? option->apply(options, value)
+                        : bad(fmt::format("there is no such option; there are {}", known_names()));
+    if (!status) options.problems.push_back({fmt::format("{}: {}", word, status.message())});
+  }
+  if (options.network) {
+    if (Status status = check(*options.network); !status) {
+      options.problems.push_back({fmt::format("{}; the network is by DHCP", status.message())});
+      options.network.emplace();
+    }
+  }
+  return options;
+}
+
+Result<Options> options_of_arguments(const std::vector<std::string>& arguments) {
+  Options options;
+  options.serial.clear();
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    std::string_view argument = arguments[i];
+    if (argument == "--stdio") {
+      options.stdio = true;
+      continue;
+    }
+    if (!argument.starts_with("--"))
+      return bad(fmt::format("'{}' is no option; see --help", argument));
+    std::string_view name = argument.substr(2);
+    std::optional<std::string_view> value;
+    if (auto equals = name.find('='); equals != std::string_view::npos) {
+      value = name.substr(equals + 1);
+      name = name.substr(0, equals);
+    }
+    const Option* option = find(name);
+    if (!option) return bad(fmt::format("--{} is no option; there are {}", name, known_names()));
+    if (!value) {
+      if (i + 1 == arguments.size()) return bad(fmt::format("--{} needs {}", name, option->value));
+      value = arguments[++i];
+    }
+    if (Status status = option->apply(options, *value); !status) {
+      return bad(fmt::format("--{}: {}", name, status.message()));
+    }
+  }
+  if (options.network) {
+    if (Status status = check(*options.network); !status) return status;
+  }
+  return options;
+}
+
+std::string usage() {
+  std::string text =
+      "agent: the guest's end of Sluice: init, and calls from the host\n\n"
+      "As PID 1 it brings the guest up, and reads sluice.NAME=VALUE from the kernel's command "
+      "line.\n"
+      "Started by somebody it serves calls: agent --NAME VALUE ...\n\n";
+  for (const Option& option : kOptions) {
+    text += fmt::format("  {:<32} {}\n", fmt::format("--{} {}", option.name, option.value),
+                        option.help);
+  }
+  text +=
+      fmt::format("  {:<32} {}\n", "--stdio", "serve one connection, on standard input and output");
+  text += fmt::format("  {:<32} {}\n", "--version", "");
+  text += "\nExit status: 0, 1 failed, 2 wrong usage.\n";
+  return text;
+}
+
+}  // namespace sluice::agent

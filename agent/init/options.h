@@ -1,0 +1,45 @@
+#pragma once
+
+#include <net/status.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/net/network_config.h"
+
+namespace sluice::agent {
+
+/// What the agent is told: by `sluice.NAME=VALUE` on the kernel's command line where it is PID 1,
+/// by
+/// `--NAME VALUE` where somebody starts it. The names are the same.
+struct Options {
+  std::vector<std::string> unix_sockets;    ///< unix=PATH, repeatable.
+  std::optional<std::uint32_t> vsock_port;  ///< vsock=PORT|off
+  std::string serial = "sluice.agent";      ///< serial=NAME: of a virtio-serial port; off: "".
+  bool stdio = false;                ///< --stdio: one connection, on standard input and output.
+  std::string hostname;              ///< hostname=NAME
+  std::vector<std::string> modules;  ///< modules=A,B
+  bool halt_on_failure = false;      ///< on-init-failure=halt|continue
+  /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
+  std::optional<NetworkConfig> network;
+
+  struct Problem {
+    std::string text;
+  };
+  std::vector<Problem> problems;  ///< Of a kernel command line: what could not be used, in words.
+};
+
+/// The `sluice.` words of a kernel command line. What is wrong with one becomes a problem and
+/// changes nothing else: a guest that boots and says so is better than one that doesn't.
+Options options_of_kernel(std::string_view command_line);
+
+/// invalid_argument: what is wrong, for a person. `arguments` is without the program's own name.
+Result<Options> options_of_arguments(const std::vector<std::string>& arguments);
+
+/// What `agent --help` prints.
+std::string usage();
+
+}  // namespace sluice::agent

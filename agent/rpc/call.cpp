@@ -1,0 +1,101 @@
+#include "agent/rpc/call.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sluice::agent::rpc {
+
+namespace {
+
+Code code_of(StatusCode code) {
+  switch (code) {
+    case StatusCode::ok:
+      return Code::ok;
+    case StatusCode::invalid_argument:
+      return Code::invalid_argument;
+    case StatusCode::not_found:
+      return Code::not_found;
+    case StatusCode::already_exists:
+      return Code::already_exists;
+    case StatusCode::permission_denied:
+      return Code::permission_denied;
+    case StatusCode::exhausted:
+      return Code::resource_exhausted;
+    case StatusCode::timed_out:
+      return Code::deadline_exceeded;
+    case StatusCode::unsupported:
+      return Code::unimplemented;
+    case StatusCode::would_block:
+    case StatusCode::refused:
+    case StatusCode::unreachable:
+    case StatusCode::closed:
+      return Code::unavailable;
+    case StatusCode::internal:
+      break;
+  }
+  return Code::internal;
+}
+
+Code code_of_errno(int error) {
+  switch (error) {
+    case ENOENT:
+    case ESRCH:
+      return Code::not_found;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return Code::permission_denied;
+    case EEXIST:
+      return Code::already_exists;
+    case EINVAL:
+    case ENAMETOOLONG:
+    case E2BIG:
+      return Code::invalid_argument;
+    case ENOTDIR:
+    case EISDIR:
+    case ENOEXEC:
+    case ELOOP:
+    case EBUSY:
+      return Code::failed_precondition;
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+    case EAGAIN:
+    case ENOSPC:
+      return Code::resource_exhausted;
+    default:
+      return Code::internal;
+  }
+}
+
+}  // namespace
+
+CallError CallError::of(const Status& status) {
+  return {.code = code_of(status.code()), .message = status.message()};
+}
+
+CallError CallError::from_errno(int error, std::string step) {
+  return {.code = code_of_errno(error),
+          .message = fmt::format("{}: {}", step, std::strerror(error)),
+          .error = error,
+          .step = std::move(step)};
+}
+
+void Methods::add(std::string_view service, std::string_view method, MethodInfo info) {
+  services_[std::string(service)][std::string(method)] = std::move(info);
+}
+
+const MethodInfo* Methods::find(std::string_view service, std::string_view method) const {
+  auto methods = services_.find(std::string(service));
+  if (methods == services_.end()) return nullptr;
+  auto found = methods->second.find(std::string(method));
+  return found == methods->second.end() ? nullptr : &found->second;
+}
+
+bool Methods::has_service(std::string_view service) const {
+  return services_.count(std::string(service)) > 0;
+}
+
+}  // namespace sluice::agent::rpc

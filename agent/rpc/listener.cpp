@@ -1,0 +1,89 @@
+#include "agent/rpc/listener.h"
+
+#include <fmt/format.h>
+#include <linux/vm_sockets.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/log.h"
+
+namespace sluice::agent::rpc {
+
+namespace {
+
+constexpr int kBacklog = 128;
+constexpr Duration kAcceptRest = std::chrono::milliseconds(100);
+constexpr mode_t kOwnerOnly = 0177;
+
+bool is_trusted(int fd) {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return false;
+  if (peer.ss_family != AF_VSOCK) return true;
+  sockaddr_vm address{};
+  std::memcpy(&address, &peer, sizeof address);
+  return address.svm_cid == VMADDR_CID_HOST;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Listener>> Listener::unix_socket(Loop& loop, const std::string& path,
+                                                        OnConnection on_connection) {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return Status::from_errno(errno, "socket AF_UNIX");
+  // The mode is there from the beginning, not a moment after.
+  mode_t before = ::umask(kOwnerOnly);
+  auto file = bind_unix(fd.get(), path);
+  ::umask(before);
+  if (!file) return file.status();
+  if (::listen(fd.get(), kBacklog) != 0) return Status::from_errno(errno, "listen on " + path);
+  return std::unique_ptr<Listener>(
+      new Listener(loop, std::move(fd), std::move(*file), std::move(on_connection)));
+}
+
+Result<std::unique_ptr<Listener>> Listener::vsock(Loop& loop, std::uint32_t port,
+                                                  OnConnection on_connection) {
+  UniqueFd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd && errno == EAFNOSUPPORT) {
+    return Status(StatusCode::unsupported, "this kernel has no vsock");
+  }
+  if (!fd) return Status::from_errno(errno, "socket AF_VSOCK");
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = VMADDR_CID_ANY;
+  address.svm_port = port;
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+    return Status::from_errno(errno, fmt::format("bind vsock port {}", port));
+  }
+  if (::listen(fd.get(), kBacklog) != 0) return Status::from_errno(errno, "listen on vsock");
+  return std::unique_ptr<Listener>(
+      new Listener(loop, std::move(fd), UnixSocketFile(), std::move(on_connection)));
+}
+
+Listener::Listener(Loop& loop, UniqueFd fd, UnixSocketFile file, OnConnection on_connection)
+    : file_(std::move(file)), fd_(std::move(fd)), on_connection_(std::move(on_connection)) {
+  retry_ = loop.make_timer([this] { watch_->set_interest({.readable = true}); });
+  watch_ = loop.watch(fd_.get(), {.readable = true}, [this](FdReady) { accept_all(); });
+}
+
+void Listener::accept_all() {
+  for (;;) {
+    UniqueFd fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (fd) {
+      if (is_trusted(fd.get())) on_connection_(std::move(fd));
+      continue;
+    }
+    if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (errno != EAGAIN) {
+      log(LogLevel::warn, "accept: {}", std::strerror(errno));
+      watch_->set_interest({});
+      retry_->start(kAcceptRest);
+    }
+    return;
+  }
+}
+
+}  // namespace sluice::agent::rpc

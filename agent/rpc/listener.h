@@ -1,0 +1,43 @@
+#pragma once
+
+#include <net/status.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/loop.h"
+#include "base/posix_unix.h"
+#include "base/unique_fd.h"
+
+namespace sluice::agent::rpc {
+
+/// A listening socket and what it accepts. One thread. Where there are no descriptors for a
+/// connection it stays in the backlog, and is tried again.
+class Listener {
+ public:
+  /// The descriptor is non-blocking and close-on-exec. May destroy other listeners, not this one.
+  using OnConnection = std::function<void(UniqueFd)>;
+
+  /// Of mode 0600, its file removed at the end. already_exists: somebody serves there.
+  static Result<std::unique_ptr<Listener>> unix_socket(Loop& loop, const std::string& path,
+                                                       OnConnection on_connection);
+  /// Connections of the host (CID 2) alone: any process of the guest could connect over vsock's
+  /// loopback. unsupported: this kernel has no vsock.
+  static Result<std::unique_ptr<Listener>> vsock(Loop& loop, std::uint32_t port,
+                                                 OnConnection on_connection);
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+ private:
+  Listener(Loop& loop, UniqueFd fd, UnixSocketFile file, OnConnection on_connection);
+  void accept_all();
+
+  UnixSocketFile file_;
+  UniqueFd fd_;
+  OnConnection on_connection_;
+  std::unique_ptr<Timer> retry_;
+  std::unique_ptr<FdWatch> watch_;
+};
+
+}  // namespace sluice::agent::rpc

@@ -1,0 +1,160 @@
+#include "agent/services/agent_service.h"
+
+#include <fmt/format.h>
+#include <sys/timex.h>
+
+#include <array>
+#include <cerrno>
+#include <ctime>
+#include <list>
+#include <vector>
+
+#include "agent/os/file.h"
+#include "agent/rpc/message.h"
+#include "agent/services/system_info.h"
+#include "agent/version.h"
+#include "sluice/agent/v1/agent.pb.h"
+
+namespace sluice::agent {
+
+namespace {
+
+using rpc::Call;
+using rpc::Code;
+using rpc::field;
+
+constexpr const char* kService = "sluice.agent.v1.Agent";
+constexpr std::int64_t kSecond = 1'000'000'000;
+/// What leaves room to reckon with in 64 bits, and no clock of the kernel's at its end.
+constexpr std::int64_t kLastTime = std::int64_t{272} * 365 * 86'400 * kSecond;
+constexpr std::int64_t kMostRoundTrip = 60 * kSecond;
+/// From here on the clock is set, and below it is slewed.
+constexpr std::int64_t kStepNs = kSecond / 2;
+
+std::int64_t clock_ns(clockid_t clock) {
+  timespec now{};
+  ::clock_gettime(clock, &now);
+  return std::int64_t{now.tv_sec} * kSecond + now.tv_nsec;
+}
+
+void ping(Call& call, const sluice_agent_v1_PingRequest&) {
+  static const std::string version = kVersion;
+  static std::array<std::string, 2> features{"exec", "terminal"};
+  std::vector<char*> feature_fields;
+  for (const std::string& feature : features) feature_fields.push_back(field(feature));
+  std::string boot_id = read_line("/proc/sys/kernel/random/boot_id");
+  sluice_agent_v1_PingResponse response{};
+  response.version = field(version);
+  response.protocol = kProtocol;
+  response.features_count = static_cast<pb_size_t>(feature_fields.size());
+  response.features = feature_fields.data();
+  response.boot_id = field(boot_id);
+  response.realtime_ns = clock_ns(CLOCK_REALTIME);
+  response.boottime_ns = clock_ns(CLOCK_BOOTTIME);
+  call.reply_with(response);
+}
+
+sluice_agent_v1_BootStep_Result result_of(BootReport::Result result) {
+  switch (result) {
+    case BootReport::Result::running:
+      return sluice_agent_v1_BootStep_Result_RUNNING;
+    case BootReport::Result::done:
+      return sluice_agent_v1_BootStep_Result_DONE;
+    case BootReport::Result::skipped:
+      return sluice_agent_v1_BootStep_Result_SKIPPED;
+    case BootReport::Result::failed:
+      return sluice_agent_v1_BootStep_Result_FAILED;
+  }
+  return sluice_agent_v1_BootStep_Result_RESULT_UNSPECIFIED;
+}
+
+void report(Call& call, const BootReport& boot) {
+  std::vector<BootReport::Step> steps = boot.steps();
+  std::vector<sluice_agent_v1_BootStep> messages;
+  for (const BootReport::Step& step : steps) {
+    messages.push_back({.name = field(step.name),
+                        .result = result_of(step.result),
+                        .mandatory = step.mandatory,
+                        .error_number = step.error,
+                        .message = field(step.message),
+                        .started_ns = step.started.count(),
+                        .duration_ns = step.took.count()});
+  }
+  sluice_agent_v1_BootReportResponse response{};
+  response.steps_count = static_cast<pb_size_t>(messages.size());
+  response.steps = messages.data();
+  response.complete = boot.complete();
+  response.failed = boot.has_failed();
+  call.reply_with(response);
+}
+
+void set_time(Call& call, const sluice_agent_v1_SetTimeRequest& request) {
+  if (request.realtime_ns <= 0 || request.realtime_ns > kLastTime || request.round_trip_ns < 0 ||
+      request.round_trip_ns > kMostRoundTrip) {
+    call.fail({.code = Code::invalid_argument,
+               .message = "realtime_ns: no time from 1970 to 2242, or a round trip of over 60 s"});
+    return;
+  }
+  std::int64_t wanted = request.realtime_ns + request.round_trip_ns / 2;
+  std::int64_t offset = wanted - clock_ns(CLOCK_REALTIME);
+  bool step = request.step || offset >= kStepNs || offset <= -kStepNs;
+  timex adjustment{};
+  if (step) {
+    // Relative, so that the time this takes is not lost.
+    adjustment.modes = ADJ_SETOFFSET | ADJ_NANO;
+    std::int64_t seconds = offset / kSecond;
+    std::int64_t rest = offset % kSecond;
+    if (rest < 0) {
+      rest += kSecond;
+      --seconds;
+    }
+    adjustment.time.tv_sec = seconds;
+    adjustment.time.tv_usec = rest;
+  } else {
+    adjustment.modes = ADJ_OFFSET_SINGLESHOT;
+    adjustment.offset = offset / 1000;
+  }
+  if (::adjtimex(&adjustment) < 0) {
+    call.fail(rpc::CallError::from_errno(errno, "adjtimex"));
+    return;
+  }
+  sluice_agent_v1_SetTimeResponse response{};
+  response.offset_ns = offset;
+  response.stepped = step;
+  call.reply_with(response);
+}
+
+}  // namespace
+
+void AgentService::add_to(rpc::Methods& methods) {
+  methods.add_unary<sluice_agent_v1_PingRequest, sluice_agent_v1_PingResponse>(kService, "Ping",
+                                                                               ping);
+  methods.add_unary<sluice_agent_v1_SystemInfoRequest, sluice_agent_v1_SystemInfoResponse>(
+      kService, "SystemInfo",
+      [](Call& call, const sluice_agent_v1_SystemInfoRequest&) { answer_system_info(call); });
+  methods.add_unary<sluice_agent_v1_BootReportRequest, sluice_agent_v1_BootReportResponse>(
+      kService, "BootReport",
+      [this](Call& call, const sluice_agent_v1_BootReportRequest&) { report(call, boot_); });
+  methods.add_unary<sluice_agent_v1_SetTimeRequest, sluice_agent_v1_SetTimeResponse>(
+      kService, "SetTime", set_time);
+  methods.add_unary<sluice_agent_v1_CancelRequest, sluice_agent_v1_CancelResponse>(
+      kService, "Cancel", [](Call& call, const sluice_agent_v1_CancelRequest& request) {
+        call.cancel(request.stream_id);
+        call.reply_with(sluice_agent_v1_CancelResponse{});
+      });
+  methods.add_unary<sluice_agent_v1_ShutdownRequest, sluice_agent_v1_ShutdownResponse>(
+      kService, "Shutdown", [this](Call& call, const sluice_agent_v1_ShutdownRequest& request) {
+        if (!shutdown_) {
+          call.fail({.code = Code::failed_precondition,
+                     .message = "the agent is not this guest's init (PID 1): it can't end it"});
+          return;
+        }
+        ShutdownOrder order;
+        order.reboot = request.action == sluice_agent_v1_ShutdownRequest_Action_REBOOT;
+        if (request.grace_ns > 0) order.grace = Duration(request.grace_ns);
+        call.reply_with(sluice_agent_v1_ShutdownResponse{});
+        shutdown_(order);
+      });
+}
+
+}  // namespace sluice::agent

@@ -1,0 +1,16 @@
+# How `agent` becomes one static program that needs nothing at run time. The rooms come as objects and not
+# as libraries, which would bring their shared dependencies along.
+find_library(LIBUV_STATIC NAMES libuv_a.a REQUIRED)
+add_library(agent_fmt OBJECT static_fmt.cpp)
+target_include_directories(agent_fmt PRIVATE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
+
+# Of libnet's rooms only what is used.
+add_library(agent_libnet STATIC $<TARGET_OBJECTS:sluice_base> $<TARGET_OBJECTS:sluice_wire>)
+foreach(room ${rooms})
+  target_sources(agent PRIVATE $<TARGET_OBJECTS:sluice_agent_${room}>)
+endforeach()
+target_sources(agent PRIVATE
+  $<TARGET_OBJECTS:sluice_agent_proto> $<TARGET_OBJECTS:nanopb> $<TARGET_OBJECTS:agent_fmt>)
+target_link_libraries(agent PRIVATE agent_libnet ${LIBUV_STATIC} Threads::Threads)
+target_link_options(agent PRIVATE -static -Wl,--gc-sections)
+set_target_properties(agent PROPERTIES POSITION_INDEPENDENT_CODE OFF LINKER_LANGUAGE CXX)

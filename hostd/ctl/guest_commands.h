@@ -1,0 +1,49 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "agent/client/guest.h"
+#include "base/uv_loop.h"
+#include "hostd/ctl/commands.h"
+
+namespace sluice::ctl {
+
+/// What `guest exec` is told.
+struct ExecAsked {
+  std::vector<std::string> command;
+  std::vector<std::string> env;  ///< NAME=value, or NAME for hostctl's own.
+  std::string cwd;
+  std::string user;
+  double timeout_seconds = 0;  ///< 0: none.
+  bool interactive = false;
+  bool terminal = false;
+  bool detach = false;
+};
+
+/// The commands that the guest's agent answers, by hostd. As Commands: each prints and returns the
+/// exit status. exec() returns the program's, or as container tools have it 125 where the call
+/// failed, 126 where the program can't be run, and 127 where there is none.
+class GuestCommands {
+ public:
+  GuestCommands(std::string agent_socket, Output output)
+      : socket_(std::move(agent_socket)), output_(output) {}
+
+  int ping();
+  int info();
+  int boot();
+  int processes();
+  int exec(const ExecAsked& asked);
+  int shutdown(bool reboot, double grace_seconds);
+
+ private:
+  /// Connects, lets `begin` begin, and runs the loop until it calls `end` with the exit status.
+  using End = std::function<void(int)>;
+  using Begin = std::function<void(UvLoop& loop, agent::client::Caller& caller, End end)>;
+  int run(const Begin& begin, int failed = 1);
+
+  std::string socket_;
+  Output output_;
+};
+
+}  // namespace sluice::ctl

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <net/status.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "agent/client/endpoint.h"
+#include "base/uv_loop.h"
+
+namespace sluice::hostd {
+
+/// The one connection to the guest's agent, shared by any number of clients: each connects to a
+/// Unix socket of hostd's and speaks ttrpc there as if to the agent.
+///
+///   client --+
+///   client --+-- streams renumbered -- the agent
+///   client --+
+///
+/// The connection is made again whenever it is gone, for as long as hostd runs. Calls that were
+/// under way then end with UNAVAILABLE, and so do those that begin while there is none; the text
+/// says why.
+class AgentChannel {
+ public:
+  struct State {
+    bool connected = false;  ///< The agent has answered on this connection.
+    std::string endpoint;
+    std::string version;  ///< Of the agent; empty: it has not answered yet.
+    std::string boot_id;
+    std::string last_error;  ///< Why there is no connection, or was none.
+    std::size_t clients = 0;
+  };
+
+  /// Listens at `socket`, of mode 0600. Not yet served.
+  static Result<std::unique_ptr<AgentChannel>> listen(agent::client::AgentEndpoint endpoint,
+                                                      const std::string& socket);
+  ~AgentChannel();
+  AgentChannel(const AgentChannel&) = delete;
+  AgentChannel& operator=(const AgentChannel&) = delete;
+
+  /// Starts the channel's thread. Once.
+  void serve();
+  /// Any thread; after serve().
+  State state();
+  const std::string& path() const { return socket_; }
+
+ private:
+  class Hub;
+
+  AgentChannel() = default;
+
+  std::string socket_;
+  std::unique_ptr<UvLoop> loop_;
+  std::unique_ptr<Hub> hub_;
+  std::thread thread_;
+};
+
+}  // namespace sluice::hostd

@@ -1,0 +1,145 @@
+#include "agent/init/options.h"
+
+#include <catch2/catch.hpp>
+
+namespace sluice::agent {
+
+namespace {
+
+Options of_arguments(const std::vector<std::string>& arguments) {
+  auto options = options_of_arguments(arguments);
+  INFO((options ? "" : options.status().message()));
+  REQUIRE(options);
+  return *options;
+}
+
+std::string refusal(const std::vector<std::string>& arguments) {
+  auto options = options_of_arguments(arguments);
+  REQUIRE_FALSE(options);
+  CHECK(options.status().code() == StatusCode::invalid_argument);
+  return options.status().message();
+}
+
+using Words = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("a service that is told nothing serves nothing") {
+  Options options = of_arguments({});
+  CHECK(options.unix_sockets.empty());
+  CHECK_FALSE(options.vsock_port);
+  CHECK(options.serial.empty());
+  CHECK_FALSE(options.stdio);
+}
+
+TEST_CASE("an init that is told nothing serves vsock and virtio-serial") {
+  Options options = options_of_kernel("BOOT_IMAGE=/vmlinuz root=/dev/vda ro quiet");
+  CHECK(options.vsock_port == 1024);
+  CHECK(options.serial == "sluice.agent");
+  CHECK(options.hostname.empty());
+  CHECK(options.modules.empty());
+  CHECK_FALSE(options.halt_on_failure);
+  CHECK(options.problems.empty());
+}
+
+TEST_CASE("every option has one name in both places") {
+  Options kernel = options_of_kernel(
+      "sluice.unix=/a sluice.unix=/b sluice.vsock=99 sluice.serial=port sluice.hostname=box "
+      "sluice.modules=x,y-z sluice.on-init-failure=halt\n");
+  Options arguments =
+      of_arguments({"--unix", "/a", "--unix=/b", "--vsock", "99", "--serial=port", "--hostname",
+                    "box", "--modules=x,y-z", "--on-init-failure", "halt"});
+  CHECK(kernel.problems.empty());
+  for (const Options& options : {kernel, arguments}) {
+    CHECK(options.unix_sockets == Words{"/a", "/b"});
+    CHECK(options.vsock_port == 99);
+    CHECK(options.serial == "port");
+    CHECK(options.hostname == "box");
+    CHECK(options.modules == Words{"x", "y-z"});
+    CHECK(options.halt_on_failure);
+  }
+  CHECK(of_arguments({"--stdio"}).stdio);
+}
+
+TEST_CASE("off is off") {
+  Options options = options_of_kernel("sluice.vsock=off sluice.serial=off");
+  CHECK_FALSE(options.vsock_port);
+  CHECK(options.serial.empty());
+}
+
+TEST_CASE("of an option said twice the last counts") {
+  Options options = options_of_kernel(
+      "sluice.vsock=off sluice.vsock=5 sluice.on-init-failure=halt "
+      "sluice.on-init-failure=continue");
+  CHECK(options.vsock_port == 5);
+  CHECK_FALSE(options.halt_on_failure);
+}
+
+TEST_CASE("values are taken at their limits and not beyond") {
+  CHECK(of_arguments({"--vsock", "1"}).vsock_port == 1);
+  CHECK(of_arguments({"--vsock", "4294967295"}).vsock_port == 4294967295U);
+  for (const char* port : {"0", "4294967296", "-1", "+1", " 1", "1 ", "0x10", "1e3", "", "on"}) {
+    CHECK(refusal({"--vsock", port}).find("is not a port") != std::string::npos);
+  }
+  CHECK(of_arguments({"--hostname", std::string(64, 'a')}).hostname.size() == 64);
+  for (const std::string& name :
+       {std::string(65, 'a'), std::string(), std::string("a b"), std::string("a/b"),
+        std::string("a\nb"), std::string("Zürich"), std::string("a_b")}) {
+    CHECK(refusal({"--hostname", name}).find("is not a host name") != std::string::npos);
+  }
+  CHECK(of_arguments({"--hostname", "A-1.example"}).hostname == "A-1.example");
+  CHECK(refusal({"--on-init-failure", "Halt"}).find("neither halt nor continue") !=
+        std::string::npos);
+  CHECK(refusal({"--unix", ""}).find("a path is needed") != std::string::npos);
+}
+
+TEST_CASE("empty names in a list of modules are none") {
+  CHECK(of_arguments({"--modules", ",a,,b,"}).modules == Words{"a", "b"});
+  CHECK(of_arguments({"--modules="}).modules.empty());
+}
+
+TEST_CASE("an unknown argument is named, with those that there are") {
+  CHECK(refusal({"--bogus"}).find("--bogus") == 0);
+  CHECK(refusal({"--bogus"}).find("on-init-failure") != std::string::npos);
+  CHECK(refusal({"bogus"}).find("'bogus'") == 0);
+  CHECK(refusal({"-v"}).find("'-v'") == 0);
+  CHECK(refusal({"--"}).find("--") == 0);
+  CHECK(refusal({"--=x"}).find("--") == 0);
+  CHECK(refusal({"--unix"}) == "--unix needs PATH");
+  CHECK(refusal({"--stdio", "--vsock"}) == "--vsock needs PORT|off");
+}
+
+TEST_CASE("what is wrong on a kernel's command line is told and changes nothing else") {
+  Options options = options_of_kernel(
+      "sluice.vsock=x sluice.hostname= sluice.bogus=1 sluice. sluice.unix sluice.hostname=box");
+  CHECK(options.vsock_port == 1024);
+  CHECK(options.hostname == "box");
+  REQUIRE(options.problems.size() == 5);
+  CHECK(options.problems[0].text.find("sluice.vsock=x: ") == 0);
+  CHECK(options.problems[2].text.find("sluice.bogus=1: there is no such option") == 0);
+  CHECK(options.problems[4].text.find("sluice.unix: a path is needed") == 0);
+}
+
+TEST_CASE("words of others on a kernel's command line are theirs") {
+  Options options = options_of_kernel(
+      "\tsluicex.vsock=1  xsluice.vsock=1 sluice=1 SLUICE.vsock=1 -- sluice.vsock=7\n");
+  CHECK(options.problems.empty());
+  CHECK(options.vsock_port == 7);
+  CHECK(options_of_kernel("").problems.empty());
+  CHECK(options_of_kernel("   \n").problems.empty());
+}
+
+TEST_CASE("a value may have '=' in it") {
+  CHECK(options_of_kernel("sluice.unix=/run/a=b").unix_sockets == Words{"/run/a=b"});
+  CHECK(of_arguments({"--unix=/run/a=b"}).unix_sockets == Words{"/run/a=b"});
+}
+
+TEST_CASE("the help has every option") {
+  for (const char* name :
+       {"--unix PATH", "--vsock PORT|off", "--serial NAME|off", "--hostname NAME", "--modules A,B",
+        "--on-init-failure", "--stdio", "--version"}) {
+    CHECK(usage().find(name) != std::string::npos);
+  }
+}
+
+}  // namespace sluice::agent

@@ -1,0 +1,41 @@
+"""A QEMU guest whose init is the agent, and which is driven by `hostctl guest`."""
+
+import json
+import os
+import pathlib
+
+from .hostd import REPOSITORY
+from .process import wait_until
+from .vm import BOOT_SECONDS, build_image, qemu_command
+
+
+def agent_binary():
+    """The program to run: $SLUICE_AGENT, or the one that scripts/build makes."""
+    return pathlib.Path(os.environ.get("SLUICE_AGENT") or REPOSITORY / "build/bin/agent")
+
+
+class AgentVm:
+    """A running guest in the namespace of the world's host. `port` is where its agent is reached."""
+
+    def __init__(self, lab, nic, name, append=""):
+        self.port = lab.directory / f"{name}.agent"
+        self.port.unlink(missing_ok=True)
+        command = qemu_command(build_image("--agent", agent_binary()), nic, self.port,
+                               "sluice.agent", append)
+        # hostd may run as another user than QEMU: it has to be able to write to QEMU's sockets.
+        self.process = lab.world.host.start(name, command, lab.directory / f"{name}.log", umask=0)
+
+    def kill(self):
+        """SIGKILL to QEMU, as when a VMM crashes."""
+        self.process.kill()
+
+    def close(self):
+        self.process.stop()
+
+
+def wait_for_agent(hostd):
+    """Waits until the guest's agent answers hostd; returns what it says of itself."""
+    def ping():
+        done = hostd.ctl("--json", "guest", "ping")
+        return json.loads(done.stdout) if done.returncode == 0 else None
+    return wait_until(ping, BOOT_SECONDS, "the guest's agent")
