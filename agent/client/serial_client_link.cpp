@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 
 #include "base/hash.h"
@@ -11,8 +10,6 @@
 namespace sluice::agent::client {
 
 namespace {
-
-constexpr std::size_t kReadBytes = std::size_t{32} << 10;
 
 /// Never the zeros of an agent that starts.
 rpc::SerialNonce make_nonce() {
@@ -34,26 +31,16 @@ SerialClientLink::SerialClientLink(Loop& loop, UniqueFd fd)
 }
 
 IoResult SerialClientLink::read(Bytes into) {
-  if (in_.empty()) {
-    in_.resize(std::min(kReadBytes, into.size()));
-    ssize_t got = ::read(fd_.get(), in_.data(), in_.size());
-    int error = errno;
-    in_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-    if (got == 0) return {};
-    if (got < 0) return {.error = error == EINTR || error == EWOULDBLOCK ? EAGAIN : error};
-  }
-  ConstBytes in(in_.data(), std::min(in_.size(), into.size()));
-  rpc::SerialDecoder::Step step = decoder_.decode(in, into.data());
-  in_.erase(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(step.taken));
-  if (step.reset) {
-    if (synchronized_) return {};
-    synchronized_ = decoder_.nonce() == nonce_;
-  }
-  // What came before the agent's answer was for somebody else.
-  if (step.reset || !synchronized_) {
-    return in_.empty() ? IoResult{.error = EAGAIN} : read(into);
-  }
-  return step.made > 0 ? IoResult{.bytes = step.made} : IoResult{.error = EAGAIN};
+  do {
+    rpc::SerialReader::Piece piece = reader_.read(fd_.get(), into);
+    if (piece.error != 0) return {.error = piece.error};
+    bool is_anothers = piece.reset && synchronized_;
+    if (piece.ended || is_anothers) return {};
+    // What came before the agent's answer was for somebody else.
+    if (synchronized_ && piece.bytes > 0) return {.bytes = piece.bytes};
+    if (piece.reset) synchronized_ = reader_.nonce() == nonce_;
+  } while (reader_.has_more());
+  return {.error = EAGAIN};
 }
 
 IoResult SerialClientLink::write(ConstBytes from) {

@@ -2,7 +2,6 @@
 
 #include <functional>
 #include <memory>
-#include <vector>
 
 #include "agent/rpc/link.h"
 #include "agent/rpc/serial_link.h"
@@ -32,9 +31,8 @@ class SerialClientLink final : public rpc::Link {
   std::function<void(FdReady)> on_ready_;
   FdReady interest_;
   rpc::SerialNonce nonce_;
-  rpc::SerialDecoder decoder_;
+  rpc::SerialReader reader_;
   rpc::SerialWriter writer_;
-  std::vector<std::uint8_t> in_;  ///< Read and not yet decoded.
   bool synchronized_ = false;
   std::unique_ptr<FdWatch> watch_;
 };

@@ -84,6 +84,21 @@ SerialDecoder::Step SerialDecoder::decode(ConstBytes in, std::uint8_t* out) {
   return step;
 }
 
+SerialReader::Piece SerialReader::read(int fd, Bytes into) {
+  if (in_.empty()) {
+    in_.resize(std::min(kReadBytes, into.size()));
+    ssize_t got = ::read(fd, in_.data(), in_.size());
+    int error = errno;
+    in_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    if (got == 0) return {.ended = true};
+    if (got < 0) return {.error = error == EINTR || error == EWOULDBLOCK ? EAGAIN : error};
+  }
+  ConstBytes in(in_.data(), std::min(in_.size(), into.size()));
+  SerialDecoder::Step step = decoder_.decode(in, into.data());
+  in_.erase(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(step.taken));
+  return {.bytes = step.made, .reset = step.reset};
+}
+
 IoResult SerialWriter::write(int fd, ConstBytes from) {
   if (!flush(fd)) return {.error = EAGAIN};
   from = from.first(std::min(from.size(), kMostUnwritten));
@@ -128,26 +143,17 @@ SerialLink::SerialLink(Loop& loop, UniqueFd port) : loop_(loop), port_(std::move
 }
 
 IoResult SerialLink::read(Bytes into) {
-  if (in_.empty()) {
-    in_.resize(std::min(kReadBytes, into.size()));
-    ssize_t got = ::read(port_.get(), in_.data(), in_.size());
-    in_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
-    if (got <= 0) {
-      if (got == 0 || (errno != EAGAIN && errno != EINTR)) on_hang_up();
-      return {.error = EAGAIN};
-    }
-  }
-  ConstBytes in(in_.data(), std::min(in_.size(), into.size()));
-  SerialDecoder::Step step = decoder_.decode(in, into.data());
-  in_.erase(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(step.taken));
-  if (step.reset) {
+  SerialReader::Piece piece = reader_.read(port_.get(), into);
+  if (piece.ended || (piece.error != 0 && piece.error != EAGAIN)) {
+    on_hang_up();
+  } else if (piece.reset) {
+    // What came before it is the old peer's.
     answer_ = true;
     begin_anew_later();
-    return {.error = EAGAIN};
+  } else if (piece.bytes > 0) {
+    return {.bytes = piece.bytes};
   }
-  // What was decoded before a reset that is under way is still the old peer's.
-  if (step.made == 0) return {.error = EAGAIN};
-  return {.bytes = step.made};
+  return {.error = EAGAIN};
 }
 
 IoResult SerialLink::write(ConstBytes from) {
@@ -209,14 +215,14 @@ void SerialLink::begin_anew_later() {
     if (!*alive) return;
     beginning_anew_ = false;
     if (answer_) {
-      writer_.reset(decoder_.nonce());
+      writer_.reset(reader_.nonce());
     } else {
       writer_.clear();
     }
     if (on_reset_) on_reset_();
     writer_.flush(port_.get());
     watch();
-    if (!in_.empty() && interest_.readable) on_ready_({.readable = true});
+    if (reader_.has_more() && interest_.readable) on_ready_({.readable = true});
   });
 }
 

@@ -49,6 +49,26 @@ class SerialDecoder {
   SerialNonce nonce_{};
 };
 
+/// Bytes that came over such a line.
+class SerialReader {
+ public:
+  struct Piece {
+    std::size_t bytes = 0;  ///< Decoded, up to the first reset.
+    int error = 0;          ///< errno; EAGAIN: nothing more now.
+    bool reset = false;
+    bool ended = false;
+  };
+  /// Reads and decodes some into `into`. What follows a reset waits here for the next call.
+  Piece read(int fd, Bytes into);
+  bool has_more() const { return !in_.empty(); }
+  /// Of the last reset.
+  const SerialNonce& nonce() const { return decoder_.nonce(); }
+
+ private:
+  SerialDecoder decoder_;
+  std::vector<std::uint8_t> in_;  ///< Read and not yet decoded.
+};
+
 /// Bytes on their way out over such a line.
 class SerialWriter {
  public:
@@ -97,8 +117,7 @@ class SerialLink final : public Link {
   std::function<void(FdReady)> on_ready_;
   std::function<void()> on_reset_;
   FdReady interest_;
-  SerialDecoder decoder_;
-  std::vector<std::uint8_t> in_;  ///< Read and not yet decoded.
+  SerialReader reader_;
   SerialWriter writer_;
   bool answer_ = false;  ///< The peer asked to begin anew, and is waiting for its nonce.
   bool beginning_anew_ = false;

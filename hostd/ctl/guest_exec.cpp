@@ -72,9 +72,8 @@ ExecSpec spec_of(const ExecAsked& asked) {
 }
 
 int status_of(const CallError& error) {
-  if (error.code == Code::not_found) return kNoProgram;
-  if (error.code == Code::permission_denied || error.step.starts_with("execve")) return kCannotRun;
-  return kCallFailed;
+  if (!error.step.starts_with("execve")) return kCallFailed;
+  return error.code == Code::not_found ? kNoProgram : kCannotRun;
 }
 
 }  // namespace

@@ -216,7 +216,8 @@ def test_the_exit_status_of_a_program_is_hostctls(hostd):
     missing = hostd.ctl("guest", "exec", "no-such-program")
     assert missing.returncode == 127 and b"no-such-program" in missing.stderr
     assert hostd.ctl("guest", "exec", "/etc/passwd").returncode == 126
-    assert hostd.ctl("guest", "exec", "--user", "nobody-has-this", "true").returncode == 127
+    for_nobody = hostd.ctl("guest", "exec", "--user", "nobody-has-this", "true")
+    assert for_nobody.returncode == 125 and b"nobody-has-this" in for_nobody.stderr
     assert hostd.ctl("guest", "exec", "--timeout", "0.1", "sleep", "1000").returncode == 137
 
 
