@@ -15,10 +15,14 @@ constexpr std::size_t kMaxHostName = 64;
 
 using Apply = Status (*)(Options& options, std::string_view value);
 
+/// Who uses an option.
+enum class Used : std::uint8_t { always, by_init };
+
 struct Option {
   std::string_view name;
-  std::string_view value;  ///< As usage() shows it; empty: takes none.
+  std::string_view value;  ///< As usage() shows it.
   std::string_view help;
+  Used used;
   Apply apply;
 };
 
@@ -128,34 +132,39 @@ Status apply_mtu(Options& options, std::string_view value) {
 }
 
 constexpr auto kOptions = std::to_array<Option>({
-    {"unix", "PATH", "serve on a Unix socket, of mode 0600; repeatable",
+    {"unix", "PATH", "serve on a Unix socket, of mode 0600; repeatable", Used::always,
      [](Options& options, std::string_view value) {
        if (value.empty()) return bad("a path is needed");
        options.unix_sockets.emplace_back(value);
        return Status::ok();
      }},
     {"vsock", "PORT|off", "serve the host on a vsock port; as PID 1 1024 where nothing is said",
-     apply_vsock},
+     Used::always, apply_vsock},
     {"serial", "NAME|off", "serve on the virtio-serial port of that name; as PID 1 sluice.agent",
+     Used::always,
      [](Options& options, std::string_view value) {
        options.serial = value == "off" ? "" : value;
        return Status::ok();
      }},
-    {"hostname", "NAME", "the guest's name", apply_hostname},
-    {"net", "dhcp|off", "the network: by DHCP and router advertisements, or untouched", apply_net},
-    {"nic", "NAME", "the interface (the first virtio one with a carrier)",
+    {"hostname", "NAME", "the guest's name", Used::by_init, apply_hostname},
+    {"net", "dhcp|off", "the network: by DHCP and router advertisements, or untouched",
+     Used::by_init, apply_net},
+    {"nic", "NAME", "the interface (the first virtio one with a carrier)", Used::by_init,
      [](Options& options, std::string_view value) {
        network_of(options).interface = value;
        return Status::ok();
      }},
-    {"ip", "ADDR/LEN,...", "fixed addresses, instead of DHCP or router advertisements", apply_ip},
-    {"gateway", "ADDR,...", "the routers of fixed addresses", apply_gateway},
-    {"dns", "ADDR,...", "resolvers, before those that are learnt", apply_dns},
-    {"search", "NAME,...", "the search list, instead of the one that is learnt", apply_search},
-    {"mtu", "BYTES", "of the interface, instead of the lease's", apply_mtu},
-    {"modules", "A,B", "kernel modules to load, beside those of /etc/modules-load.d",
+    {"ip", "ADDR/LEN,...", "fixed addresses, instead of DHCP or router advertisements",
+     Used::by_init, apply_ip},
+    {"gateway", "ADDR,...", "the routers of fixed addresses", Used::by_init, apply_gateway},
+    {"dns", "ADDR,...", "resolvers, before those that are learnt", Used::by_init, apply_dns},
+    {"search", "NAME,...", "the search list, instead of the one that is learnt", Used::by_init,
+     apply_search},
+    {"mtu", "BYTES", "of the interface, instead of the lease's", Used::by_init, apply_mtu},
+    {"modules", "A,B", "kernel modules to load, beside those of /etc/modules-load.d", Used::by_init,
      apply_modules},
     {"on-init-failure", "halt|continue", "when a mandatory step of the boot fails (continue)",
+     Used::by_init,
      [](Options& options, std::string_view value) {
        if (value != "halt" && value != "continue") {
          return bad(fmt::format("'{}' is neither halt nor continue", value));
@@ -234,26 +243,32 @@ Result<Options> options_of_arguments(const std::vector<std::string>& arguments) 
     if (Status status = option->apply(options, *value); !status) {
       return bad(fmt::format("--{}: {}", name, status.message()));
     }
-  }
-  if (options.network) {
-    if (Status status = check(*options.network); !status) return status;
+    if (option->used == Used::by_init) {
+      return bad(
+          fmt::format("--{}: only the guest's init uses it, as sluice.{} of the kernel's "
+                      "command line",
+                      name, name));
+    }
   }
   return options;
 }
 
 std::string usage() {
-  std::string text =
-      "agent: the guest's end of Sluice: init, and calls from the host\n\n"
-      "As PID 1 it brings the guest up, and reads sluice.NAME=VALUE from the kernel's command "
-      "line.\n"
-      "Started by somebody it serves calls: agent --NAME VALUE ...\n\n";
+  std::string text = "agent: the guest's end of Sluice: its init, and calls from the host\n\n";
+  auto add = [&text](std::string_view term, std::string_view help) {
+    text += fmt::format("  {:<40} {}\n", term, help);
+  };
+  text += "Started by somebody it serves calls: agent OPTION...\n";
   for (const Option& option : kOptions) {
-    text += fmt::format("  {:<32} {}\n", fmt::format("--{} {}", option.name, option.value),
-                        option.help);
+    if (option.used == Used::always)
+      add(fmt::format("--{} {}", option.name, option.value), option.help);
   }
-  text +=
-      fmt::format("  {:<32} {}\n", "--stdio", "serve one connection, on standard input and output");
-  text += fmt::format("  {:<32} {}\n", "--version", "");
+  add("--stdio", "serve one connection, on standard input and output");
+  add("--version", "print it");
+  text += "\nAs PID 1 it brings the guest up, as the kernel's command line says:\n";
+  for (const Option& option : kOptions) {
+    add(fmt::format("sluice.{}={}", option.name, option.value), option.help);
+  }
   text += "\nExit status: 0, 1 failed, 2 wrong usage.\n";
   return text;
 }

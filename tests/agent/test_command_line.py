@@ -21,8 +21,9 @@ def run(*arguments, **options):
 def test_help_names_every_option():
     result = run("--help")
     assert result.returncode == 0
-    for option in ("--unix", "--vsock", "--serial", "--stdio", "--hostname", "--modules",
-                   "--on-init-failure", "--version"):
+    for option in ("--unix", "--vsock", "--serial", "--stdio", "--version",
+                   "sluice.hostname=", "sluice.modules=", "sluice.on-init-failure=",
+                   "sluice.net="):
         assert option in result.stdout
     assert run("-h").stdout == result.stdout
 
@@ -45,6 +46,8 @@ def test_version_is_one_line():
     (["--vsock=4294967296"], "'4294967296' is not a port"),
     (["--hostname", "a b", "--stdio"], "'a b' is not a host name"),
     (["--on-init-failure", "panic", "--stdio"], "'panic' is neither halt nor continue"),
+    (["--hostname", "box", "--stdio"], "only the guest's init uses it"),
+    (["--ip", "192.0.2.2/24", "--stdio"], "only the guest's init uses it"),
     (["--vsock", "off"], "nothing to serve on"),
 ])
 def test_wrong_usage_says_what_is_wrong(arguments, said):

@@ -46,18 +46,16 @@ TEST_CASE("every option has one name in both places") {
   Options kernel = options_of_kernel(
       "sluice.unix=/a sluice.unix=/b sluice.vsock=99 sluice.serial=port sluice.hostname=box "
       "sluice.modules=x,y-z sluice.on-init-failure=halt\n");
-  Options arguments =
-      of_arguments({"--unix", "/a", "--unix=/b", "--vsock", "99", "--serial=port", "--hostname",
-                    "box", "--modules=x,y-z", "--on-init-failure", "halt"});
+  Options arguments = of_arguments({"--unix", "/a", "--unix=/b", "--vsock", "99", "--serial=port"});
   CHECK(kernel.problems.empty());
   for (const Options& options : {kernel, arguments}) {
     CHECK(options.unix_sockets == Words{"/a", "/b"});
     CHECK(options.vsock_port == 99);
     CHECK(options.serial == "port");
-    CHECK(options.hostname == "box");
-    CHECK(options.modules == Words{"x", "y-z"});
-    CHECK(options.halt_on_failure);
   }
+  CHECK(kernel.hostname == "box");
+  CHECK(kernel.modules == Words{"x", "y-z"});
+  CHECK(kernel.halt_on_failure);
   CHECK(of_arguments({"--stdio"}).stdio);
 }
 
@@ -81,21 +79,74 @@ TEST_CASE("values are taken at their limits and not beyond") {
   for (const char* port : {"0", "4294967296", "-1", "+1", " 1", "1 ", "0x10", "1e3", "", "on"}) {
     CHECK(refusal({"--vsock", port}).find("is not a port") != std::string::npos);
   }
-  CHECK(of_arguments({"--hostname", std::string(64, 'a')}).hostname.size() == 64);
+  CHECK(options_of_kernel("sluice.hostname=" + std::string(64, 'a')).hostname.size() == 64);
   for (const std::string& name :
        {std::string(65, 'a'), std::string(), std::string("a b"), std::string("a/b"),
         std::string("a\nb"), std::string("Zürich"), std::string("a_b")}) {
     CHECK(refusal({"--hostname", name}).find("is not a host name") != std::string::npos);
   }
-  CHECK(of_arguments({"--hostname", "A-1.example"}).hostname == "A-1.example");
+  CHECK(options_of_kernel("sluice.hostname=A-1.example").hostname == "A-1.example");
   CHECK(refusal({"--on-init-failure", "Halt"}).find("neither halt nor continue") !=
         std::string::npos);
   CHECK(refusal({"--unix", ""}).find("a path is needed") != std::string::npos);
 }
 
 TEST_CASE("empty names in a list of modules are none") {
-  CHECK(of_arguments({"--modules", ",a,,b,"}).modules == Words{"a", "b"});
-  CHECK(of_arguments({"--modules="}).modules.empty());
+  CHECK(options_of_kernel("sluice.modules=,a,,b,").modules == Words{"a", "b"});
+  CHECK(options_of_kernel("sluice.modules=").modules.empty());
+}
+
+TEST_CASE("what only an init does is refused to a service, and told where it belongs") {
+  for (const Words& arguments :
+       {Words{"--hostname", "box"}, Words{"--modules=a"}, Words{"--on-init-failure", "halt"},
+        Words{"--net", "dhcp"}, Words{"--ip", "192.0.2.2/24"}, Words{"--mtu", "1400"}}) {
+    std::string said = refusal(arguments);
+    CHECK(said.find(arguments[0].substr(0, arguments[0].find('='))) == 0);
+    CHECK(said.find("only the guest's init uses it, as sluice.") != std::string::npos);
+  }
+}
+
+TEST_CASE("an init's network is by DHCP and advertisements, fixed where it has addresses, or off") {
+  auto network = [](const std::string& words) {
+    Options options = options_of_kernel(words);
+    CHECK(options.problems.empty());
+    return options.network;
+  };
+  REQUIRE(network(""));
+  CHECK(*network("") == NetworkConfig{});
+  CHECK(*network("sluice.net=dhcp") == NetworkConfig{});
+  CHECK_FALSE(network("sluice.net=off"));
+  auto fixed = network(
+      "sluice.ip=192.0.2.2/24,2001:db8::2/64 sluice.gateway=192.0.2.1,2001:db8::1 sluice.nic=eth1 "
+      "sluice.dns=192.0.2.1,192.0.2.3 sluice.search=a.example,b.example sluice.mtu=1400");
+  REQUIRE(fixed);
+  CHECK(fixed->ipv4 == Ipv4Mode::fixed);
+  CHECK(fixed->ipv6 == Ipv6Mode::fixed);
+  REQUIRE(fixed->addresses.size() == 2);
+  CHECK(fixed->addresses[0] == *AddressOnLink::parse("192.0.2.2/24"));
+  CHECK(fixed->gateway4 == *IpAddress::parse("192.0.2.1"));
+  CHECK(fixed->gateway6 == *IpAddress::parse("2001:db8::1"));
+  CHECK(fixed->interface == "eth1");
+  CHECK(fixed->dns_servers.size() == 2);
+  CHECK(fixed->search.size() == 2);
+  CHECK(fixed->mtu == 1400);
+  CHECK(network("sluice.ip=192.0.2.2/24")->ipv6 == Ipv6Mode::adverts);
+}
+
+TEST_CASE("a network that contradicts itself, or can't be read, is told, and is by DHCP") {
+  for (const char* words :
+       {"sluice.net=static", "sluice.ip=192.0.2.2/33", "sluice.ip=", "sluice.gateway=x",
+        "sluice.dns=192.0.2.1,,", "sluice.search=a..b", "sluice.mtu=big", "sluice.mtu=1279",
+        "sluice.mtu=65536", "sluice.mtu=-1"}) {
+    Options options = options_of_kernel(words);
+    INFO(words);
+    CHECK(options.problems.size() == 1);
+    REQUIRE(options.network);
+    CHECK(options.network->ipv4 == Ipv4Mode::dhcp);
+    CHECK(options.network->mtu == 0);
+  }
+  CHECK(options_of_kernel("sluice.mtu=1280").network->mtu == 1280);
+  CHECK(options_of_kernel("sluice.mtu=65535").network->mtu == 65535);
 }
 
 TEST_CASE("an unknown argument is named, with those that there are") {
@@ -136,8 +187,9 @@ TEST_CASE("a value may have '=' in it") {
 
 TEST_CASE("the help has every option") {
   for (const char* name :
-       {"--unix PATH", "--vsock PORT|off", "--serial NAME|off", "--hostname NAME", "--modules A,B",
-        "--on-init-failure", "--stdio", "--version"}) {
+       {"--unix PATH", "--vsock PORT|off", "--serial NAME|off", "sluice.hostname=NAME",
+        "sluice.modules=A,B", "sluice.on-init-failure=halt|continue", "sluice.ip=ADDR/LEN,...",
+        "--stdio", "--version"}) {
     CHECK(usage().find(name) != std::string::npos);
   }
 }
