@@ -10,6 +10,9 @@ foreach(program hostd hostctl agent)
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
 endforeach()
+# From these clients of the guest's agent are generated.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/agent/proto/ DESTINATION ${CMAKE_INSTALL_DATADIR}/sluice/proto
+  FILES_MATCHING PATTERN "*.proto")
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/third_party/NOTICES
   DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
