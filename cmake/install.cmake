@@ -1,5 +1,5 @@
-# What `cmake --install` puts where: the public headers, libnet.a, and how CMake and pkg-config find
-# them.
+# What `cmake --install` puts where: the programs, the public headers, libnet.a and how CMake and pkg-config
+# find them, and the agent's protocol.
 include(CMakePackageConfigHelpers)
 
 install(TARGETS sluice_net EXPORT SluiceTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
