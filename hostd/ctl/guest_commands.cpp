@@ -76,7 +76,7 @@ int GuestCommands::run(const Begin& begin, int failed) {
     if (!ended) print_error("hostd has closed the connection");
     end(failed);
   });
-  begin(**loop, caller, end);
+  std::shared_ptr<void> kept = begin(**loop, caller, end);
   (*loop)->run();
   return status;
 }
@@ -104,6 +104,7 @@ int GuestCommands::ping() {
       }
       end(0);
     });
+    return nullptr;
   });
 }
 
@@ -149,6 +150,7 @@ int GuestCommands::info() {
       }
       end(0);
     });
+    return nullptr;
   });
 }
 
@@ -182,6 +184,7 @@ int GuestCommands::boot() {
           }
           end(report.failed ? kFailed : 0);
         });
+    return nullptr;
   });
 }
 
@@ -215,6 +218,7 @@ int GuestCommands::processes() {
           }
           end(0);
         });
+    return nullptr;
   });
 }
 
@@ -222,7 +226,8 @@ int GuestCommands::exec(const ExecAsked& asked) {
   return run(
       [&asked](UvLoop& loop, Caller& caller, const End& end) {
         auto session = std::make_shared<GuestExec>(loop, asked);
-        session->begin(caller, [session, end](int status) { end(status); });
+        session->begin(caller, end);
+        return session;
       },
       kCallFailed);
 }
@@ -236,6 +241,7 @@ int GuestCommands::shutdown(bool reboot, double grace_seconds) {
                               if (error.code == Code::aborted) return end(0);
                               if (worked(error, end)) end(0);
                             });
+    return nullptr;
   });
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "agent/client/guest.h"
@@ -38,8 +39,10 @@ class GuestCommands {
 
  private:
   /// Connects, lets `begin` begin, and runs the loop until it calls `end` with the exit status.
+  /// What it returns lives as long as the loop runs.
   using End = std::function<void(int)>;
-  using Begin = std::function<void(UvLoop& loop, agent::client::Caller& caller, End end)>;
+  using Begin =
+      std::function<std::shared_ptr<void>(UvLoop& loop, agent::client::Caller& caller, End end)>;
   int run(const Begin& begin, int failed = 1);
 
   std::string socket_;
