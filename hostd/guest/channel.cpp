@@ -44,7 +44,7 @@ bool is(const Frame& frame, FrameType type) {
 }
 
 /// A request of hostd's own to the service Agent.
-std::vector<std::uint8_t> request_of(std::string method, ConstBytes message) {
+std::vector<std::uint8_t> request_of(const std::string& method, ConstBytes message) {
   std::string service(kAgentService);
   agent::rpc::BytesField payload(message);
   sluice_ttrpc_Request request{};

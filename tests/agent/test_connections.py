@@ -22,17 +22,13 @@ def settled(agent):
     for made in agent.clients:
         made.close()
     agents.until(lambda: not agent.children(), "no children before")
-    before = agents.until(lambda: _stable_fds(agent), "descriptors are as they stay")
+    agents.until(lambda: agent.connections() == 0, "the connections before have ended")
+    before = agent.fds()
     yield
     for made in agent.clients:
         made.close()
     agents.until(lambda: not agent.children(), "no process is left", 10)
     agents.until(lambda: agent.fds() <= before, f"no descriptor is left beyond {before}")
-
-
-def _stable_fds(agent):
-    counts = {agent.fds() for _ in range(20)}
-    return counts.pop() if len(counts) == 1 else 0
 
 
 def test_64_connections_are_served_and_more_are_closed_at_once(agent, settled):

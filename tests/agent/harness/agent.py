@@ -75,6 +75,16 @@ class Agent:
     def fds(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def connections(self):
+        """How many it has open: all its sockets but the one it listens on."""
+        links = []
+        for fd in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                links.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+            except FileNotFoundError:
+                pass
+        return sum(link.startswith("socket:") for link in links) - 1
+
     def children(self):
         text = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in text.split()]
