@@ -8,10 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "agent/client/serial_client_link.h"
 #include "base/number.h"
+#include "base/posix_unix.h"
 
 namespace sluice::agent::client {
 
@@ -37,10 +37,9 @@ bool read_number(std::string_view text, std::uint32_t& number) {
 Result<UniqueFd> connect_unix(const std::string& path) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return Status::from_errno(errno, "socket AF_UNIX");
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), std::min(path.size(), kMaxPath));
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+  auto address = unix_address(path);
+  if (!address) return address.status();
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&*address), sizeof *address) != 0) {
     return Status::from_errno(errno, "connect to " + path);
   }
   return fd;

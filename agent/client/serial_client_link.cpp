@@ -1,10 +1,8 @@
 #include "agent/client/serial_client_link.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 
+#include "agent/os/descriptor.h"
 #include "base/hash.h"
 
 namespace sluice::agent::client {
@@ -26,7 +24,7 @@ rpc::SerialNonce make_nonce() {
 
 SerialClientLink::SerialClientLink(Loop& loop, UniqueFd fd)
     : loop_(loop), fd_(std::move(fd)), nonce_(make_nonce()) {
-  ::fcntl(fd_.get(), F_SETFL, ::fcntl(fd_.get(), F_GETFL) | O_NONBLOCK);
+  make_non_blocking(fd_.get());
   writer_.reset(nonce_);
 }
 
@@ -57,13 +55,7 @@ void SerialClientLink::set_interest(FdReady interest) {
 void SerialClientLink::watch() {
   FdReady wanted = interest_;
   wanted.writable |= !writer_.empty();
-  if (!wanted.readable && !wanted.writable) {
-    watch_.reset();
-  } else if (watch_) {
-    watch_->set_interest(wanted);
-  } else {
-    watch_ = loop_.watch(fd_.get(), wanted, [this](FdReady ready) { on_fd_ready(ready); });
-  }
+  rpc::watch_for(loop_, watch_, fd_.get(), wanted, [this](FdReady ready) { on_fd_ready(ready); });
 }
 
 void SerialClientLink::on_fd_ready(FdReady ready) {

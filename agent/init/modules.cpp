@@ -15,6 +15,7 @@
 #include <set>
 
 #include "agent/os/file.h"
+#include "agent/os/text.h"
 #include "base/unique_fd.h"
 
 namespace sluice::agent {
@@ -23,12 +24,6 @@ namespace {
 
 constexpr const char* kLists = "/etc/modules-load.d";
 constexpr std::size_t kMaxDepBytes = std::size_t{8} << 20;
-
-std::string_view next_line(std::string_view& rest) {
-  std::string_view line = rest.substr(0, rest.find('\n'));
-  rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-  return line;
-}
 
 /// "kernel/net/vmw_vsock/vsock.ko.xz" is "vsock".
 std::string module_name(std::string_view path) {
@@ -50,7 +45,7 @@ std::vector<std::string> listed_modules() {
   for (const std::string& file : files) {
     std::string text = read_file(file).value_or("");
     for (std::string_view rest = text; !rest.empty();) {
-      std::string_view line = next_line(rest);
+      std::string_view line = take_part(rest, '\n');
       line = line.substr(0, line.find_first_of("#; \t"));
       if (!line.empty()) names.emplace_back(line);
     }
@@ -72,13 +67,12 @@ int load_file(const std::string& path) {
 std::vector<std::string> module_files(std::string_view modules_dep, std::string_view name) {
   std::string wanted = module_name(name);
   for (std::string_view rest = modules_dep; !rest.empty();) {
-    std::string_view line = next_line(rest);
+    std::string_view line = take_part(rest, '\n');
     auto colon = line.find(':');
     if (colon == std::string_view::npos || module_name(line.substr(0, colon)) != wanted) continue;
     std::vector<std::string> files{std::string(line.substr(0, colon))};
     for (std::string_view needed = line.substr(colon + 1); !needed.empty();) {
-      std::string_view one = needed.substr(0, needed.find(' '));
-      needed.remove_prefix(std::min(needed.size(), one.size() + 1));
+      std::string_view one = take_part(needed, ' ');
       if (!one.empty()) files.emplace_back(one);
     }
     // modules.dep names what a module needs with the deepest last.

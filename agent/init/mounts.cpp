@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "agent/os/file.h"
+#include "agent/os/text.h"
 
 namespace sluice::agent {
 
@@ -123,8 +124,7 @@ void delegate_cgroups(BootReport& boot) {
   std::string_view rest = controllers;
   std::string enabled;
   while (!rest.empty()) {
-    std::string_view one = rest.substr(0, rest.find(' '));
-    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+    std::string_view one = take_part(rest, ' ');
     if (write_file(root + "/cgroup.subtree_control", fmt::format("+{}", one))) {
       enabled += fmt::format("{}{}", enabled.empty() ? "" : " ", one);
     }
@@ -159,8 +159,7 @@ std::vector<std::string> mounted() {
   std::string file = read_file("/proc/self/mounts").value_or("");
   std::string_view rest = file;
   while (!rest.empty()) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    std::string_view line = take_part(rest, '\n');
     line.remove_prefix(std::min(line.size(), line.find(' ') + 1));
     targets.emplace_back(line.substr(0, line.find(' ')));
   }

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
+#include "agent/os/text.h"
 #include "base/number.h"
 
 namespace sluice::agent {
@@ -56,9 +58,8 @@ Status apply_hostname(Options& options, std::string_view value) {
 
 Status apply_modules(Options& options, std::string_view value) {
   while (!value.empty()) {
-    std::string_view one = value.substr(0, value.find(','));
+    std::string_view one = take_part(value, ',');
     if (!one.empty()) options.modules.emplace_back(one);
-    value.remove_prefix(std::min(value.size(), one.size() + 1));
   }
   return Status::ok();
 }
@@ -72,8 +73,7 @@ NetworkConfig& network_of(Options& options) {
 template <typename Parse, typename Place>
 Status take_list(std::string_view value, Parse parse, Place place) {
   do {
-    std::string_view one = value.substr(0, value.find(','));
-    value.remove_prefix(std::min(value.size(), one.size() + 1));
+    std::string_view one = take_part(value, ',');
     auto parsed = parse(one);
     if (!parsed) return parsed.status();
     place(std::move(*parsed));

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "agent/os/file.h"
+#include "agent/os/text.h"
 #include "base/number.h"
 
 namespace sluice::agent {
@@ -29,8 +30,7 @@ std::optional<Number> number_of(std::string_view text) {
 template <std::size_t Fields, typename Visit>
 void for_each_line(std::string_view file, Visit visit) {
   while (!file.empty()) {
-    std::string_view line = file.substr(0, file.find('\n'));
-    file.remove_prefix(std::min(file.size(), line.size() + 1));
+    std::string_view line = take_part(file, '\n');
     std::array<std::string_view, Fields> fields;
     std::size_t count = 0;
     while (count < Fields) {
@@ -45,9 +45,7 @@ void for_each_line(std::string_view file, Visit visit) {
 
 bool has_member(std::string_view list, std::string_view name) {
   while (!list.empty()) {
-    std::string_view one = list.substr(0, list.find(','));
-    if (one == name) return true;
-    list.remove_prefix(std::min(list.size(), one.size() + 1));
+    if (take_part(list, ',') == name) return true;
   }
   return false;
 }

@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "agent/os/text.h"
 #include "base/unique_fd.h"
 
 namespace sluice::agent {
@@ -169,8 +170,7 @@ std::string find_program(const std::string& name, std::string_view path, const s
   if (name.find('/') != std::string::npos) return name;
   error = ENOENT;
   while (!path.empty() && !name.empty()) {
-    std::string_view directory = path.substr(0, path.find(':'));
-    path.remove_prefix(std::min(path.size(), directory.size() + 1));
+    std::string_view directory = take_part(path, ':');
     bool is_absolute = directory.starts_with('/');
     std::string candidate = is_absolute ? fmt::format("{}/{}", directory, name)
                                         : fmt::format("{}/{}/{}", cwd, directory, name);

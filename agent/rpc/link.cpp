@@ -1,18 +1,15 @@
 #include "agent/rpc/link.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <utility>
 
+#include "agent/os/descriptor.h"
+
 namespace sluice::agent::rpc {
 
 namespace {
-
-void make_non_blocking(int fd) {
-  if (fd >= 0) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-}
 
 IoResult result_of(ssize_t moved) {
   if (moved >= 0) return {.bytes = static_cast<std::size_t>(moved)};
@@ -20,6 +17,20 @@ IoResult result_of(ssize_t moved) {
 }
 
 }  // namespace
+
+bool watch_for(Loop& loop, std::unique_ptr<FdWatch>& watch, int fd, FdReady interest,
+               std::function<void(FdReady)> on_ready) {
+  if (!interest.readable && !interest.writable) {
+    watch.reset();
+    return true;
+  }
+  if (watch) {
+    watch->set_interest(interest);
+  } else {
+    watch = loop.watch(fd, interest, std::move(on_ready));
+  }
+  return watch != nullptr;
+}
 
 FdLink::FdLink(Loop& loop, UniqueFd in, UniqueFd out)
     : loop_(loop), in_(std::move(in)), out_(std::move(out)) {
@@ -47,14 +58,8 @@ void FdLink::set_interest(FdReady interest) {
 }
 
 void FdLink::watch(std::unique_ptr<FdWatch>& watch, int fd, FdReady interest) {
-  // Without an interest there is no watch: a hang-up would be told without end.
-  if (!interest.readable && !interest.writable) {
-    watch.reset();
-  } else if (watch) {
-    watch->set_interest(interest);
-  } else {
-    watch = loop_.watch(fd, interest, [this](FdReady ready) { on_ready_(ready); });
-    if (!watch) be_ready_later(interest);
+  if (!watch_for(loop_, watch, fd, interest, [this](FdReady ready) { on_ready_(ready); })) {
+    be_ready_later(interest);
   }
 }
 

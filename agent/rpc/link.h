@@ -23,6 +23,11 @@ class Link {
   virtual void set_handler(std::function<void(FdReady)> on_ready) = 0;
 };
 
+/// Has `watch` tell of `fd` what `interest` is in. Without an interest there is no watch: a hang-up
+/// would be told without end. False where `fd` can't be waited for.
+bool watch_for(Loop& loop, std::unique_ptr<FdWatch>& watch, int fd, FdReady interest,
+               std::function<void(FdReady)> on_ready);
+
 /// Over a stream descriptor: a Unix, TCP or vsock socket, or a pipe each way.
 class FdLink final : public Link {
  public:

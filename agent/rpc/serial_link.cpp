@@ -1,12 +1,13 @@
 #include "agent/rpc/serial_link.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "agent/os/descriptor.h"
 
 namespace sluice::agent::rpc {
 
@@ -129,7 +130,7 @@ void SerialWriter::clear() {
 }
 
 SerialLink::SerialLink(Loop& loop, UniqueFd port) : loop_(loop), port_(std::move(port)) {
-  fcntl(port_.get(), F_SETFL, fcntl(port_.get(), F_GETFL) | O_NONBLOCK);
+  make_non_blocking(port_.get());
   look_again_ = loop_.make_timer([this] {
     if (has_peer()) {
       watch();
@@ -171,13 +172,7 @@ void SerialLink::watch() {
   if (look_again_->active()) return;
   FdReady wanted = interest_;
   wanted.writable |= !writer_.empty();
-  if (!wanted.readable && !wanted.writable) {
-    watch_.reset();
-  } else if (watch_) {
-    watch_->set_interest(wanted);
-  } else {
-    watch_ = loop_.watch(port_.get(), wanted, [this](FdReady ready) { on_port_ready(ready); });
-  }
+  watch_for(loop_, watch_, port_.get(), wanted, [this](FdReady ready) { on_port_ready(ready); });
 }
 
 void SerialLink::on_port_ready(FdReady ready) {

@@ -42,7 +42,7 @@ void ping(Call& call, const sluice_agent_v1_PingRequest&) {
   static std::array<std::string, 2> features{"exec", "terminal"};
   std::vector<char*> feature_fields;
   for (const std::string& feature : features) feature_fields.push_back(field(feature));
-  std::string boot_id = read_line("/proc/sys/kernel/random/boot_id");
+  static const std::string boot_id = read_line("/proc/sys/kernel/random/boot_id");
   sluice_agent_v1_PingResponse response{};
   response.version = field(version);
   response.protocol = kProtocol;

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <map>
 
+#include "agent/os/descriptor.h"
 #include "agent/process/identity.h"
 #include "agent/process/terminal.h"
 #include "agent/rpc/message.h"
@@ -113,10 +114,6 @@ std::size_t waiting_bytes(int fd) {
   int waiting = 0;
   if (::isatty(fd) != 0 || ::ioctl(fd, FIONREAD, &waiting) != 0) return kTerminalBytes;
   return static_cast<std::size_t>(std::max(waiting, 0));
-}
-
-void make_non_blocking(int fd) {
-  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
 }  // namespace

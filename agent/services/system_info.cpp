@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/os/file.h"
+#include "agent/os/text.h"
 #include "agent/rpc/message.h"
 #include "base/number.h"
 #include "sluice/agent/v1/agent.pb.h"
@@ -28,8 +29,7 @@ using rpc::field;
 std::string os_release(const std::string& file, std::string_view key) {
   std::string_view rest = file;
   while (!rest.empty()) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    std::string_view line = take_part(rest, '\n');
     if (!line.starts_with(key) || line.size() <= key.size() || line[key.size()] != '=') continue;
     line.remove_prefix(key.size() + 1);
     if (line.size() >= 2 && (line.front() == '"' || line.front() == '\'')) {
@@ -114,13 +114,10 @@ std::list<MountInfo> mounts() {
   std::string file = rpc::valid_utf8(read_file("/proc/self/mounts").value_or(""));
   std::string_view rest = file;
   while (!rest.empty()) {
-    std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    std::string_view line = take_part(rest, '\n');
     MountInfo& info = found.emplace_back();
     for (std::string& one : info.fields) {
-      std::string_view word = line.substr(0, line.find(' '));
-      one = word;
-      line.remove_prefix(std::min(line.size(), word.size() + 1));
+      one = take_part(line, ' ');
     }
   }
   return found;

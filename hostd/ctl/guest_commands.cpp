@@ -43,12 +43,6 @@ double milliseconds(std::int64_t ns) {
   return static_cast<double>(ns) / 1e6;
 }
 
-std::string joined(const std::vector<std::string>& words, const char* between = " ") {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : between) + word;
-  return text;
-}
-
 }  // namespace
 
 int GuestCommands::run(const Begin& begin, int failed) {
@@ -84,72 +78,72 @@ int GuestCommands::run(const Begin& begin, int failed) {
 int GuestCommands::ping() {
   return run([this](UvLoop&, Caller& caller, const End& end) {
     TimePoint start = std::chrono::steady_clock::now();
-    agent::client::ping(caller, [this, start, end](const CallError& error,
-                                                   const agent::client::Ping& pong) {
-      if (!worked(error, end)) return;
-      std::int64_t took = (std::chrono::steady_clock::now() - start).count();
-      if (output_ == Output::json) {
-        fmt::print("{}\n", json{{"version", pong.version},
-                                {"protocol", pong.protocol},
-                                {"features", pong.features},
-                                {"boot_id", pong.boot_id},
-                                {"realtime_ns", pong.realtime_ns},
-                                {"boottime_ns", pong.boottime_ns},
-                                {"round_trip_ns", took}}
-                               .dump());
-      } else {
-        fmt::print("agent {} answers after {:.2f} ms; up {:.1f} s; it can: {}\n",
-                   printable(pong.version), milliseconds(took),
-                   milliseconds(pong.boottime_ns) / 1000, printable(joined(pong.features, ", ")));
-      }
-      end(0);
-    });
+    agent::client::ping(
+        caller, [this, start, end](const CallError& error, const agent::client::Ping& pong) {
+          if (!worked(error, end)) return;
+          std::int64_t took = (std::chrono::steady_clock::now() - start).count();
+          if (output_ == Output::json) {
+            fmt::print("{}\n", json{{"version", pong.version},
+                                    {"protocol", pong.protocol},
+                                    {"features", pong.features},
+                                    {"boot_id", pong.boot_id},
+                                    {"realtime_ns", pong.realtime_ns},
+                                    {"boottime_ns", pong.boottime_ns},
+                                    {"round_trip_ns", took}}
+                                   .dump());
+          } else {
+            fmt::print("agent {} answers after {:.2f} ms; up {:.1f} s; it can: {}\n",
+                       printable(pong.version), milliseconds(took),
+                       milliseconds(pong.boottime_ns) / 1000, joined(json(pong.features)));
+          }
+          end(0);
+        });
     return nullptr;
   });
 }
 
 int GuestCommands::info() {
   return run([this](UvLoop&, Caller& caller, const End& end) {
-    agent::client::system_info(caller, [this, end](const CallError& error,
-                                                   const agent::client::SystemInfo& info) {
-      if (!worked(error, end)) return;
-      if (output_ == Output::json) {
-        json interfaces = json::array();
-        for (const auto& one : info.interfaces) {
-          interfaces.push_back({{"name", one.name},
-                                {"mac", one.mac},
-                                {"mtu", one.mtu},
-                                {"up", one.up},
-                                {"addresses", one.addresses}});
-        }
-        fmt::print("{}\n", json{{"hostname", info.hostname},
-                                {"kernel", info.kernel},
-                                {"os_name", info.os_name},
-                                {"os_version", info.os_version},
-                                {"arch", info.arch},
-                                {"total_memory", info.total_memory},
-                                {"available_memory", info.available_memory},
-                                {"cpus", info.cpus},
-                                {"load", info.load},
-                                {"uptime_ns", info.uptime_ns},
-                                {"interfaces", std::move(interfaces)}}
-                               .dump());
-        return end(0);
-      }
-      std::string os =
-          info.os_name.empty() ? "no /etc/os-release" : info.os_name + " " + info.os_version;
-      fmt::print("host name  {}\nsystem     {}, Linux {} on {}\n", printable(info.hostname),
-                 printable(os), printable(info.kernel), printable(info.arch));
-      fmt::print("memory     {} MiB, {} MiB of them available\n", info.total_memory >> 20,
-                 info.available_memory >> 20);
-      fmt::print("CPUs       {}, load {:.2f}\n", info.cpus, fmt::join(info.load, " "));
-      fmt::print("up         {:.1f} s\n", milliseconds(info.uptime_ns) / 1000);
-      for (const auto& one : info.interfaces) {
-        fmt::print("{:<10} {}, MTU {}{}{}\n", printable(one.name), one.up ? "up" : "down", one.mtu,
-                   one.addresses.empty() ? "" : ", ", printable(joined(one.addresses, ", ")));
-      }
-      end(0);
-    });
+    agent::client::system_info(
+        caller, [this, end](const CallError& error, const agent::client::SystemInfo& info) {
+          if (!worked(error, end)) return;
+          if (output_ == Output::json) {
+            json interfaces = json::array();
+            for (const auto& one : info.interfaces) {
+              interfaces.push_back({{"name", one.name},
+                                    {"mac", one.mac},
+                                    {"mtu", one.mtu},
+                                    {"up", one.up},
+                                    {"addresses", one.addresses}});
+            }
+            fmt::print("{}\n", json{{"hostname", info.hostname},
+                                    {"kernel", info.kernel},
+                                    {"os_name", info.os_name},
+                                    {"os_version", info.os_version},
+                                    {"arch", info.arch},
+                                    {"total_memory", info.total_memory},
+                                    {"available_memory", info.available_memory},
+                                    {"cpus", info.cpus},
+                                    {"load", info.load},
+                                    {"uptime_ns", info.uptime_ns},
+                                    {"interfaces", std::move(interfaces)}}
+                                   .dump());
+            return end(0);
+          }
+          std::string os =
+              info.os_name.empty() ? "no /etc/os-release" : info.os_name + " " + info.os_version;
+          fmt::print("host name  {}\nsystem     {}, Linux {} on {}\n", printable(info.hostname),
+                     printable(os), printable(info.kernel), printable(info.arch));
+          fmt::print("memory     {} MiB, {} MiB of them available\n", info.total_memory >> 20,
+                     info.available_memory >> 20);
+          fmt::print("CPUs       {}, load {:.2f}\n", info.cpus, fmt::join(info.load, " "));
+          fmt::print("up         {:.1f} s\n", milliseconds(info.uptime_ns) / 1000);
+          for (const auto& one : info.interfaces) {
+            fmt::print("{:<10} {}, MTU {}{}{}\n", printable(one.name), one.up ? "up" : "down",
+                       one.mtu, one.addresses.empty() ? "" : ", ", joined(json(one.addresses)));
+          }
+          end(0);
+        });
     return nullptr;
   });
 }
@@ -212,7 +206,7 @@ int GuestCommands::processes() {
               std::string status = "running";
               if (one.exit) status = fmt::format("exited ({})", one.exit->code);
               table.add({one.id.substr(0, 12), fmt::format("{}", one.pid), status,
-                         printable(joined(one.args))});
+                         printable(fmt::format("{}", fmt::join(one.args, " ")))});
             }
             print(table.to_string("No process was started by a call.\n"));
           }
