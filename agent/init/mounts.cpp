@@ -53,12 +53,12 @@ constexpr Entry kWritable[] = {
     {"/run", "tmpfs", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=25%", Need::mandatory},
 };
 
-struct Link {
+struct DeviceLink {
   const char* path;
   const char* to;
 };
 
-constexpr Link kLinks[] = {
+constexpr DeviceLink kLinks[] = {
     {"/dev/fd", "/proc/self/fd"},       {"/dev/stdin", "/proc/self/fd/0"},
     {"/dev/stdout", "/proc/self/fd/1"}, {"/dev/stderr", "/proc/self/fd/2"},
     {"/dev/ptmx", "pts/ptmx"},
@@ -93,7 +93,7 @@ void mount_one(BootReport& boot, const Entry& entry) {
 
 void make_links(BootReport& boot) {
   auto step = boot.begin("links in /dev");
-  for (const Link& link : kLinks) {
+  for (const DeviceLink& link : kLinks) {
     struct stat found{};
     // The kernel's own /dev/ptmx is of another instance than the one mounted on /dev/pts.
     if (::lstat(link.path, &found) == 0 && !S_ISLNK(found.st_mode)) ::unlink(link.path);

@@ -14,7 +14,7 @@ namespace sluice::agent::rpc {
 namespace {
 
 constexpr Duration kLookAgain = std::chrono::milliseconds(20);
-constexpr std::size_t kReadBytes = std::size_t{32} << 10;
+constexpr std::size_t kChunkBytes = std::size_t{32} << 10;
 /// Escaped and unwritten bytes beyond which no more are taken.
 constexpr std::size_t kMostUnwritten = std::size_t{64} << 10;
 
@@ -87,7 +87,7 @@ SerialDecoder::Step SerialDecoder::decode(ConstBytes in, std::uint8_t* out) {
 
 SerialReader::Piece SerialReader::read(int fd, Bytes into) {
   if (in_.empty()) {
-    in_.resize(std::min(kReadBytes, into.size()));
+    in_.resize(std::min(kChunkBytes, into.size()));
     ssize_t got = ::read(fd, in_.data(), in_.size());
     int error = errno;
     in_.resize(got > 0 ? static_cast<std::size_t>(got) : 0);

@@ -21,7 +21,7 @@ constexpr std::size_t kQuoteSize = 1280;
 constexpr int kErrorRetries = 4;
 
 /// A full queue or no memory; every other error may belong to an earlier datagram.
-bool is_shortage(int error) {
+bool no_room(int error) {
   return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
 }
 
@@ -201,7 +201,7 @@ IoResult PosixDatagram::send_batch(std::span<const OutDatagram> datagrams) {
     int error = errno;
     // The error may be an ICMP error for an earlier datagram; this failure has cleared it, and its
     // details stay in the error queue.
-    if (!is_shortage(error) && retries-- > 0) continue;
+    if (!no_room(error) && retries-- > 0) continue;
     if (sent > 0) break;
     return {.error = error};
   }

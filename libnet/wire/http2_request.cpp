@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint32_t kReservedBit = 0x80000000;
 /// RFC 9113 section 10.5.1.
 constexpr std::size_t kFieldOverhead = 32;
-constexpr std::size_t kPriorityBytes = 5;
+constexpr std::size_t kPriorityFieldBytes = 5;
 
 /// RFC 9113 section 8.2.2.
 bool is_of_connections(std::string_view name) {
@@ -189,7 +189,7 @@ void Http2RequestReader::strip_headers_frame() {
     if (!block_.empty()) padding = block_[0];
     front += 1;
   }
-  if (frame_.has(kPriority)) front += kPriorityBytes;
+  if (frame_.has(kPriority)) front += kPriorityFieldBytes;
   if (front + padding > block_.size()) {
     fail("more padding than a frame has");
     return;

@@ -8,7 +8,7 @@ constexpr std::size_t kNextHeaderAt = 6;
 
 /// RFC 8200 section 4.2. The two high bits of a type that we don't know say what to do: 0 is to
 /// skip it, all others to discard the packet. We know none but padding.
-bool options_acceptable(ConstBytes options) {
+bool extension_options_acceptable(ConstBytes options) {
   while (!options.empty()) {
     std::uint8_t type = options[0];
     if (type == 0) {  // Pad1 has no length
@@ -56,7 +56,7 @@ bool Ipv6View::walk() {
         if (rest[2] == 0 || rest[3] != 0) return false;
       } else {
         if (protocol_ == IpProtocol::hop_by_hop && count != 0) return false;
-        if (!options_acceptable(rest.subspan(2, size - 2))) return false;
+        if (!extension_options_acceptable(rest.subspan(2, size - 2))) return false;
       }
     }
     bool is_true_fragment =

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "wire/byte_cursor.h"
+
 namespace sluice::wire {
 
 namespace {
@@ -19,46 +21,13 @@ enum Frame : std::uint8_t {
   kConnectionClose = 0x1c,
 };
 
-/// Takes a packet apart from its front. After a length that isn't there everything is empty or 0
-/// and ok() is false for good.
-class Cursor {
- public:
-  explicit Cursor(ConstBytes bytes) : bytes_(bytes) {}
-
-  ConstBytes take(std::uint64_t count) {
-    if (count > bytes_.size() - at_) {
-      ok_ = false;
-      at_ = bytes_.size();
-      return {};
-    }
-    ConstBytes taken = bytes_.subspan(at_, static_cast<std::size_t>(count));
-    at_ += taken.size();
-    return taken;
-  }
-  std::uint8_t take8() {
-    ConstBytes byte = take(1);
-    return byte.empty() ? std::uint8_t{0} : byte[0];
-  }
-  /// RFC 9000 section 16.
-  std::uint64_t take_varint() {
-    std::uint8_t first = take8();
-    std::uint64_t value = first & 0x3f;
-    for (std::uint8_t byte : take((1u << (first >> 6)) - 1)) value = value << 8 | byte;
-    return value;
-  }
-  void skip_zeros() {
-    while (at_ < bytes_.size() && bytes_[at_] == 0) ++at_;
-  }
-
-  bool ok() const { return ok_; }
-  bool at_end() const { return at_ == bytes_.size(); }
-  std::size_t at() const { return at_; }
-
- private:
-  ConstBytes bytes_;
-  std::size_t at_ = 0;
-  bool ok_ = true;
-};
+/// RFC 9000 section 16.
+std::uint64_t take_varint(ByteCursor& from) {
+  std::uint8_t first = from.take8();
+  std::uint64_t value = first & 0x3f;
+  for (std::uint8_t byte : from.take((1u << (first >> 6)) - 1)) value = value << 8 | byte;
+  return value;
+}
 
 QuicLongPacket::Type type_of(QuicVersion version, std::uint8_t first) {
   unsigned bits = first >> 4 & 3u;
@@ -67,16 +36,16 @@ QuicLongPacket::Type type_of(QuicVersion version, std::uint8_t first) {
   return static_cast<QuicLongPacket::Type>(bits);
 }
 
-void skip_ack(Cursor& cursor, bool ecn) {
-  cursor.take_varint();  // largest
-  cursor.take_varint();  // delay
-  std::uint64_t ranges = cursor.take_varint();
-  cursor.take_varint();  // first range
+void skip_ack(ByteCursor& cursor, bool ecn) {
+  take_varint(cursor);  // largest
+  take_varint(cursor);  // delay
+  std::uint64_t ranges = take_varint(cursor);
+  take_varint(cursor);  // first range
   for (; ranges > 0 && cursor.ok(); --ranges) {
-    cursor.take_varint();  // gap
-    cursor.take_varint();  // length
+    take_varint(cursor);  // gap
+    take_varint(cursor);  // length
   }
-  for (int count = ecn ? 3 : 0; count > 0; --count) cursor.take_varint();
+  for (int count = ecn ? 3 : 0; count > 0; --count) take_varint(cursor);
 }
 
 std::uint64_t complete_number(std::uint64_t truncated, std::size_t bytes,
@@ -94,7 +63,7 @@ std::uint64_t complete_number(std::uint64_t truncated, std::size_t bytes,
 QuicFront read_quic_front(ConstBytes bytes) {
   QuicFront front;
   if (bytes.empty() || !(bytes[0] & kLongHeader)) return front;
-  Cursor cursor(bytes);
+  ByteCursor cursor(bytes);
   std::uint8_t first = cursor.take8();
   ConstBytes version = cursor.take(4);
   if (!cursor.ok()) return front;
@@ -113,8 +82,8 @@ QuicFront read_quic_front(ConstBytes bytes) {
   if (packet.type == QuicLongPacket::Type::retry) {
     packet.bytes = bytes;
   } else {
-    if (packet.type == QuicLongPacket::Type::initial) cursor.take(cursor.take_varint());
-    std::uint64_t length = cursor.take_varint();
+    if (packet.type == QuicLongPacket::Type::initial) cursor.take(take_varint(cursor));
+    std::uint64_t length = take_varint(cursor);
     packet.number_offset = cursor.at();
     cursor.take(length);
     packet.bytes = bytes.first(cursor.at());
@@ -156,7 +125,7 @@ std::optional<QuicOpened> open_quic_initial(const QuicLongPacket& packet,
 std::optional<std::vector<QuicCryptoFrame>> read_quic_initial_frames(ConstBytes payload) {
   if (payload.empty()) return std::nullopt;
   std::vector<QuicCryptoFrame> frames;
-  Cursor cursor(payload);
+  ByteCursor cursor(payload);
   while (!cursor.at_end()) {
     std::uint8_t type = cursor.take8();
     if (type == kPadding) {
@@ -165,13 +134,13 @@ std::optional<std::vector<QuicCryptoFrame>> read_quic_initial_frames(ConstBytes 
       skip_ack(cursor, type == kAckWithEcn);
     } else if (type == kCrypto) {
       QuicCryptoFrame frame;
-      frame.offset = cursor.take_varint();
-      frame.data = cursor.take(cursor.take_varint());
+      frame.offset = take_varint(cursor);
+      frame.data = cursor.take(take_varint(cursor));
       frames.push_back(frame);
     } else if (type == kConnectionClose) {
-      cursor.take_varint();  // error
-      cursor.take_varint();  // the frame that brought it
-      cursor.take(cursor.take_varint());
+      take_varint(cursor);  // error
+      take_varint(cursor);  // the frame that brought it
+      cursor.take(take_varint(cursor));
     } else if (type != kPing) {
       return std::nullopt;
     }

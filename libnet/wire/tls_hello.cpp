@@ -3,6 +3,7 @@
 #include <bitset>
 #include <string_view>
 
+#include "wire/byte_cursor.h"
 #include "wire/host_name.h"
 
 namespace sluice::wire {
@@ -22,48 +23,21 @@ enum Extension : std::uint16_t {
   kEncryptedServerName = 0xffce,  // what it was in its first drafts
 };
 
-/// Takes a message apart from its front. After a length that isn't there everything is empty and
-/// ok() is false for good.
-class Cursor {
- public:
-  explicit Cursor(ConstBytes bytes) : rest_(bytes) {}
-
-  ConstBytes take(std::size_t count) {
-    if (count > rest_.size()) {
-      ok_ = false;
-      rest_ = {};
-      return {};
-    }
-    ConstBytes taken = rest_.first(count);
-    rest_ = rest_.subspan(count);
-    return taken;
-  }
-  std::uint8_t take8() {
-    ConstBytes byte = take(1);
-    return byte.empty() ? std::uint8_t{0} : byte[0];
-  }
-  std::uint16_t take16() {
-    ConstBytes bytes = take(2);
-    return bytes.empty() ? std::uint16_t{0} : load_be16(bytes.data());
-  }
-  ConstBytes take_vector8() { return take(take8()); }
-  ConstBytes take_vector16() { return take(take16()); }
-
-  bool ok() const { return ok_; }
-  bool at_end() const { return rest_.empty(); }
-
- private:
-  ConstBytes rest_;
-  bool ok_ = true;
-};
+/// Vectors as TLS writes them: a length of one or two bytes, and that many (RFC 8446 section 3.4).
+ConstBytes take_vector8(ByteCursor& from) {
+  return from.take(from.take8());
+}
+ConstBytes take_vector16(ByteCursor& from) {
+  return from.take(from.take16());
+}
 
 // Each reads one extension into the hello: null, or what is wrong with it.
 
 const char* read_server_name(ConstBytes data, ClientHello& hello) {
-  Cursor outer(data);
-  Cursor list(outer.take_vector16());
+  ByteCursor outer(data);
+  ByteCursor list(take_vector16(outer));
   std::uint8_t type = list.take8();
-  ConstBytes name = list.take_vector16();
+  ConstBytes name = take_vector16(list);
   if (!outer.ok() || !outer.at_end() || !list.ok()) return "server_name's lengths don't add up";
   if (type != kHostNameType || !list.at_end()) return "server_name is not one host name";
   hello.server_name =
@@ -74,11 +48,11 @@ const char* read_server_name(ConstBytes data, ClientHello& hello) {
 }
 
 const char* read_alpn(ConstBytes data, ClientHello& hello) {
-  Cursor outer(data);
-  Cursor list(outer.take_vector16());
+  ByteCursor outer(data);
+  ByteCursor list(take_vector16(outer));
   if (!outer.ok() || !outer.at_end() || list.at_end()) return "ALPN's lengths don't add up";
   while (!list.at_end()) {
-    ConstBytes protocol = list.take_vector8();
+    ConstBytes protocol = take_vector8(list);
     if (!list.ok() || protocol.empty()) return "ALPN's lengths don't add up";
     if (hello.alpn.size() == ClientHello::kMaxAlpn) return "too many ALPN protocols";
     hello.alpn.emplace_back(protocol.begin(), protocol.end());
@@ -87,8 +61,8 @@ const char* read_alpn(ConstBytes data, ClientHello& hello) {
 }
 
 const char* read_supported_versions(ConstBytes data, ClientHello& hello) {
-  Cursor outer(data);
-  ConstBytes list = outer.take_vector8();
+  ByteCursor outer(data);
+  ConstBytes list = take_vector8(outer);
   if (!outer.ok() || !outer.at_end() || list.empty() || list.size() % 2 != 0) {
     return "supported_versions' lengths don't add up";
   }
@@ -120,10 +94,10 @@ const char* read_extension(std::uint16_t type, ConstBytes data, ClientHello& hel
 
 const char* read_extensions(ConstBytes block, ClientHello& hello) {
   std::bitset<65536> seen;
-  Cursor cursor(block);
+  ByteCursor cursor(block);
   while (!cursor.at_end()) {
     std::uint16_t type = cursor.take16();
-    ConstBytes data = cursor.take_vector16();
+    ConstBytes data = take_vector16(cursor);
     if (!cursor.ok()) return "the extensions' lengths don't add up";
     if (seen.test(type)) return "an extension comes twice";
     seen.set(type);
@@ -133,12 +107,12 @@ const char* read_extensions(ConstBytes block, ClientHello& hello) {
 }
 
 const char* read_hello(ConstBytes body, ClientHello& hello) {
-  Cursor cursor(body);
+  ByteCursor cursor(body);
   hello.legacy_version = cursor.take16();
   cursor.take(kRandomBytes);
-  ConstBytes session = cursor.take_vector8();
-  ConstBytes ciphers = cursor.take_vector16();
-  ConstBytes compressions = cursor.take_vector8();
+  ConstBytes session = take_vector8(cursor);
+  ConstBytes ciphers = take_vector16(cursor);
+  ConstBytes compressions = take_vector8(cursor);
   if (!cursor.ok()) return "the hello is cut off";
   if (hello.legacy_version >> 8 != 3) return "an unknown version";
   if (session.size() > kMaxSessionIdBytes) return "the session id is too long";
@@ -146,7 +120,7 @@ const char* read_hello(ConstBytes body, ClientHello& hello) {
   if (compressions.empty()) return "no compression method";
   // Before TLS 1.3 the extensions may be left out as a whole (RFC 5246 section 7.4.1.2).
   if (cursor.at_end()) return nullptr;
-  ConstBytes extensions = cursor.take_vector16();
+  ConstBytes extensions = take_vector16(cursor);
   if (!cursor.ok() || !cursor.at_end()) return "the extensions' lengths don't add up";
   return read_extensions(extensions, hello);
 }
