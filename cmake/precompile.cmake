@@ -1,6 +1,6 @@
 # With SLUICE_PRECOMPILE the headers that most files include are compiled once for all, which halves the
-# time of a build from nothing. Only the sanitizer builds do that: the release build, which doesn't, shows
-# that each file includes what it uses.
+# time of a build from nothing. The sanitizer builds do that, and every build's unit tests: the programs
+# and libraries of the release build, which don't, show that each file includes what it uses.
 option(SLUICE_PRECOMPILE "Compile the standard library's headers once for all" OFF)
 
 # sluice_precompiled_headers(NAME HEADER...): a target that holds them, for sluice_precompile().
