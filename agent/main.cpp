@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "agent/agent.h"
+#include "agent/init/modules.h"
 #include "agent/init/mounts.h"
+#include "agent/init/switch_root.h"
 #include "agent/os/file.h"
 #include "agent/version.h"
 #include "base/log.h"
@@ -50,8 +52,12 @@ void open_console() {
   for (const BootReport::Step& step : boot.steps()) tell(step);
   boot.set_listener(tell);
 
-  auto agent = Agent::create(Agent::Role::init,
-                             options_of_kernel(read_file("/proc/cmdline").value_or("")), boot);
+  Options options = options_of_kernel(read_file("/proc/cmdline").value_or(""));
+  if (!options.root.device.empty() && is_in_initramfs()) {
+    load_modules(boot, options.modules);
+    switch_root(boot, options.root);
+  }
+  auto agent = Agent::create(Agent::Role::init, std::move(options), boot);
   if (agent) {
     [[maybe_unused]] Status partly = (*agent)->serve();
     (*agent)->bring_up();

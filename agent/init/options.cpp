@@ -131,6 +131,24 @@ Status apply_mtu(Options& options, std::string_view value) {
   return Status::ok();
 }
 
+Status apply_root(Options& options, std::string_view value) {
+  std::string_view device = take_part(value, ',');
+  bool is_device = device.starts_with("/dev/") && device.size() > 5;
+  bool is_share = device.starts_with("virtiofs:") && device.size() > 9;
+  if ((!is_device && !is_share) || (!value.empty() && value != "rw")) {
+    return bad("a root is /dev/NAME or virtiofs:TAG, and ',rw' if it is to be written to");
+  }
+  options.root.device = device;
+  options.root.writable = value == "rw";
+  return Status::ok();
+}
+
+Status apply_init(Options& options, std::string_view value) {
+  if (!value.starts_with('/')) return bad(fmt::format("'{}' is not an absolute path", value));
+  options.root.init = value;
+  return Status::ok();
+}
+
 constexpr auto kOptions = std::to_array<Option>({
     {"unix", "PATH", "serve on a Unix socket, of mode 0600; repeatable", Used::always,
      [](Options& options, std::string_view value) {
@@ -163,6 +181,9 @@ constexpr auto kOptions = std::to_array<Option>({
     {"mtu", "BYTES", "of the interface, instead of the lease's", Used::by_init, apply_mtu},
     {"modules", "A,B", "kernel modules to load, beside those of /etc/modules-load.d", Used::by_init,
      apply_modules},
+    {"root", "DEVICE|virtiofs:TAG[,rw]", "in an initramfs: the root file system to go on in",
+     Used::by_init, apply_root},
+    {"init", "PATH", "what is started in that root (/sbin/init)", Used::by_init, apply_init},
     {"on-init-failure", "halt|continue", "when a mandatory step of the boot fails (continue)",
      Used::by_init,
      [](Options& options, std::string_view value) {

@@ -8,13 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/init/switch_root.h"
 #include "agent/net/network_config.h"
 
 namespace sluice::agent {
 
 /// What the agent is told: by `sluice.NAME=VALUE` on the kernel's command line where it is PID 1,
-/// by
-/// `--NAME VALUE` where somebody starts it. The names are the same.
+/// by `--NAME VALUE` where somebody starts it. The names are the same.
 struct Options {
   std::vector<std::string> unix_sockets;    ///< unix=PATH, repeatable.
   std::optional<std::uint32_t> vsock_port;  ///< vsock=PORT|off
@@ -22,6 +22,7 @@ struct Options {
   bool stdio = false;                ///< --stdio: one connection, on standard input and output.
   std::string hostname;              ///< hostname=NAME
   std::vector<std::string> modules;  ///< modules=A,B
+  RootSource root;                   ///< root=DEVICE[,rw], init=PATH
   bool halt_on_failure = false;      ///< on-init-failure=halt|continue
   /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
   std::optional<NetworkConfig> network;

@@ -46,13 +46,30 @@ def boot_steps(hostd):
 def test_the_init_mounts_what_a_system_needs_and_says_how_it_went(guest):
     hostd, _ = guest
     steps = boot_steps(hostd)
-    for target in ("/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/sys/fs/cgroup"):
+    for target in ("/dev/pts", "/dev/shm", "/sys/fs/cgroup"):
         assert steps[f"mount {target}"]["result"] == "done"
     assert steps["module virtio_net"]["result"] == "done"
     mounts = hostd.ctl("guest", "exec", "cat", "/proc/mounts").stdout
+    assert "proc /proc proc" in mounts and "devtmpfs /dev devtmpfs" in mounts
     assert "cgroup2 /sys/fs/cgroup cgroup2" in mounts and "devpts /dev/pts devpts" in mounts
     controllers = hostd.ctl("guest", "exec", "cat", "/sys/fs/cgroup/cgroup.subtree_control").stdout
     assert {"cpu", "memory", "pids"} <= set(controllers.split())
+
+
+def test_the_root_is_the_disk_and_nothing_of_the_initramfs_is_left(guest):
+    hostd, _ = guest
+    mounts = hostd.ctl("guest", "exec", "cat", "/proc/mounts").stdout.splitlines()
+    assert [line for line in mounts if line.split()[1] == "/"][-1].startswith("/dev/vda / erofs ro")
+    assert hostd.ctl("guest", "exec", "touch", "/sbin/x").returncode != 0
+    for path in ("/tmp/x", "/etc/x", "/var/lib/x", "/run/x"):
+        assert hostd.ctl("guest", "exec", "touch", path).returncode == 0, path
+    assert hostd.ctl("guest", "exec", "crun", "--version").returncode == 0
+
+
+def test_a_root_that_never_comes_is_told_and_the_agent_can_be_asked(lab):
+    with running(lab, "rootless", "sluice.root=/dev/vdz") as (hostd, _):
+        step = boot_steps(hostd)["root /dev/vdz"]
+        assert step["result"] == "failed" and "no such device" in step["message"]
 
 
 def test_a_word_on_the_kernel_command_line_that_is_wrong_is_told_and_changes_nothing(guest):

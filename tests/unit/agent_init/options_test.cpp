@@ -194,4 +194,36 @@ TEST_CASE("the help has every option") {
   }
 }
 
+TEST_CASE("a root is a device or a share, read-only unless asked for otherwise") {
+  Options options = options_of_kernel("root=/dev/sda sluice.root=/dev/vda");
+  CHECK(options.problems.empty());
+  CHECK(options.root.device == "/dev/vda");
+  CHECK_FALSE(options.root.writable);
+  CHECK(options.root.init == "/sbin/init");
+  options = options_of_kernel("sluice.root=virtiofs:root,rw sluice.init=/sbin/agent");
+  CHECK(options.root.device == "virtiofs:root");
+  CHECK(options.root.writable);
+  CHECK(options.root.init == "/sbin/agent");
+}
+
+TEST_CASE("a root that is no device or share, and a relative init, are problems") {
+  for (const char* word : {"sluice.root=vda", "sluice.root=/dev/", "sluice.root=virtiofs:",
+                           "sluice.root=/dev/vda,ro", "sluice.root=", "sluice.init=init"}) {
+    Options options = options_of_kernel(word);
+    INFO(word);
+    REQUIRE(options.problems.size() == 1);
+    CHECK(options.problems[0].text.find(word) == 0);
+    CHECK(options.root.device.empty());
+    CHECK(options.root.init == "/sbin/init");
+  }
+}
+
+TEST_CASE("a device may have any file system that the kernel knows and that is on devices") {
+  using Types = std::vector<std::string>;
+  CHECK(device_file_systems("nodev\tsysfs\nnodev\ttmpfs\n\text4\n\terofs\n") ==
+        Types{"erofs", "ext4"});
+  CHECK(device_file_systems("").empty());
+  CHECK(device_file_systems("\t\nnodev\n").empty());
+}
+
 }  // namespace sluice::agent

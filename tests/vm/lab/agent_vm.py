@@ -6,7 +6,7 @@ import pathlib
 
 from .hostd import REPOSITORY
 from .process import wait_until
-from .vm import BOOT_SECONDS, build_image, qemu_command
+from .vm import AGENT_IMAGE, BOOT_SECONDS, build_image, qemu_command
 
 
 def agent_binary():
@@ -20,7 +20,7 @@ class AgentVm:
     def __init__(self, lab, nic, name, append=""):
         self.port = lab.directory / f"{name}.agent"
         self.port.unlink(missing_ok=True)
-        command = qemu_command(build_image("--agent", agent_binary()), nic, self.port,
+        command = qemu_command(build_image(AGENT_IMAGE, "--agent", agent_binary()), nic, self.port,
                                "sluice.agent", append)
         # hostd may run as another user than QEMU: it has to be able to write to QEMU's sockets.
         self.process = lab.world.host.start(name, command, lab.directory / f"{name}.log", umask=0)

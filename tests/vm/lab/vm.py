@@ -19,7 +19,9 @@ import time
 from .process import LabError
 
 QEMU = "qemu-system-x86_64"
-BUILDER = pathlib.Path(__file__).resolve().parent.parent / "image" / "build.py"
+REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
+SCRIPT_IMAGE = REPOSITORY / "tests/vm/image/build.py"
+AGENT_IMAGE = REPOSITORY / "examples/rootfs/build.py"
 MEMORY_MIB = 256
 BOOT_SECONDS = 60
 ONLINE_SECONDS = 20
@@ -27,9 +29,9 @@ COMMAND_SECONDS = 30
 SPARE_SECONDS = 15  # for a guest that is late in killing a command, before it counts as hung
 
 
-def build_image(*options):
-    """The paths of the kernel and the initramfs, built or from the cache."""
-    done = subprocess.run([sys.executable, BUILDER, *map(str, options)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+def build_image(builder=SCRIPT_IMAGE, *options):
+    """The paths of what a VM boots, built or from the cache."""
+    done = subprocess.run([sys.executable, builder, *map(str, options)], capture_output=True,
                           text=True, check=False)
     if done.returncode != 0:
         raise LabError(done.stderr.strip())
@@ -54,12 +56,14 @@ def dgram_nic(path, own_path):
 
 def qemu_command(image, nic, port_path, port_name, append=""):
     """A VM with one NIC and a virtio-serial port, whose socket at `port_path` it listens on."""
+    disk = ["-drive", f"file={image['root']},format=raw,if=virtio,readonly=on"] \
+        if "root" in image else []
     return [
         QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-machine", f"q35,accel={os.environ.get('SLUICE_VM_ACCEL', 'tcg')}",
         "-cpu", "max", "-m", str(MEMORY_MIB),
         "-kernel", image["kernel"], "-initrd", image["initramfs"],
-        "-append", f"console=ttyS0 quiet panic=-1 tsc=reliable {append}",
+        "-append", f"console=ttyS0 quiet panic=-1 tsc=reliable {image.get('append', '')} {append}", *disk,
         "-serial", "stdio",
         "-chardev", f"socket,id=port,path={port_path},server=on,wait=off",
         "-device", "virtio-serial-pci",
