@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/posix_unix.h"
 #include "hostd/directories.h"
 
 namespace sluice::ctl {
@@ -183,13 +184,15 @@ Result<std::string> find_socket(const std::string& name) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
     const auto& path = entry.path();
-    if (path.extension() == ".sock" && !path.stem().has_extension()) names.push_back(path.stem());
+    bool is_control = path.extension() == ".sock" && !path.stem().has_extension();
+    if (is_control && !is_left_behind(path)) names.push_back(path.stem());
   }
   std::sort(names.begin(), names.end());
   if (names.size() == 1) return hostd::api_socket_path(names.front());
   if (names.empty()) {
-    return Status(StatusCode::not_found,
-                  fmt::format("no hostd is running ({} has no control socket)", directory));
+    return Status(
+        StatusCode::not_found,
+        fmt::format("no hostd is running (in {} no control socket is answered)", directory));
   }
   return Status(StatusCode::invalid_argument,
                 fmt::format("several are running; choose one with -n: {}", fmt::join(names, ", ")));

@@ -10,22 +10,6 @@
 
 namespace sluice {
 
-namespace {
-
-/// Whether `path` is a socket file that a process which ended has left behind.
-bool is_stale(const std::string& path, const sockaddr_un& address) {
-  struct stat info{};
-  if (::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
-  UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!probe) return false;
-  int result = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  // Only "nobody is bound" is refused; a full backlog (EAGAIN) or another type (EPROTOTYPE) is an
-  // owner that lives.
-  return result != 0 && errno == ECONNREFUSED;
-}
-
-}  // namespace
-
 Result<sockaddr_un> unix_address(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -65,6 +49,19 @@ void UnixSocketFile::remove() {
   path_.clear();
 }
 
+bool is_left_behind(const std::string& path) {
+  auto address = unix_address(path);
+  struct stat info{};
+  if (!address || ::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
+  UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!probe) return false;
+  int result =
+      ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address);
+  // Only "nobody is bound" is refused; a full backlog (EAGAIN) or another type (EPROTOTYPE) is an
+  // owner that lives.
+  return result != 0 && errno == ECONNREFUSED;
+}
+
 Result<UnixSocketFile> bind_unix(int fd, const std::string& path) {
   auto address = unix_address(path);
   if (!address) return address.status();
@@ -73,7 +70,7 @@ Result<UnixSocketFile> bind_unix(int fd, const std::string& path) {
   };
   bool bound = bind();
   if (!bound && errno == EADDRINUSE) {
-    if (!is_stale(path, *address)) {
+    if (!is_left_behind(path)) {
       return Status(
           StatusCode::already_exists,
           "listen on " + path + ": something else is there; remove it or use another path");

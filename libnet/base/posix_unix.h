@@ -31,6 +31,9 @@ class UnixSocketFile {
   unsigned long inode_ = 0;
 };
 
+/// Whether `path` is a socket file that a process which ended has left behind.
+bool is_left_behind(const std::string& path);
+
 /// Binds `fd` to `path`. A socket file that is there already is replaced if nothing answers behind
 /// it; anything else there is an error (already_exists) and stays.
 Result<UnixSocketFile> bind_unix(int fd, const std::string& path);
