@@ -1,7 +1,7 @@
 // A client of the guest's agent in Go, made of nothing but the published .proto files and containerd's
 // ttrpc package. It takes a container through its whole life and tells what it sees.
 //
-//	client-go SOCKET [-image NAME | -rootfs DIRECTORY]
+//	client-go SOCKET [-image NAME | -rootfs DIRECTORY] [-all-devices]
 //
 // SOCKET is hostd's NAME.agent.sock, or an agent's own. Exit: 0, 1 (a call failed), 2 (usage).
 package main
@@ -21,25 +21,30 @@ import (
 	agent "sluice.dev/agent/v1"
 )
 
-// How many bytes each side may send before it is granted more (docs/rpc.md).
-const firstCredit = 262144
+// How many bytes each side may send before it is granted more, and in one message (docs/rpc.md).
+const (
+	firstCredit = 262144
+	messageSize = 65536
+)
 
 func main() {
 	flags := flag.NewFlagSet("client-go", flag.ExitOnError)
 	image := flags.String("image", "", "an image of the guest's store")
 	rootfs := flags.String("rootfs", "", "a directory of the guest")
+	allDevices := flags.Bool("all-devices", false, "no rule about devices, which some kernels refuse")
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: client-go SOCKET [-image NAME | -rootfs DIRECTORY]")
+		fmt.Fprintln(os.Stderr, "usage: client-go SOCKET [-image NAME | -rootfs DIRECTORY] [-all-devices]")
 		os.Exit(2)
 	}
 	_ = flags.Parse(os.Args[2:])
-	if err := run(os.Args[1], *image, *rootfs); err != nil {
+	request := &agent.CreateContainerRequest{Image: *image, Rootfs: *rootfs, AllDevices: *allDevices}
+	if err := run(os.Args[1], request); err != nil {
 		fmt.Fprintln(os.Stderr, "client-go:", err)
 		os.Exit(1)
 	}
 }
 
-func run(socket, image, rootfs string) error {
+func run(socket string, request *agent.CreateContainerRequest) error {
 	connection, err := net.Dial("unix", socket)
 	if err != nil {
 		return err
@@ -57,10 +62,10 @@ func run(socket, image, rootfs string) error {
 	if err := inTheVM(ctx, agent.NewProcessClient(client)); err != nil {
 		return fmt.Errorf("process: %w", err)
 	}
-	if image == "" && rootfs == "" {
+	if request.Image == "" && request.Rootfs == "" {
 		return nil
 	}
-	return life(ctx, agent.NewContainerClient(client), image, rootfs)
+	return life(ctx, agent.NewContainerClient(client), request)
 }
 
 // A program in the VM itself: what is written to its input comes back.
@@ -87,11 +92,16 @@ func converse(stream execStream, start *agent.ExecStart, input []byte) ([]byte, 
 	if len(input) > firstCredit {
 		return nil, nil, errors.New("an input that long has to wait for credit")
 	}
-	requests := []*agent.ExecRequest{
-		{Message: &agent.ExecRequest_Start{Start: start}},
-		{Message: &agent.ExecRequest_Stdin{Stdin: input}},
-		{Message: &agent.ExecRequest_StdinClosed{StdinClosed: true}},
+	requests := []*agent.ExecRequest{{Message: &agent.ExecRequest_Start{Start: start}}}
+	for len(input) > 0 {
+		size := len(input)
+		if size > messageSize {
+			size = messageSize
+		}
+		requests = append(requests, &agent.ExecRequest{Message: &agent.ExecRequest_Stdin{Stdin: input[:size]}})
+		input = input[size:]
 	}
+	requests = append(requests, &agent.ExecRequest{Message: &agent.ExecRequest_StdinClosed{StdinClosed: true}})
 	for _, request := range requests {
 		if err := stream.Send(request); err != nil {
 			return nil, nil, err
@@ -117,11 +127,13 @@ func converse(stream execStream, start *agent.ExecStart, input []byte) ([]byte, 
 }
 
 // Create, start, logs, exec, stats, pause, resume, stop, wait, remove.
-func life(ctx context.Context, containers agent.ContainerClient, image, rootfs string) error {
-	created, err := containers.Create(ctx, &agent.CreateContainerRequest{
-		Name: "client-go", Image: image, Rootfs: rootfs, Network: "none", NoEntrypoint: true,
-		Args: []string{"sh", "-c", "echo started; trap 'echo stopping; exit 42' TERM; while :; do sleep 0.05; done"},
-	})
+func life(ctx context.Context, containers agent.ContainerClient, request *agent.CreateContainerRequest) error {
+	request.Name = "client-go"
+	request.Network = "none"
+	request.NoEntrypoint = true
+	request.Args = []string{"sh", "-c",
+		"echo started; trap 'echo stopping; exit 42' TERM; while :; do sleep 0.05; done"}
+	created, err := containers.Create(ctx, request)
 	if err != nil {
 		return fmt.Errorf("create: %w", err)
 	}
@@ -175,7 +187,7 @@ func life(ctx context.Context, containers agent.ContainerClient, image, rootfs s
 		return fmt.Errorf("remove: %w", err)
 	}
 	fmt.Println("removed")
-	_, err = containers.Inspect(ctx, &agent.InspectContainerRequest{Container: id})
+	_, err = containers.Inspect(ctx, &agent.InspectContainerRequest{Container: created.Name})
 	fmt.Println("now:", err)
 	return nil
 }
