@@ -48,7 +48,7 @@ void open_console() {
     }
   };
   for (const BootReport::Step& step : boot.steps()) tell(step);
-  boot.set_listener(tell);
+  boot.add_listener(tell);
 
   auto agent = Agent::create(Agent::Role::init,
                              options_of_kernel(read_file("/proc/cmdline").value_or("")), boot);
