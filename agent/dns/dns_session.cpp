@@ -39,7 +39,7 @@ void DnsSession::pump() {
   bool moved = true;
   while (moved && !broken_) {
     moved = write_some();
-    take_queries();
+    moved |= take_queries();
     if (!broken_ && !end_seen_ && open_ < kMaxOpen && unsent_.size() < kMaxUnsent) {
       moved |= read_some();
     }
@@ -59,7 +59,7 @@ bool DnsSession::read_some() {
   return result.bytes > 0;
 }
 
-void DnsSession::take_queries() {
+bool DnsSession::take_queries() {
   std::size_t at = 0;
   while (!broken_ && open_ < kMaxOpen && unsent_.size() < kMaxUnsent &&
          received_.size() - at >= kLengthPrefix) {
@@ -74,6 +74,7 @@ void DnsSession::take_queries() {
     at += kLengthPrefix + length;
   }
   received_.erase(received_.begin(), received_.begin() + static_cast<long>(at));
+  return at > 0;
 }
 
 void DnsSession::on_reply(std::vector<std::uint8_t> reply) {

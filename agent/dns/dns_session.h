@@ -35,8 +35,9 @@ class DnsSession final : private SocketHandler {
  private:
   void on_socket_ready(SocketReady ready) override;
   void pump();
+  // Each whether it moved something.
   bool read_some();
-  void take_queries();
+  bool take_queries();
   void on_reply(std::vector<std::uint8_t> reply);
   bool write_some();
   void end_later();

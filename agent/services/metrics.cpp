@@ -5,12 +5,14 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <algorithm>
 #include <memory>
 
 #include "agent/os/file.h"
+#include "agent/os/text.h"
 #include "agent/rpc/message.h"
 #include "agent/services/network_service.h"
+#include "base/number.h"
 #include "sluice/agent/v1/agent.pb.h"
 
 namespace sluice::agent {
@@ -30,24 +32,26 @@ double open_descriptors() {
   return count > 0 ? count - 1 : 0;
 }
 
+/// The first number in `text`, which blanks stand before.
+double leading_number(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+  auto number = parse_number<std::uint64_t>(text.substr(0, text.find_first_of(" \t\n")));
+  return static_cast<double>(number.value_or(0));
+}
+
 double resident_bytes() {
-  unsigned long size = 0;
-  unsigned long resident = 0;
   std::string text = read_line("/proc/self/statm");
-  if (std::sscanf(text.c_str(), "%lu %lu", &size, &resident) != 2)
-    return 0;  // NOLINT(cert-err34-c)
-  return static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+  std::string_view rest = text;
+  take_part(rest, ' ');
+  return leading_number(rest) * static_cast<double>(::sysconf(_SC_PAGESIZE));
 }
 
 double available_bytes() {
+  constexpr std::string_view kField = "MemAvailable:";
   std::string text = read_file("/proc/meminfo").value_or("");
-  auto at = text.find("MemAvailable:");
-  unsigned long kib = 0;
-  if (at == std::string::npos ||
-      std::sscanf(text.c_str() + at, "MemAvailable: %lu", &kib) != 1) {  // NOLINT(cert-err34-c)
-    return 0;
-  }
-  return static_cast<double>(kib) * 1024;
+  auto at = text.find(kField);
+  if (at == std::string::npos) return 0;
+  return leading_number(std::string_view(text).substr(at + kField.size())) * 1024;
 }
 
 }  // namespace

@@ -63,6 +63,8 @@ class Upstream:
         while self.open:
             try:
                 data, self.client = self.udp.recvfrom(65535)
+                if not self.open:
+                    return
                 for reply in self._answers(data, False):
                     self.udp.sendto(reply, self.client)
             except OSError:
@@ -91,10 +93,10 @@ class Upstream:
     def close(self):
         self.open = False
         self.tcp.shutdown(socket.SHUT_RDWR)
-        self.tcp.close()
         # A datagram of our own ends the wait.
         with socket.socket(self.udp.family, socket.SOCK_DGRAM) as wake:
             wake.sendto(b"", self.udp.getsockname())
         for thread in self.threads:
             thread.join(5)
+        self.tcp.close()
         self.udp.close()
