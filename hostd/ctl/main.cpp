@@ -237,7 +237,7 @@ int main(int argc, char** argv) {
   exec->add_flag("-d,--detach", asked.detach, "print its id and leave it running");
   exec->add_option("-e,--env", asked.env, "NAME=VALUE, or NAME with the value here; repeatable")
       ->type_name("NAME=VALUE")
-      ->expected(1);
+      ->allow_extra_args(false);
   exec->add_option("-w,--workdir", asked.cwd, "where it begins (the user's home)")
       ->type_name("DIR");
   exec->add_option("-u,--user", asked.user, "whose it is: NAME or UID, :GROUP after it (root)")
@@ -266,7 +266,7 @@ int main(int argc, char** argv) {
   add_names->add_option("NAME", named.names, "db, db.example.com")->required();
   add_names->add_option("-a,--address", named.addresses, "where they are; repeatable")
       ->type_name("ADDR")
-      ->expected(1)
+      ->allow_extra_args(false)
       ->required();
   add_names->add_option("--network", named.network, "whose members see them (all)")
       ->type_name("NAME");
@@ -284,7 +284,7 @@ int main(int argc, char** argv) {
   guest_ports->add_flag("-f,--follow", follow_ports, "then what comes (+) and goes (-)");
   guest_ports->add_option("--netns", namespaces, "and in this network namespace; repeatable")
       ->type_name("PATH")
-      ->expected(1);
+      ->allow_extra_args(false);
   guest_command("events", "what happens in it, from now on",
                 [](GuestCommands& in) { return GuestNetworkCommands(in).events(); });
   guest_command("metrics", "numbers of its agent, for a monitor",
