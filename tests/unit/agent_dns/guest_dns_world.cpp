@@ -1,5 +1,6 @@
 #include "agent_dns/guest_dns_world.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 namespace sluice::agent {
@@ -26,11 +27,12 @@ void GuestDnsWorld::send(std::string_view name, wire::DnsType type, const From& 
   test::AskOptions options;
   options.id = from.id;
   options.edns_bytes = from.edns_bytes;
-  for (const auto& socket : net.datagrams) {
-    if (socket->local != kVm || socket->closed()) continue;
-    socket->feed(test::endpoint(from.source), test::to_text(test::make_query(name, type, options)));
-    loop.run_ready();
-  }
+  auto listener = std::find_if(net.datagrams.begin(), net.datagrams.end(),
+                               [](const auto& one) { return one->local == kVm && !one->closed(); });
+  REQUIRE(listener != net.datagrams.end());
+  (*listener)->feed(test::endpoint(from.source),
+                    test::to_text(test::make_query(name, type, options)));
+  loop.run_ready();
 }
 
 std::vector<test::Seen> GuestDnsWorld::replies() {
