@@ -22,6 +22,7 @@ struct DnsAsker {
 /// Answers a message: calls `reply` once, at once or later; empty means that silence is the answer.
 /// `reply` may be called when the client has gone.
 using DnsReply = std::function<void(std::vector<std::uint8_t> message)>;
-using DnsAnswer = std::function<void(ConstBytes message, const DnsAsker& asker, DnsReply reply)>;
+using DnsAnswer =
+    std::function<void(ConstBytes message, const DnsAsker& asker, const DnsReply& reply)>;
 
 }  // namespace sluice::agent

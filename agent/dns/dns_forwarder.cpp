@@ -82,11 +82,7 @@ void DnsForwarder::try_server(const std::string& key, Question& question) {
   ++question.asked;
   question.call = std::make_unique<UpstreamCall>(
       host_, counters_, random_(), servers_[question.server], question.query, question.transport,
-      // A copy: the question, and the key with it, may go while this is called.
-      [this, key](std::vector<std::uint8_t> reply) {
-        std::string own = key;
-        on_reply(own, std::move(reply));
-      });
+      [this, key](std::vector<std::uint8_t> reply) { on_reply(key, std::move(reply)); });
   if (question.call->start()) {
     question.timer->start(kTimeout);
     return;

@@ -64,8 +64,8 @@ GuestDns::GuestDns(Loop& loop, HostNet& host, DomainName suffix, std::function<v
           loop, host, counters_,
           random ? std::move(random) : [] { return static_cast<std::uint16_t>(random_u64()); }),
       sessions_(loop),
-      answer_([this](ConstBytes message, const DnsAsker& asker, DnsReply reply) {
-        answer(message, asker, std::move(reply));
+      answer_([this](ConstBytes message, const DnsAsker& asker, const DnsReply& reply) {
+        answer(message, asker, reply);
       }),
       shared_{loop, host, counters_, sessions_, answer_, std::move(on_serving)} {}
 
@@ -152,7 +152,7 @@ NameView GuestDns::view_of(const DnsAsker& asker) const {
   return view;
 }
 
-void GuestDns::answer(ConstBytes message, const DnsAsker& asker, DnsReply reply) {
+void GuestDns::answer(ConstBytes message, const DnsAsker& asker, const DnsReply& reply) {
   if (asker.transport == Transport::tcp) ++counters_.tcp_queries;
   CheckedQuery checked = dns::check_query(message, asker.transport, wire::kDnsMaxMessageBytes);
   if (!checked.query && checked.error_reply.empty()) {

@@ -71,7 +71,7 @@ class GuestDns {
   const DnsCounters& counters() const { return counters_; }
 
   /// Answers one message; what the listeners do with theirs.
-  void answer(ConstBytes message, const DnsAsker& asker, DnsReply reply);
+  void answer(ConstBytes message, const DnsAsker& asker, const DnsReply& reply);
 
  private:
   NameView view_of(const DnsAsker& asker) const;

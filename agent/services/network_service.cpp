@@ -102,7 +102,7 @@ void list_names(Call& call, const NameRegistry& registry) {
 void describe_dns(Call& call, const GuestDns& dns) {
   std::vector<std::string> texts;
   texts.reserve(3 * dns.listeners().size() + DnsForwarder::kMaxServers + 1);
-  auto keep = [&texts](std::string text) {
+  auto keep = [&texts](const std::string& text) {
     texts.push_back(rpc::valid_utf8(text));
     return field(texts.back());
   };
