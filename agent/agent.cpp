@@ -14,6 +14,7 @@
 #include "agent/init/resolver_file.h"
 #include "agent/init/system_files.h"
 #include "agent/os/file.h"
+#include "agent/rpc/message.h"
 #include "base/log.h"
 
 namespace sluice::agent {
@@ -27,6 +28,13 @@ constexpr Duration kSlowPortLook = std::chrono::milliseconds(100);
 /// A port that is not there by then comes late, if at all.
 constexpr Duration kPortPatience = std::chrono::seconds(10);
 
+constexpr std::uint16_t kDnsPort = 53;
+
+std::vector<Endpoint> usual_dns_addresses() {
+  return {{IpAddress::loopback(Family::v4), Port(kDnsPort)},
+          {IpAddress::loopback(Family::v6), Port(kDnsPort)}};
+}
+
 /// The device of the virtio-serial port of that name, if it is there.
 std::string port_device(const std::string& name) {
   std::unique_ptr<DIR, int (*)(DIR*)> ports(::opendir(kPorts), ::closedir);
@@ -37,6 +45,38 @@ std::string port_device(const std::string& name) {
     }
   }
   return "";
+}
+
+void tell(EventBus& events, const NetworkState& network) {
+  if (!events.has_listeners()) return;
+  std::vector<std::string> texts[3];
+  for (const AddressOnLink& one : network.addresses) {
+    texts[0].push_back(fmt::format("{}/{}", one.address.to_string(), one.prefix_length));
+  }
+  for (const auto& one : {network.gateway4, network.gateway6}) {
+    if (one) texts[1].push_back(one->to_string());
+  }
+  for (const IpAddress& one : network.dns_servers) texts[2].push_back(one.to_string());
+  std::vector<char*> fields[3];
+  for (std::size_t i = 0; i < 3; ++i) {
+    for (const std::string& text : texts[i]) fields[i].push_back(rpc::field(text));
+  }
+  std::string stage(to_string(network.stage));
+  std::string interface = rpc::valid_utf8(network.interface);
+  std::string problem = rpc::valid_utf8(network.problem);
+  sluice_agent_v1_EventsResponse event{};
+  event.which_event = sluice_agent_v1_EventsResponse_network_tag;
+  event.event.network = {.stage = rpc::field(stage),
+                         .interface = rpc::field(interface),
+                         .addresses_count = static_cast<pb_size_t>(fields[0].size()),
+                         .addresses = fields[0].data(),
+                         .gateways_count = static_cast<pb_size_t>(fields[1].size()),
+                         .gateways = fields[1].data(),
+                         .dns_count = static_cast<pb_size_t>(fields[2].size()),
+                         .dns = fields[2].data(),
+                         .mtu = network.mtu,
+                         .problem = rpc::field(problem)};
+  events.publish(event);
 }
 
 }  // namespace
@@ -64,9 +104,67 @@ Result<std::unique_ptr<Agent>> Agent::create(Role role, Options options, BootRep
   agent->process_service_ = std::make_unique<ProcessService>(*agent->loop_, *agent->children_);
   agent->agent_service_->add_to(agent->methods_);
   agent->process_service_->add_to(agent->methods_);
+  if (Status status = agent->add_network_services(); !status) return status;
+  agent->tell_events();
   agent->server_ = std::make_unique<rpc::Server>(*agent->loop_, agent->methods_);
   agent->watch_signals();
   return agent;
+}
+
+Status Agent::add_network_services() {
+  auto host_net = PosixNet::create(*loop_);
+  if (!host_net) return host_net.status();
+  host_net_ = std::move(*host_net);
+  if (options_.dns.on.value_or(role_ == Role::init && options_.network)) {
+    DomainName suffix =
+        options_.dns.suffix.is_root() ? *DomainName::parse("guest.internal") : options_.dns.suffix;
+    dns_ =
+        std::make_unique<GuestDns>(*loop_, *host_net_, suffix, [this] { write_resolver_file(); });
+    use_upstreams();
+  }
+  network_service_ =
+      std::make_unique<NetworkService>(*loop_, *host_net_, dns_.get(), port_namespaces_);
+  network_service_->add_to(methods_);
+
+  ConfigureService::Hooks hooks;
+  if (dns_) hooks.dns = [this](const auto& order) { return configure_dns(order); };
+  if (role_ == Role::init) {
+    hooks.network = [this](const NetworkConfig& config) { return configure_network(config); };
+  }
+  configure_service_ = std::make_unique<ConfigureService>(std::move(hooks));
+  configure_service_->add_to(methods_);
+
+  metrics_.add_source(system_metrics);
+  metrics_.add_source([this](std::vector<Metric>& metrics) { call_metrics(methods_, metrics); });
+  metrics_.add_source([this](std::vector<Metric>& metrics) {
+    metrics.push_back({.name = "sluice_agent_programs",
+                       .value = static_cast<double>(process_service_->running())});
+    metrics.push_back(
+        {.name = "sluice_agent_connections", .value = static_cast<double>(server_->connections())});
+    if (dns_) dns_metrics(*dns_, metrics);
+  });
+  metrics_.add_to(methods_);
+  return Status::ok();
+}
+
+void Agent::tell_events() {
+  events_ = std::make_unique<EventBus>(*loop_);
+  events_->add_to(methods_);
+  boot_.add_listener([this](const BootReport::Step& step) {
+    sluice_agent_v1_EventsResponse event{};
+    event.which_event = sluice_agent_v1_EventsResponse_boot_step_tag;
+    event.event.boot_step = boot_step_message(step);
+    events_->publish(event);
+  });
+  process_service_->set_exit_listener([this](const ProcessTable::Process& process) {
+    sluice_agent_v1_EventsResponse event{};
+    event.which_event = sluice_agent_v1_EventsResponse_process_tag;
+    event.event.process = {.id = rpc::field(process.id),
+                           .pid = process.pid,
+                           .code = process.exit->code,
+                           .signal = process.exit->signal};
+    events_->publish(event);
+  });
 }
 
 Status Agent::serve() {
@@ -80,6 +178,7 @@ Status Agent::serve() {
     boot_.failed(step, 0, status.message());
     if (first) first = status;
   };
+  if (role_ == Role::service) start_dns();
   for (const std::string& path : options_.unix_sockets) {
     open(path, server_->listen_unix(path));
   }
@@ -142,6 +241,7 @@ void Agent::bring_up() {
   bring_up_network();
   mount_the_rest(boot_);
   write_system_files(boot_, options_.hostname);
+  start_dns();
   if (!boot_.has_failed()) return;
   log(LogLevel::error, "agent: the boot has failed in a mandatory step");
   if (options_.halt_on_failure) shutdown_->begin({.grace = Duration::zero()});
@@ -150,24 +250,26 @@ void Agent::bring_up() {
 void Agent::bring_up_network() {
   if (!options_.network) return;
   network_step_ = boot_.begin("network");
-  auto network = GuestNetwork::create(
-      *loop_, {}, [this](const NetworkState& state) { on_network_change(state); });
-  Status status = network ? (*network)->configure(*options_.network) : network.status();
-  if (!status) {
-    boot_.failed(*network_step_, 0, status.message());
-    network_step_.reset();
-    return;
+  Status status = configure_network(*options_.network);
+  if (status) return;
+  boot_.failed(*network_step_, 0, status.message());
+  network_step_.reset();
+}
+
+Status Agent::configure_network(const NetworkConfig& config) {
+  if (!network_) {
+    auto network = GuestNetwork::create(
+        *loop_, {}, [this](const NetworkState& state) { on_network_change(state); });
+    if (!network) return network.status();
+    network_ = std::move(*network);
   }
-  network_ = std::move(*network);
+  return network_->configure(config);
 }
 
 void Agent::on_network_change(const NetworkState& network) {
-  std::string resolvers = resolver_text(network);
-  if (!resolvers.empty() && resolvers != read_file(kResolverFile)) {
-    if (Status status = replace_file(kResolverFile, resolvers); !status) {
-      log(LogLevel::error, "agent: {}", status.message());
-    }
-  }
+  tell(*events_, network);
+  use_upstreams();
+  write_resolver_file();
   if (!network_step_ || !network.is_ready()) return;
   std::string addresses;
   for (const AddressOnLink& one : network.addresses) {
@@ -175,6 +277,68 @@ void Agent::on_network_change(const NetworkState& network) {
   }
   boot_.done(*network_step_, network.interface + addresses);
   network_step_.reset();
+}
+
+void Agent::start_dns() {
+  if (!dns_) return;
+  resolver_file_is_ours_ = role_ == Role::init;
+  auto step = boot_.begin("guest DNS");
+  dns_->listen(options_.dns.listen.empty() ? usual_dns_addresses() : options_.dns.listen);
+  std::string served;
+  std::string problem;
+  for (const auto& listener : dns_->listeners()) {
+    if (listener->serving()) served += " " + listener->at().to_string();
+    if (!listener->serving()) problem = listener->problem();
+  }
+  if (!served.empty()) {
+    boot_.done(step, "on" + served);
+  } else {
+    boot_.skipped(step, fmt::format("not yet, it is tried again: {}", problem));
+  }
+}
+
+Result<ConfigureService::DnsState> Agent::configure_dns(const ConfigureService::DnsOrder& order) {
+  if (!order.suffix.is_root()) {
+    if (Status status = dns_->registry().set_suffix(order.suffix); !status) return status;
+  }
+  dns_order_ = order;
+  use_upstreams();
+  write_resolver_file();
+  return ConfigureService::DnsState{dns_->registry().suffix(), dns_->forwarder().servers()};
+}
+
+void Agent::use_upstreams() {
+  if (!dns_) return;
+  std::vector<Endpoint> servers = dns_order_.upstreams;
+  std::vector<IpAddress> learnt;
+  if (servers.empty() && network_) learnt = network_->state().dns_servers;
+  // An agent that somebody started has no network of its own, only what it was told.
+  if (servers.empty() && !network_ && options_.network) learnt = options_.network->dns_servers;
+  for (const IpAddress& one : learnt) {
+    // One on the link can't be reached without naming the link.
+    if (!one.is_link_local()) servers.push_back({one, Port(kDnsPort)});
+  }
+  dns_->forwarder().set_servers(std::move(servers));
+}
+
+void Agent::write_resolver_file() {
+  if (!network_ && !resolver_file_is_ours_) return;
+  NetworkState network;
+  if (network_) network = network_->state();
+  if (!dns_order_.search.empty()) network.search = dns_order_.search;
+  std::optional<IpAddress> own;
+  if (dns_ && resolver_file_is_ours_) {
+    for (const auto& listener : dns_->listeners()) {
+      bool fits = listener->network().empty() && listener->serving() &&
+                  listener->at().port == Port(kDnsPort);
+      if (fits && !own) own = listener->at().address;
+    }
+  }
+  std::string resolvers = resolver_text(network, own);
+  if (resolvers.empty() || resolvers == read_file(kResolverFile)) return;
+  if (Status status = replace_file(kResolverFile, resolvers); !status) {
+    log(LogLevel::error, "agent: {}", status.message());
+  }
 }
 
 void Agent::run() {

@@ -4,14 +4,21 @@
 #include <optional>
 #include <string>
 
+#include "agent/dns/guest_dns.h"
 #include "agent/init/boot_report.h"
 #include "agent/init/options.h"
 #include "agent/init/shutdown.h"
 #include "agent/net/guest_network.h"
+#include "agent/ports/port_watch.h"
 #include "agent/process/children.h"
 #include "agent/rpc/server.h"
 #include "agent/services/agent_service.h"
+#include "agent/services/configure_service.h"
+#include "agent/services/event_bus.h"
+#include "agent/services/metrics.h"
+#include "agent/services/network_service.h"
 #include "agent/services/process_service.h"
+#include "base/posix_net.h"
 #include "base/uv_loop.h"
 
 namespace sluice::agent {
@@ -37,17 +44,33 @@ class Agent {
   void on_signal(int signal);
   void stop();
   void find_serial_port();
+  Status add_network_services();
+  void tell_events();
   void bring_up_network();
+  Status configure_network(const NetworkConfig& config);
   void on_network_change(const NetworkState& network);
+  void start_dns();
+  Result<ConfigureService::DnsState> configure_dns(const ConfigureService::DnsOrder& order);
+  void use_upstreams();
+  void write_resolver_file();
 
   Role role_;
   Options options_;
   BootReport& boot_;
   std::unique_ptr<UvLoop> loop_;
+  std::unique_ptr<PosixNet> host_net_;
   std::unique_ptr<Children> children_;
   std::unique_ptr<Shutdown> shutdown_;
   std::unique_ptr<AgentService> agent_service_;
   std::unique_ptr<ProcessService> process_service_;
+  std::unique_ptr<GuestDns> dns_;  ///< Null where it is off.
+  ConfigureService::DnsOrder dns_order_;
+  bool resolver_file_is_ours_ = false;
+  PortNamespaces port_namespaces_;
+  std::unique_ptr<NetworkService> network_service_;
+  std::unique_ptr<ConfigureService> configure_service_;
+  std::unique_ptr<EventBus> events_;
+  Metrics metrics_;
   rpc::Methods methods_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Timer> look_for_port_;

@@ -50,7 +50,7 @@ void open_console() {
     }
   };
   for (const BootReport::Step& step : boot.steps()) tell(step);
-  boot.set_listener(tell);
+  boot.add_listener(tell);
 
   Options options = options_of_kernel(read_file("/proc/cmdline").value_or(""));
   if (!options.root.device.empty() && is_in_initramfs()) {

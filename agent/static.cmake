@@ -4,8 +4,10 @@ find_library(LIBUV_STATIC NAMES libuv_a.a REQUIRED)
 add_library(agent_fmt OBJECT static_fmt.cpp)
 target_include_directories(agent_fmt PRIVATE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
 
-# Of libnet's rooms only what is used.
-add_library(agent_libnet STATIC $<TARGET_OBJECTS:sluice_base> $<TARGET_OBJECTS:sluice_wire>)
+# Of libnet's rooms only the objects that are used: of `dns` what reads queries and writes replies, and
+# nothing of TLS.
+add_library(agent_libnet STATIC
+  $<TARGET_OBJECTS:sluice_base> $<TARGET_OBJECTS:sluice_wire> $<TARGET_OBJECTS:sluice_dns>)
 foreach(room ${rooms})
   target_sources(agent PRIVATE $<TARGET_OBJECTS:sluice_agent_${room}>)
 endforeach()

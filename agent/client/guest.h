@@ -8,13 +8,11 @@
 #include <vector>
 
 #include "agent/client/caller.h"
+#include "agent/client/unary.h"
 
 /// The calls of a guest's agent in C++ (agent/proto has what each does). All callbacks come on the
 /// loop's thread, once each, and never from inside the call that set them up.
 namespace sluice::agent::client {
-
-template <typename T>
-using OnAnswer = std::function<void(const rpc::CallError& error, const T& answer)>;
 
 struct Ping {
   std::string version;

@@ -42,7 +42,8 @@ void BootReport::end(Index step, Result result, int error, std::string message) 
   ended.error = error;
   ended.message = std::move(message);
   ended.took = age() - ended.started;
-  if (listener_) listener_(ended);
+  const Step told = ended;  // A listener may begin another.
+  for (const auto& listener : listeners_) listener(told);
 }
 
 std::vector<BootReport::Step> BootReport::steps() const {

@@ -43,14 +43,16 @@ class BootReport {
   Duration age() const;
 
   /// Called for each step that is over.
-  void set_listener(std::function<void(const Step&)> listener) { listener_ = std::move(listener); }
+  void add_listener(std::function<void(const Step&)> listener) {
+    listeners_.push_back(std::move(listener));
+  }
 
  private:
   void end(Index step, Result result, int error, std::string message);
 
   TimePoint start_;
   std::vector<Step> steps_;
-  std::function<void(const Step&)> listener_;
+  std::vector<std::function<void(const Step&)>> listeners_;
 };
 
 }  // namespace sluice::agent

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/dns/name_registry.h"
 #include "agent/os/text.h"
 #include "base/number.h"
 
@@ -14,6 +15,7 @@ namespace {
 
 constexpr std::uint32_t kUsualVsockPort = 1024;
 constexpr std::size_t kMaxHostName = 64;
+constexpr std::uint16_t kDnsPort = 53;
 
 using Apply = Status (*)(Options& options, std::string_view value);
 
@@ -113,9 +115,39 @@ Status apply_gateway(Options& options, std::string_view value) {
 }
 
 Status apply_dns(Options& options, std::string_view value) {
+  if (value == "on" || value == "off") {
+    options.dns.on = value == "on";
+    return Status::ok();
+  }
   NetworkConfig& network = network_of(options);
   return take_list(value, IpAddress::parse,
                    [&network](const IpAddress& one) { network.dns_servers.push_back(one); });
+}
+
+Status apply_dns_suffix(Options& options, std::string_view value) {
+  auto suffix = DomainName::parse(value);
+  if (!suffix) return suffix.status();
+  if (Status status = NameRegistry::check_suffix(*suffix); !status) return status;
+  options.dns.suffix = std::move(*suffix);
+  return Status::ok();
+}
+
+/// "127.0.0.1", "127.0.0.1:5353", "[::1]:5353"
+Result<Endpoint> parse_listen_address(std::string_view text) {
+  Result<Endpoint> at = Endpoint::parse(text);
+  if (!at) {
+    auto address = IpAddress::parse(text);
+    if (!address) return at.status();
+    at = Endpoint{*address, Port(kDnsPort)};
+  }
+  // Its answers would come from another address than was asked.
+  if (at->address.is_unspecified()) return bad(fmt::format("'{}' is no one address", text));
+  return at;
+}
+
+Status apply_dns_listen(Options& options, std::string_view value) {
+  return take_list(value, parse_listen_address,
+                   [&options](const Endpoint& one) { options.dns.listen.push_back(one); });
 }
 
 Status apply_search(Options& options, std::string_view value) {
@@ -175,7 +207,13 @@ constexpr auto kOptions = std::to_array<Option>({
     {"ip", "ADDR/LEN,...", "fixed addresses, instead of DHCP or router advertisements",
      Used::by_init, apply_ip},
     {"gateway", "ADDR,...", "the routers of fixed addresses", Used::by_init, apply_gateway},
-    {"dns", "ADDR,...", "resolvers, before those that are learnt", Used::by_init, apply_dns},
+    {"dns", "on|off|ADDR,...",
+     "the guest's own resolver (on, as PID 1); or resolvers, before those that are learnt",
+     Used::always, apply_dns},
+    {"dns_suffix", "NAME", "what the names of containers end in (guest.internal)", Used::always,
+     apply_dns_suffix},
+    {"dns_listen", "ADDR[:PORT],...", "where the guest's own resolver is (127.0.0.1,::1)",
+     Used::always, apply_dns_listen},
     {"search", "NAME,...", "the search list, instead of the one that is learnt", Used::by_init,
      apply_search},
     {"mtu", "BYTES", "of the interface, instead of the lease's", Used::by_init, apply_mtu},

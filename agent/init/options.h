@@ -8,10 +8,20 @@
 #include <string_view>
 #include <vector>
 
+#include <net/address.h>
+#include <net/name.h>
+
 #include "agent/init/switch_root.h"
 #include "agent/net/network_config.h"
 
 namespace sluice::agent {
+
+/// The guest's own resolver.
+struct DnsOptions {
+  std::optional<bool> on;        ///< dns=on|off; nothing: as PID 1 where the network is ours.
+  DomainName suffix;             ///< dns_suffix=NAME; the root: guest.internal.
+  std::vector<Endpoint> listen;  ///< dns_listen=ADDR[:PORT],...; none: 127.0.0.1 and ::1, port 53.
+};
 
 /// What the agent is told: by `sluice.NAME=VALUE` on the kernel's command line where it is PID 1,
 /// by `--NAME VALUE` where somebody starts it. The names are the same.
@@ -24,6 +34,7 @@ struct Options {
   std::vector<std::string> modules;  ///< modules=A,B
   RootSource root;                   ///< root=DEVICE[,rw], init=PATH
   bool halt_on_failure = false;      ///< on-init-failure=halt|continue
+  DnsOptions dns;
   /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
   std::optional<NetworkConfig> network;
 

@@ -12,13 +12,14 @@ constexpr std::size_t kMaxResolvers = 3;
 
 }  // namespace
 
-std::string resolver_text(const NetworkState& network) {
+std::string resolver_text(const NetworkState& network, const std::optional<IpAddress>& own) {
   std::string text;
   if (!network.search.empty()) {
     text += "search";
     for (const DomainName& name : network.search) text += fmt::format(" {}", name.text());
     text += "\n";
   }
+  if (own) return text + fmt::format("nameserver {}\noptions edns0\n", own->to_string());
   std::size_t count = std::min(network.dns_servers.size(), kMaxResolvers);
   for (std::size_t i = 0; i < count; ++i) {
     const IpAddress& server = network.dns_servers[i];

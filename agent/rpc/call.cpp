@@ -84,7 +84,19 @@ CallError CallError::from_errno(int error, std::string step) {
 }
 
 void Methods::add(std::string_view service, std::string_view method, MethodInfo info) {
+  auto begun = std::make_shared<std::uint64_t>(0);
+  begun_[fmt::format("{}/{}", service, method)] = begun;
+  info.begin = [begun, begin = std::move(info.begin)](Call& call, ConstBytes request) {
+    ++*begun;
+    return begin(call, request);
+  };
   services_[std::string(service)][std::string(method)] = std::move(info);
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> Methods::calls() const {
+  std::vector<std::pair<std::string, std::uint64_t>> calls;
+  for (const auto& [method, begun] : begun_) calls.emplace_back(method, *begun);
+  return calls;
 }
 
 const MethodInfo* Methods::find(std::string_view service, std::string_view method) const {

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "agent/rpc/message.h"
 #include "base/bytes.h"
@@ -117,9 +119,12 @@ class Methods {
   /// Null where there is none.
   const MethodInfo* find(std::string_view service, std::string_view method) const;
   bool has_service(std::string_view service) const;
+  /// "service/method" and how many calls of it were begun.
+  std::vector<std::pair<std::string, std::uint64_t>> calls() const;
 
  private:
   std::unordered_map<std::string, std::unordered_map<std::string, MethodInfo>> services_;
+  std::map<std::string, std::shared_ptr<std::uint64_t>> begun_;
 };
 
 }  // namespace sluice::agent::rpc

@@ -39,7 +39,8 @@ std::int64_t clock_ns(clockid_t clock) {
 
 void ping(Call& call, const sluice_agent_v1_PingRequest&) {
   static const std::string version = kVersion;
-  static std::array<std::string, 2> features{"exec", "terminal"};
+  static std::array<std::string, 7> features{"exec",   "terminal", "names",  "ports",
+                                             "tunnel", "events",   "metrics"};
   std::vector<char*> feature_fields;
   for (const std::string& feature : features) feature_fields.push_back(field(feature));
   static const std::string boot_id = read_line("/proc/sys/kernel/random/boot_id");
@@ -72,13 +73,7 @@ void report(Call& call, const BootReport& boot) {
   std::vector<BootReport::Step> steps = boot.steps();
   std::vector<sluice_agent_v1_BootStep> messages;
   for (const BootReport::Step& step : steps) {
-    messages.push_back({.name = field(step.name),
-                        .result = result_of(step.result),
-                        .mandatory = step.mandatory,
-                        .error_number = step.error,
-                        .message = field(step.message),
-                        .started_ns = step.started.count(),
-                        .duration_ns = step.took.count()});
+    messages.push_back(boot_step_message(step));
   }
   sluice_agent_v1_BootReportResponse response{};
   response.steps_count = static_cast<pb_size_t>(messages.size());
@@ -125,6 +120,16 @@ void set_time(Call& call, const sluice_agent_v1_SetTimeRequest& request) {
 }
 
 }  // namespace
+
+sluice_agent_v1_BootStep boot_step_message(const BootReport::Step& step) {
+  return {.name = field(step.name),
+          .result = result_of(step.result),
+          .mandatory = step.mandatory,
+          .error_number = step.error,
+          .message = field(step.message),
+          .started_ns = step.started.count(),
+          .duration_ns = step.took.count()};
+}
 
 void AgentService::add_to(rpc::Methods& methods) {
   methods.add_unary<sluice_agent_v1_PingRequest, sluice_agent_v1_PingResponse>(kService, "Ping",

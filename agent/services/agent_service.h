@@ -7,6 +7,7 @@
 #include "agent/init/shutdown.h"
 #include "agent/rpc/call.h"
 #include "base/loop.h"
+#include "sluice/agent/v1/agent.pb.h"
 
 namespace sluice::agent {
 
@@ -24,5 +25,8 @@ class AgentService {
   const BootReport& boot_;
   std::function<void(const ShutdownOrder&)> shutdown_;
 };
+
+/// A step for the wire, valid as long as `step` is.
+sluice_agent_v1_BootStep boot_step_message(const BootReport::Step& step);
 
 }  // namespace sluice::agent

@@ -182,6 +182,7 @@ void ProcessService::on_exit(const std::string& id, const Exit& exit) {
   running_.erase(found);
   table_.ended(id, exit, ended.timed_out);
   if (ended.watcher) ended.watcher->on_process_exit(*table_.find(id));
+  if (exit_listener_) exit_listener_(*table_.find(id));
   // The rest of an abandoned group has its grace too, and no longer.
   if (ended.abandoned && ::kill(-ended.pid, 0) == 0) leaderless_.emplace(id, std::move(ended));
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -24,6 +25,11 @@ class ProcessService {
   /// SIGTERM, or what else, to every process group that runs.
   void signal_all(int signal);
   bool any_running() const { return !running_.empty(); }
+  std::size_t running() const { return running_.size(); }
+  /// Called for each program that has ended, after all who wait for it.
+  void set_exit_listener(std::function<void(const ProcessTable::Process&)> listener) {
+    exit_listener_ = std::move(listener);
+  }
 
  private:
   friend class ExecCall;
@@ -63,6 +69,7 @@ class ProcessService {
   std::unordered_map<std::string, Running> running_;
   /// Abandoned groups whose leader has ended and others have not.
   std::unordered_map<std::string, Running> leaderless_;
+  std::function<void(const ProcessTable::Process&)> exit_listener_;
 };
 
 }  // namespace sluice::agent

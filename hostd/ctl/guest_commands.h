@@ -37,7 +37,8 @@ class GuestCommands {
   int exec(const ExecAsked& asked);
   int shutdown(bool reboot, double grace_seconds);
 
- private:
+  // For commands that have files of their own.
+  Output output() const { return output_; }
   /// Connects, lets `begin` begin, and runs the loop until it calls `end` with the exit status.
   /// What it returns lives as long as the loop runs.
   using End = std::function<void(int)>;
@@ -45,6 +46,7 @@ class GuestCommands {
       std::function<std::shared_ptr<void>(UvLoop& loop, agent::client::Caller& caller, End end)>;
   int run(const Begin& begin, int failed = 1);
 
+ private:
   std::string socket_;
   Output output_;
 };

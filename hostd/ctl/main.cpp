@@ -7,6 +7,7 @@
 #include "hostd/ctl/client.h"
 #include "hostd/ctl/commands.h"
 #include "hostd/ctl/guest_commands.h"
+#include "hostd/ctl/guest_network_commands.h"
 #include "hostd/directories.h"
 
 namespace {
@@ -236,7 +237,7 @@ int main(int argc, char** argv) {
   exec->add_flag("-d,--detach", asked.detach, "print its id and leave it running");
   exec->add_option("-e,--env", asked.env, "NAME=VALUE, or NAME with the value here; repeatable")
       ->type_name("NAME=VALUE")
-      ->expected(1);
+      ->allow_extra_args(false);
   exec->add_option("-w,--workdir", asked.cwd, "where it begins (the user's home)")
       ->type_name("DIR");
   exec->add_option("-u,--user", asked.user, "whose it is: NAME or UID, :GROUP after it (root)")
@@ -244,6 +245,55 @@ int main(int argc, char** argv) {
   exec->add_option("--timeout", asked.timeout_seconds, "then it is killed")->type_name("SECONDS");
   exec->add_option("COMMAND", asked.command, "the program and its arguments")->required();
   exec->positionals_at_end();
+  using sluice::ctl::GuestNetworkCommands;
+  CLI::App* guest_dns = guest->add_subcommand("dns", "names that the guest itself answers");
+  guest_dns->require_subcommand(1);
+  auto dns_command = [&](const char* word, const char* meaning,
+                         std::function<int(GuestNetworkCommands&)> run) {
+    return command(*guest_dns, word, meaning, [run = std::move(run)](Commands& commands) {
+      GuestCommands guest_commands(
+          sluice::hostd::agent_socket_path(commands.client().socket_path()), commands.output());
+      GuestNetworkCommands network_commands(guest_commands);
+      return run(network_commands);
+    });
+  };
+  dns_command("ls", "names, upstreams and counters",
+              [](GuestNetworkCommands& in) { return in.dns(); });
+  sluice::agent::client::Names named;
+  CLI::App* add_names = dns_command("add", "names of an owner, in the place of those it has",
+                                    [&](GuestNetworkCommands& in) { return in.add_names(named); });
+  add_names->add_option("OWNER", named.owner, "such as a container's id")->required();
+  add_names->add_option("NAME", named.names, "db, db.example.com")->required();
+  add_names->add_option("-a,--address", named.addresses, "where they are; repeatable")
+      ->type_name("ADDR")
+      ->allow_extra_args(false)
+      ->required();
+  add_names->add_option("--network", named.network, "whose members see them (all)")
+      ->type_name("NAME");
+  add_names->add_flag("--sandbox", named.sandbox, "looked up after containers");
+  CLI::App* rm_names = dns_command(
+      "rm", "what was added for an owner",
+      [&](GuestNetworkCommands& in) { return in.remove_names(named.owner, named.network); });
+  rm_names->add_option("OWNER", named.owner)->required();
+  rm_names->add_option("--network", named.network)->type_name("NAME");
+  bool follow_ports = false;
+  std::vector<std::string> namespaces;
+  CLI::App* guest_ports = guest_command(
+      "ports", "sockets in it that can be reached",
+      [&](GuestCommands& in) { return GuestNetworkCommands(in).ports(follow_ports, namespaces); });
+  guest_ports->add_flag("-f,--follow", follow_ports, "then what comes (+) and goes (-)");
+  guest_ports->add_option("--netns", namespaces, "and in this network namespace; repeatable")
+      ->type_name("PATH")
+      ->allow_extra_args(false);
+  guest_command("events", "what happens in it, from now on",
+                [](GuestCommands& in) { return GuestNetworkCommands(in).events(); });
+  guest_command("metrics", "numbers of its agent, for a monitor",
+                [](GuestCommands& in) { return GuestNetworkCommands(in).metrics(); });
+  std::string tunnel_to;
+  guest_command("tunnel", "standard input and output to a server in it",
+                [&](GuestCommands& in) { return GuestNetworkCommands(in).tunnel(tunnel_to); })
+      ->add_option("TO", tunnel_to, "PORT, HOST:PORT or /PATH of a Unix socket")
+      ->required();
   bool reboots = false;
   double grace = 0;
   CLI::App* shutdown =

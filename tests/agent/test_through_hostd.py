@@ -68,6 +68,11 @@ def test_64_mib_through_hostd_arrive_unchanged(client):
     assert out == (b"sluice\n" * (64 * MIB // 7 + 1))[:64 * MIB]
 
 
+def test_hostctl_exec_takes_several_variables(hostd):
+    done = hostd.ctl("guest", "exec", "-e", "A=1", "-e", "B=2", "sh", "-c", "echo $A $B")
+    assert (done.returncode, done.stdout) == (0, b"1 2\n"), done.stderr
+
+
 def test_a_client_that_goes_takes_its_programs_along_and_nobody_elses(hostd, client):
     mine = Exec(client, "sleep", "1000")
     other = hostd.connect()

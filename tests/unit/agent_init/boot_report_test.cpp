@@ -69,7 +69,7 @@ TEST_CASE("the listener hears of each step that is over") {
   BootReport boot;
   std::string heard;
   boot.done(boot.begin("before"));
-  boot.set_listener([&](const BootReport::Step& step) { heard += step.name + ";"; });
+  boot.add_listener([&](const BootReport::Step& step) { heard += step.name + ";"; });
   auto slow = boot.begin("slow");
   boot.note("quick", Result::done);
   boot.failed(slow, 0, "x");

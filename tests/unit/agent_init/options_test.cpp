@@ -226,4 +226,32 @@ TEST_CASE("a device may have any file system that the kernel knows and that is o
   CHECK(device_file_systems("\t\nnodev\n").empty());
 }
 
+TEST_CASE("dns= is the guest's own resolver on or off, and resolvers") {
+  Options options = options_of_kernel(
+      "sluice.dns=off sluice.dns=10.0.2.1 sluice.dns_suffix=box.test "
+      "sluice.dns_listen=127.0.0.1,[::1]:5353");
+  CHECK(options.problems.empty());
+  CHECK(options.dns.on == false);
+  CHECK(options.network->dns_servers.size() == 1);
+  CHECK(options.dns.suffix.text() == "box.test");
+  REQUIRE(options.dns.listen.size() == 2);
+  CHECK(options.dns.listen[0].to_string() == "127.0.0.1:53");
+  CHECK(options.dns.listen[1].to_string() == "[::1]:5353");
+  CHECK_FALSE(options_of_kernel("").dns.on);
+  CHECK(of_arguments({"--dns", "on"}).dns.on == true);
+}
+
+TEST_CASE("a suffix that is the gateway's, and an address that is none, are refused") {
+  for (const char* word :
+       {"sluice.dns_suffix=vm.internal", "sluice.dns_suffix=a.vm.internal",
+        "sluice.dns_suffix=", "sluice.dns_suffix=a..b", "sluice.dns_listen=0.0.0.0",
+        "sluice.dns_listen=[::]:53", "sluice.dns_listen=here", "sluice.dns=maybe"}) {
+    INFO(word);
+    Options options = options_of_kernel(word);
+    CHECK(options.problems.size() == 1);
+    CHECK(options.dns.suffix.is_root());
+    CHECK(options.dns.listen.empty());
+  }
+}
+
 }  // namespace sluice::agent
