@@ -64,6 +64,11 @@ Result<std::unique_ptr<Agent>> Agent::create(Role role, Options options, BootRep
   agent->process_service_ = std::make_unique<ProcessService>(*agent->loop_, *agent->children_);
   agent->agent_service_->add_to(agent->methods_);
   agent->process_service_->add_to(agent->methods_);
+  agent->jobs_ = std::make_unique<JobRunner>(*agent->loop_, *agent->children_);
+  agent->image_service_ = std::make_unique<ImageService>(*agent->jobs_, agent->options_.images);
+  agent->file_service_ = std::make_unique<FileService>(*agent->jobs_);
+  agent->image_service_->add_to(agent->methods_);
+  agent->file_service_->add_to(agent->methods_);
   agent->server_ = std::make_unique<rpc::Server>(*agent->loop_, agent->methods_);
   agent->watch_signals();
   return agent;
@@ -178,6 +183,7 @@ void Agent::on_network_change(const NetworkState& network) {
 }
 
 void Agent::run() {
+  image_service_->sweep();
   loop_->run();
 }
 

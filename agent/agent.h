@@ -11,6 +11,9 @@
 #include "agent/process/children.h"
 #include "agent/rpc/server.h"
 #include "agent/services/agent_service.h"
+#include "agent/services/file_service.h"
+#include "agent/services/image_service.h"
+#include "agent/services/job_call.h"
 #include "agent/services/process_service.h"
 #include "base/uv_loop.h"
 
@@ -48,6 +51,9 @@ class Agent {
   std::unique_ptr<Shutdown> shutdown_;
   std::unique_ptr<AgentService> agent_service_;
   std::unique_ptr<ProcessService> process_service_;
+  std::unique_ptr<JobRunner> jobs_;
+  std::unique_ptr<ImageService> image_service_;
+  std::unique_ptr<FileService> file_service_;
   rpc::Methods methods_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Timer> look_for_port_;

@@ -23,6 +23,7 @@ struct Options {
   std::string hostname;              ///< hostname=NAME
   std::vector<std::string> modules;  ///< modules=A,B
   bool halt_on_failure = false;      ///< on-init-failure=halt|continue
+  std::string images = "/var/lib/sluice/images";  ///< images=PATH
   /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
   std::optional<NetworkConfig> network;
 
