@@ -190,9 +190,9 @@ Result<std::unique_ptr<Source>> decompressed(Source& below) {
   }
   first.resize(filled);
   bool is_gzip = begins_with(first, kGzip);
-  bool is_zstd = begins_with(first, kZstd) ||
-                 (filled == kZstd.size() && (first[0] & 0xF0) == 0x50 &&
-                  begins_with(ConstBytes(first).subspan(1), kSkippable));
+  bool is_zstd =
+      begins_with(first, kZstd) || (filled == kZstd.size() && (first[0] & 0xF0) == 0x50 &&
+                                    begins_with(ConstBytes(first).subspan(1), kSkippable));
   ReplaySource whole(below, std::move(first));
   std::unique_ptr<Source> source;
   if (is_gzip) {

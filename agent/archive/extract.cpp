@@ -70,6 +70,10 @@ class Extractor {
 
   Status take(const TarEntry& entry) {
     SplitPath path = split_path(entry.path);
+    if (!is_wanted(path)) return bad(entry, "nobody asked for it");
+    if (entry.type == TarEntry::Type::hard_link && !is_wanted(split_path(entry.link))) {
+      return bad(entry, "it is a link to what nobody asked for");
+    }
     if (path.name.empty()) {
       // "./": the root's own attributes, which an image's are and a directory's of the caller's
       // are not.
@@ -84,6 +88,12 @@ class Extractor {
       return white_out(entry, std::string_view(path.name).substr(kWhiteout.size()), path.name);
     }
     return make(entry, path.name);
+  }
+
+  bool is_wanted(const SplitPath& path) const {
+    if (options_.only.empty()) return true;
+    std::string_view top = path.above.empty() ? path.name : path.above;
+    return top.substr(0, top.find('/')) == options_.only;
   }
 
   Status white_out(const TarEntry& entry, std::string_view hidden, std::string_view name) {
@@ -190,7 +200,10 @@ class Extractor {
 
   Status make_hard_link(const TarEntry& entry, const std::string& name) {
     auto target = root_.find(entry.link, Root::LastLink::kept);
-    if (!target) return target.status();
+    if (!target) {
+      return Status(target.status().code(),
+                    fmt::format("link {}: {}", entry.path, target.status().message()));
+    }
     if (::linkat(target->parent.get(), target->name.c_str(), here_.get(), name.c_str(), 0) != 0) {
       return os_error(errno, fmt::format("link {} to {}", entry.path, entry.link));
     }

@@ -21,6 +21,9 @@ struct ExtractOptions {
   bool replaces_directories = false;
   /// A directory of the archive may be a symbolic link to one here, which stays.
   bool keeps_directory_links = false;
+  /// All of the archive is to be this, or below it; empty: it may be anything. For archives of
+  /// those who were asked for one thing.
+  std::string only;
 };
 
 /// Makes what the archive has below `root`, which no path of it leaves: each is resolved by the

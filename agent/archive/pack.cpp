@@ -110,7 +110,8 @@ class Packer {
     for (;;) {
       auto got = content.read(piece_);
       if (!got) {
-        return Status(got.status().code(), fmt::format("{}: {}", entry.path, got.status().message()));
+        return Status(got.status().code(),
+                      fmt::format("{}: {}", entry.path, got.status().message()));
       }
       if (*got == 0) return Status::ok();
       if (Status status = archive_.write(ConstBytes(piece_).first(*got)); !status) return status;
@@ -136,8 +137,8 @@ class Packer {
     while (dirent* one = ::readdir(entries.get())) {
       std::string_view child = one->d_name;
       if (child == "." || child == "..") continue;
-      Status status = add(directory.get(), std::string(child), fmt::format("{}/{}", path, child),
-                          depth + 1);
+      Status status =
+          add(directory.get(), std::string(child), fmt::format("{}/{}", path, child), depth + 1);
       // What went away meanwhile is not there.
       if (!status && status.code() != StatusCode::not_found) return status;
     }
@@ -178,8 +179,8 @@ Result<TarEntry> describe(int parent, const std::string& name) {
     }
     case S_IFCHR:
     case S_IFBLK:
-      entry.type = S_ISCHR(file.st_mode) ? TarEntry::Type::character_device
-                                         : TarEntry::Type::block_device;
+      entry.type =
+          S_ISCHR(file.st_mode) ? TarEntry::Type::character_device : TarEntry::Type::block_device;
       entry.major = major(file.st_rdev);
       entry.minor = minor(file.st_rdev);
       break;

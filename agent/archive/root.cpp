@@ -24,10 +24,11 @@ constexpr int kMaxLinks = 40;
 constexpr int kTries = 16;
 constexpr std::size_t kLinkBytes = 4096;
 
-int open_within(int root, const std::string& path, int flags) {
+int open_within(int root, const std::string& path, int flags, bool follows_links) {
   open_how how{};
   how.flags = static_cast<std::uint64_t>(flags) | O_CLOEXEC;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  if (!follows_links) how.resolve |= RESOLVE_NO_SYMLINKS;
   const char* name = path.empty() ? "." : path.c_str();
   for (int tries = 0; tries < kTries; ++tries) {
     long fd = ::syscall(SYS_openat2, root, name, &how, sizeof how);
@@ -50,7 +51,7 @@ Result<Root> Root::open(const std::string& path) {
 }
 
 UniqueFd Root::open_at(const std::string& path, int flags) const {
-  return UniqueFd(open_within(directory_.get(), path, flags));
+  return UniqueFd(open_within(directory_.get(), path, flags, follows_links_));
 }
 
 Result<UniqueFd> Root::make_directories(const std::string& path, unsigned mode) const {

@@ -10,9 +10,9 @@
 
 namespace sluice::agent {
 
-/// A directory that stands for "/": paths are resolved by the kernel within it (openat2, Linux 5.6),
-/// so neither "..", nor an absolute path, nor a symbolic link leads out of it, whoever changes them
-/// meanwhile. A path may begin with "/" or not.
+/// A directory that stands for "/": paths are resolved by the kernel within it (openat2,
+/// Linux 5.6), so neither "..", nor an absolute path, nor a symbolic link leads out of it, whoever
+/// changes them meanwhile. A path may begin with "/" or not.
 class Root {
  public:
   /// The directory `path`, itself resolved in the usual way.
@@ -20,6 +20,8 @@ class Root {
   explicit Root(UniqueFd directory) : directory_(std::move(directory)) {}
 
   int fd() const { return directory_.get(); }
+  /// From now on a path with a symbolic link in it, but for its end, leads nowhere (ELOOP).
+  void refuse_links() { follows_links_ = false; }
 
   /// As open(2) with `flags`, close-on-exec; errno where there is none.
   UniqueFd open_at(const std::string& path, int flags) const;
@@ -37,10 +39,11 @@ class Root {
 
  private:
   UniqueFd directory_;
+  bool follows_links_ = true;
 };
 
-/// A path of an archive or a call, cut into what is above and the name. Without "/" at the ends, "."
-/// and empty parts; ".." stays, and is the kernel's to resolve. The name is empty for the root.
+/// A path of an archive or a call, cut into what is above and the name. Without "/" at the ends,
+/// "." and empty parts; ".." stays, and is the kernel's to resolve. The name is empty for the root.
 struct SplitPath {
   std::string above;
   std::string name;

@@ -10,7 +10,8 @@
 #include "base/bytes.h"
 
 // Bytes that are pulled through: a reader asks the one below it, so that each stage keeps no more
-// than a buffer of its own. Reading blocks; it is for worker processes (agent/worker), not the loop.
+// than a buffer of its own. Reading blocks; it is for worker processes (agent/worker), not the
+// loop.
 
 namespace sluice::agent {
 

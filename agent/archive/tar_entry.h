@@ -19,10 +19,10 @@ struct TarEntry {
   };
 
   Type type = Type::file;
-  std::string path;         ///< As it is written: nobody has looked yet where it leads.
-  std::string link;         ///< Of a link: where to. A hard link's is a path of the archive.
-  std::uint64_t size = 0;   ///< Bytes of content; of a file alone.
-  std::uint32_t mode = 0;   ///< The lower 12 bits.
+  std::string path;        ///< As it is written: nobody has looked yet where it leads.
+  std::string link;        ///< Of a link: where to. A hard link's is a path of the archive.
+  std::uint64_t size = 0;  ///< Bytes of content; of a file alone.
+  std::uint32_t mode = 0;  ///< The lower 12 bits.
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::int64_t mtime = 0;        ///< Seconds since the epoch,

@@ -59,7 +59,8 @@ Result<std::int64_t> number_of(const std::uint8_t* block, tar::Field field) {
 
 Result<std::uint32_t> id_of(std::int64_t value, const char* what) {
   // The last one stands for "leave it as it is" in chown().
-  if (value < 0 || value >= UINT32_MAX) return bad(fmt::format("{} {} is out of range", what, value));
+  if (value < 0 || value >= UINT32_MAX)
+    return bad(fmt::format("{} {} is out of range", what, value));
   return static_cast<std::uint32_t>(value);
 }
 
@@ -131,8 +132,8 @@ Result<bool> TarReader::read_block(std::uint8_t* block) {
 Result<std::string> TarReader::read_content(std::uint64_t size) {
   if (size > kMaxExtensionBytes) return bad("a header's extension is too long");
   std::string text(size, '\0');
-  Status status = read_exactly(
-      source_, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()}, "a header of it");
+  Status status = read_exactly(source_, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()},
+                               "a header of it");
   if (status) status = skip((kBlockBytes - size % kBlockBytes) % kBlockBytes);
   if (!status) return status;
   return text;
@@ -293,8 +294,8 @@ Result<TarEntry> TarReader::entry_of(const std::uint8_t* block, char type) {
   };
   Number mode{tar::kMode}, uid{tar::kUid}, gid{tar::kGid}, size{tar::kSize}, mtime{tar::kMtime},
       major{tar::kMajor}, minor{tar::kMinor};
-  bool is_device = entry.type == TarEntry::Type::character_device ||
-                   entry.type == TarEntry::Type::block_device;
+  bool is_device =
+      entry.type == TarEntry::Type::character_device || entry.type == TarEntry::Type::block_device;
   for (Number* number : {&mode, &uid, &gid, &size, &mtime, &major, &minor}) {
     if (!is_device && (number == &major || number == &minor)) continue;
     auto value = number_of(block, number->field);

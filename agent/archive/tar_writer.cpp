@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <vector>
 
 namespace sluice::agent {
 
@@ -36,22 +37,26 @@ void put_text(Block& block, tar::Field field, std::string_view text) {
   std::copy(text.begin(), text.end(), block.begin() + static_cast<std::ptrdiff_t>(field.offset));
 }
 
-/// Octal, with a NUL behind it. What doesn't fit is 0: a pax record has it.
-void put_number(Block& block, tar::Field field, std::int64_t value) {
-  std::string digits = value < 0 ? "" : fmt::format("{:0{}o}", value, field.size - 1);
-  put_text(block, field, digits.size() < field.size ? digits : std::string(field.size - 1, '0'));
-}
-
 bool fits(tar::Field field, std::int64_t value) {
   return value >= 0 && (value >> (3 * (field.size - 1))) == 0;
+}
+
+/// Octal, with a NUL behind it. What doesn't fit is 0: a pax record has it.
+void put_number(Block& block, tar::Field field, std::int64_t value) {
+  std::string digits(field.size - 1, '0');
+  auto rest = static_cast<std::uint64_t>(fits(field, value) ? value : 0);
+  for (std::size_t i = digits.size(); i > 0; --i, rest >>= 3) {
+    digits[i - 1] = static_cast<char>('0' + (rest & 7));
+  }
+  put_text(block, field, digits);
 }
 
 /// "LENGTH KEY=VALUE\n", where LENGTH counts its own digits.
 std::string pax_record(std::string_view key, std::string_view value) {
   std::size_t rest = key.size() + value.size() + 3;
   std::size_t length = rest + 1;
-  while (length != rest + fmt::formatted_size("{}", length)) {
-    length = rest + fmt::formatted_size("{}", length);
+  while (length != rest + std::to_string(length).size()) {
+    length = rest + std::to_string(length).size();
   }
   return fmt::format("{} {}={}\n", length, key, value);
 }

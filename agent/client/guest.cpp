@@ -1,8 +1,8 @@
 #include "agent/client/guest.h"
 
 #include <algorithm>
-#include <list>
 
+#include "agent/client/unary_call.h"
 #include "agent/rpc/credit.h"
 #include "agent/rpc/message.h"
 #include "sluice/agent/v1/agent.pb.h"
@@ -18,29 +18,6 @@ using rpc::text;
 
 constexpr std::string_view kAgent = "sluice.agent.v1.Agent";
 constexpr std::string_view kProcess = "sluice.agent.v1.Process";
-
-/// A unary call whose answer is told as `T`, made by `convert` of the wire's `Response`.
-template <typename Response, typename T, typename Request, typename Convert>
-void call(Caller& caller, std::string_view service, std::string_view method, const Request& request,
-          OnAnswer<T> on_answer, Convert convert, Duration timeout = {}) {
-  caller.begin(
-      service, method, rpc::encode(request),
-      {.on_message = nullptr,
-       .on_end =
-           [on_answer = std::move(on_answer), convert](const CallError& error, ConstBytes bytes) {
-             if (error.code != rpc::Code::ok) return on_answer(error, T{});
-             auto response = rpc::Message<Response>::parse(bytes);
-             if (!response) return on_answer(CallError::of(response.status()), T{});
-             on_answer({.code = rpc::Code::ok}, convert(**response));
-           }},
-      false, timeout);
-}
-
-std::vector<std::string> strings(char* const* fields, pb_size_t count) {
-  std::vector<std::string> list;
-  for (pb_size_t i = 0; i < count; ++i) list.emplace_back(text(fields[i]));
-  return list;
-}
 
 ExitStatus exit_of(const sluice_agent_v1_ExitStatus& exit) {
   return {.code = exit.code, .signal = exit.signal, .timed_out = exit.timed_out};

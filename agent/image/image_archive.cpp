@@ -89,9 +89,8 @@ std::vector<std::string> names_of(const json_t* annotations) {
 }
 
 Status check_platform(const ImageDescription& image, const std::string& platform) {
-  if (image.architecture.empty() ||
-      is_platform(platform, image.os.empty() ? "linux" : image.os, image.architecture,
-                  image.variant)) {
+  if (image.architecture.empty() || is_platform(platform, image.os.empty() ? "linux" : image.os,
+                                                image.architecture, image.variant)) {
     return Status::ok();
   }
   return bad(fmt::format("the image is for {}/{}, and not for {}", image.os, image.architecture,
@@ -147,9 +146,9 @@ Result<ImageArchive> ImageArchive::spool(Source& archive, UniqueFd file) {
     }
     made.parts_[path] = std::move(part);
   }
-  // What follows the end mark belongs to the stream, and its checks, still.
+  // What follows the end mark belongs to the digest of a layer, if it is one.
+  if (Status status = drain(tee); !status) return status;
   made.bytes_ = tee.bytes();
-  if (Status status = drain(archive); !status) return status;
   return made;
 }
 
@@ -168,8 +167,8 @@ Result<std::string> ImageArchive::load(const Part& part, const std::string& path
   if (part.size > kMaxJsonBytes) return bad(fmt::format("{} is too large", path));
   std::string text(part.size, '\0');
   FileRangeSource source(file_.get(), part.offset, part.size);
-  Status status = read_exactly(
-      source, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()}, "a file of it");
+  Status status = read_exactly(source, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()},
+                               "a file of it");
   if (!status) return status;
   return text;
 }
@@ -181,7 +180,8 @@ Result<const ImageArchive::Part*> ImageArchive::blob(const Descriptor& descripto
   const Part* part = find(fmt::format("blobs/sha256/{}", digest_hex(descriptor.digest)));
   if (!part) return bad(fmt::format("blob {} is missing", descriptor.digest));
   if (part->digest != descriptor.digest) {
-    return bad(fmt::format("blob {} is damaged: its digest is {}", descriptor.digest, part->digest));
+    return bad(
+        fmt::format("blob {} is damaged: its digest is {}", descriptor.digest, part->digest));
   }
   if (part->size != descriptor.size) {
     return bad(fmt::format("blob {} has {} bytes, and not {}", descriptor.digest, part->size,

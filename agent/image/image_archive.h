@@ -28,8 +28,8 @@ struct PlannedImage {
 };
 
 /// An archive of images on disk, unpacked once from how it was sent: its files may come in any
-/// order, so that nothing can be done with them before the last has come. Of each file that can be a
-/// part of an image the place and the digest are kept.
+/// order, so that nothing can be done with them before the last has come. Of each file that can be
+/// a part of an image the place and the digest are kept.
 class ImageArchive {
  public:
   static constexpr std::size_t kMaxParts = 16384;

@@ -124,15 +124,15 @@ Result<ImageStore::StagedLayer> ImageStore::unpack(Source& packed, Staging& stag
 }
 
 Result<std::vector<Image>> ImageStore::import_rootfs(Source& unpacked, const ImportOrder& order,
-                                                     Staging& staging,
-                                                     Allowance& allowance) const {
+                                                     Staging& staging, Allowance& allowance) const {
   auto layer = unpack(unpacked, staging, allowance, true);
   if (!layer) return layer.status();
   std::string platform = order.platform.empty() ? own_platform() : order.platform;
   PlannedImage image;
   image.description.config = order.config;
   image.description.os = platform.substr(0, platform.find('/'));
-  image.description.architecture = platform.substr(std::min(platform.size(), platform.find('/') + 1));
+  image.description.architecture =
+      platform.substr(std::min(platform.size(), platform.find('/') + 1));
   image.description.diff_ids = {layer->diff_id};
   image.config = make_image_config(image.description);
   Sha256 hash;
@@ -166,9 +166,9 @@ Result<std::vector<Image>> ImageStore::import_planned(std::vector<PlannedImage> 
                         fmt::format("layer {}: {}", blob.diff_id, layer.status().message()));
         }
         if (layer->diff_id != blob.diff_id) {
-          return Status(StatusCode::invalid_argument,
-                        fmt::format("layer {} is damaged: its digest is {}", blob.diff_id,
-                                    layer->diff_id));
+          return Status(
+              StatusCode::invalid_argument,
+              fmt::format("layer {} is damaged: its digest is {}", blob.diff_id, layer->diff_id));
         }
         staged.push_back(std::move(*layer));
         unpacked_any = true;

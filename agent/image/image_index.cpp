@@ -20,8 +20,7 @@ void ImageIndex::take_name(const std::string& name) {
 
 bool ImageIndex::uses(const std::string& diff_id) const {
   return std::any_of(images.begin(), images.end(), [&](const IndexedImage& image) {
-    return std::find(image.diff_ids.begin(), image.diff_ids.end(), diff_id) !=
-           image.diff_ids.end();
+    return std::find(image.diff_ids.begin(), image.diff_ids.end(), diff_id) != image.diff_ids.end();
   });
 }
 
@@ -33,12 +32,12 @@ Result<ImageIndex> ImageIndex::parse(const std::string& text) {
   ImageIndex index;
   for (std::size_t i = 0; i < json_array_size(list); ++i) {
     const json_t* one = json_array_get(list, i);
-    IndexedImage image{.id = string_member(one, "id"),
-                       .names = strings_of(member(one, "names")),
-                       .diff_ids = strings_of(member(one, "diff_ids")),
-                       .size = number_of(member(one, "size")),
-                       .imported_at_ns =
-                           static_cast<std::int64_t>(number_of(member(one, "imported_at_ns")))};
+    IndexedImage image{
+        .id = string_member(one, "id"),
+        .names = strings_of(member(one, "names")),
+        .diff_ids = strings_of(member(one, "diff_ids")),
+        .size = number_of(member(one, "size")),
+        .imported_at_ns = static_cast<std::int64_t>(number_of(member(one, "imported_at_ns")))};
     // They become paths.
     bool fits = is_digest(image.id);
     for (const std::string& diff_id : image.diff_ids) fits = fits && is_digest(diff_id);

@@ -123,7 +123,8 @@ Result<std::uint64_t> ImageStore::layer_size(const std::string& diff_id) const {
   auto json = parse_json(*text, "layer.json");
   if (!json) return json.status();
   if (string_member(json->get(), "diff_id") != diff_id) {
-    return Status(StatusCode::internal, fmt::format("another layer is in the place of {}", diff_id));
+    return Status(StatusCode::internal,
+                  fmt::format("another layer is in the place of {}", diff_id));
   }
   return number_of(member(json->get(), "size"));
 }
@@ -218,8 +219,7 @@ Result<ImageStore::Removed> ImageStore::remove(std::string_view name, Force forc
     if (used.count(image.id) > 0) return refused("is a container's");
     removed.untagged = image.names;
     removed.ids.push_back(image.id);
-    std::erase_if(index->images,
-                  [id = image.id](const IndexedImage& one) { return one.id == id; });
+    std::erase_if(index->images, [id = image.id](const IndexedImage& one) { return one.id == id; });
   }
   return drop(std::move(*index), std::move(removed), std::move(*locked));
 }

@@ -20,10 +20,10 @@ namespace sluice::agent {
 struct ImportOrder {
   enum class Kind { automatic, oci, docker, rootfs };
   Kind kind = Kind::automatic;
-  std::string name;                       ///< In place of the archive's own; for one image.
-  std::uint64_t max_bytes = UINT64_MAX;   ///< The archive and all layers, unpacked.
-  std::string platform;                   ///< "linux/arm64"; empty: this machine's.
-  ImageConfig config;                     ///< Of a root file system, which brings none.
+  std::string name;                      ///< In place of the archive's own; for one image.
+  std::uint64_t max_bytes = UINT64_MAX;  ///< The archive and all layers, unpacked.
+  std::string platform;                  ///< "linux/arm64"; empty: this machine's.
+  ImageConfig config;                    ///< Of a root file system, which brings none.
 };
 
 /// Images on disk, content-addressed: a layer is there once, by the digest of its unpacked archive,
@@ -37,9 +37,9 @@ struct ImportOrder {
 ///   lock                who changes index.json, layers or configs
 ///
 /// An import writes everything below staging, syncs the file system once, and only then, under the
-/// lock, moves the layers to their places and replaces the index. So after a crash at any point there
-/// is what there was before or what was to be, and what lies below staging, or is in no index, is
-/// rubbish, which sweep() removes.
+/// lock, moves the layers to their places and replaces the index. So after a crash at any point
+/// there is what there was before or what was to be, and what lies below staging, or is in no
+/// index, is rubbish, which sweep() removes.
 ///
 /// list() and find() read two small files and never wait; they may be called from the loop. All
 /// others move gigabytes, sync, or wait for the lock: they are for workers. Several processes may
@@ -69,9 +69,9 @@ class ImageStore {
     std::uint64_t bytes = 0;            ///< Of the layers that went with them.
   };
   enum class Force { no, yes };
-  /// A name is taken away, and with the last one the image; an image of several names by its id only
-  /// with force. `used`: ids of images that containers have, which stay. refused: it is used, or has
-  /// several names.
+  /// A name is taken away, and with the last one the image; an image of several names by its id
+  /// only with force. `used`: ids of images that containers have, which stay. refused: it is used,
+  /// or has several names.
   Result<Removed> remove(std::string_view name, Force force,
                          const std::set<std::string>& used) const;
   enum class Pruned { unnamed, unused };

@@ -46,8 +46,8 @@ json_t* new_strings(const std::vector<std::string>& list) {
 }
 
 std::string text_of(const json_t* value) {
-  std::unique_ptr<char, decltype(&std::free)> text(
-      json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS), &std::free);
+  std::unique_ptr<char, decltype(&std::free)> text(json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS),
+                                                   &std::free);
   return text ? std::string(text.get()) : std::string();
 }
 

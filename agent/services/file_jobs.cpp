@@ -109,11 +109,11 @@ Root::LastLink last_link(bool follow) {
   return follow ? Root::LastLink::followed : Root::LastLink::kept;
 }
 
-/// A file that is written beside the one that it is to be, and goes away again unless it becomes it.
+/// A file that is written beside the one that it is to be, and goes away again unless it becomes
+/// it.
 class FileBeside {
  public:
-  explicit FileBeside(const Root::Place& place)
-      : place_(place), name_(".sluice-" + random_id()) {
+  explicit FileBeside(const Root::Place& place) : place_(place), name_(".sluice-" + random_id()) {
     file_.reset(::openat(place.parent.get(), name_.c_str(),
                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   }
@@ -239,7 +239,8 @@ void read_from_file(const FileAt& at, std::uint64_t offset, std::uint64_t limit,
   // What a device or a FIFO does when it is opened nobody knows: first a look at what it is.
   UniqueFd looked = root->open_at(at.path, O_PATH);
   struct stat found{};
-  if (!looked || ::fstat(looked.get(), &found) != 0) return fail_errno(io, errno, "open " + at.path);
+  if (!looked || ::fstat(looked.get(), &found) != 0)
+    return fail_errno(io, errno, "open " + at.path);
   UniqueFd file;
   if (S_ISREG(found.st_mode)) {
     file = root->open_at(at.path, kReadFlags);

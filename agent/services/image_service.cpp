@@ -28,9 +28,7 @@ class ImageMessages {
   pb_size_t size() const { return static_cast<pb_size_t>(infos_.size()); }
 
  private:
-  char* keep(const std::string& text) {
-    return field(texts_.emplace_back(rpc::valid_utf8(text)));
-  }
+  char* keep(const std::string& text) { return field(texts_.emplace_back(rpc::valid_utf8(text))); }
 
   void fill(const std::vector<std::string>& from, char**& fields, pb_size_t& count) {
     std::vector<char*>& list = lists_.emplace_back();
@@ -117,8 +115,7 @@ ImportOrder order_of(const sluice_agent_v1_ImportImageStart& start) {
 template <typename Response>
 void answer_removed(JobIo& io, const Result<ImageStore::Removed>& removed) {
   if (!removed && removed.status().code() == StatusCode::refused) {
-    return io.fail(
-        {.code = rpc::Code::failed_precondition, .message = removed.status().message()});
+    return io.fail({.code = rpc::Code::failed_precondition, .message = removed.status().message()});
   }
   if (!removed) return io.fail(removed.status());
   std::vector<char*> names;
@@ -147,26 +144,24 @@ void import(const ImageStore& store, const ImportOrder& order, JobIo& io) {
 }  // namespace
 
 void ImageService::add_to(rpc::Methods& methods) {
-  methods.add(
-      kService, "Import",
-      {.begin = [this](Call& call, ConstBytes first) -> std::unique_ptr<rpc::Handler> {
-         return with_start<sluice_agent_v1_ImportImageRequest>(
-             call, first, [&](const sluice_agent_v1_ImportImageStart& start) {
-               auto job = [store = store_, order = order_of(start)](JobIo& io) {
-                 import(store, order, io);
-               };
-               // A worker that was killed can't clear up after itself.
-               auto after = [this](const Exit& exit) {
-                 if (exit.signal != 0) sweep();
-               };
-               return runner_.begin(
-                   call, job,
-                   upload_wire<sluice_agent_v1_ImportImageRequest,
-                               sluice_agent_v1_ImportImageResponse>(),
-                   after);
-             });
-       },
-       .streams_in = true});
+  methods.add(kService, "Import",
+              {.begin = [this](Call& call, ConstBytes first) -> std::unique_ptr<rpc::Handler> {
+                 return with_start<sluice_agent_v1_ImportImageRequest>(
+                     call, first, [&](const sluice_agent_v1_ImportImageStart& start) {
+                       auto job = [store = store_, order = order_of(start)](JobIo& io) {
+                         import(store, order, io);
+                       };
+                       // A worker that was killed can't clear up after itself.
+                       auto after = [this](const Exit& exit) {
+                         if (exit.signal != 0) sweep();
+                       };
+                       return runner_.begin(call, job,
+                                            upload_wire<sluice_agent_v1_ImportImageRequest,
+                                                        sluice_agent_v1_ImportImageResponse>(),
+                                            after);
+                     });
+               },
+               .streams_in = true});
 
   methods.add_unary<sluice_agent_v1_ListImagesRequest, sluice_agent_v1_ListImagesResponse>(
       kService, "List", [this](Call& call, const sluice_agent_v1_ListImagesRequest&) {
@@ -177,36 +172,36 @@ void ImageService::add_to(rpc::Methods& methods) {
                                                            .images = infos.data()});
       });
 
-  methods.add(
-      kService, "Remove",
-      {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
-        return with_request<sluice_agent_v1_RemoveImageRequest>(
-            call, bytes, [&](const sluice_agent_v1_RemoveImageRequest& request) {
-              auto force = request.force ? ImageStore::Force::yes : ImageStore::Force::no;
-              return runner_.begin(call, [store = store_, name = std::string(text(request.image)),
-                                          force, used = used_ ? used_() : std::set<std::string>()](
-                                             JobIo& io) {
-                answer_removed<sluice_agent_v1_RemoveImageResponse>(
-                    io, store.remove(name, force, used));
-              });
-            });
-      }});
+  methods.add(kService, "Remove",
+              {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
+                return with_request<sluice_agent_v1_RemoveImageRequest>(
+                    call, bytes, [&](const sluice_agent_v1_RemoveImageRequest& request) {
+                      auto force = request.force ? ImageStore::Force::yes : ImageStore::Force::no;
+                      return runner_.begin(
+                          call, [store = store_, name = std::string(text(request.image)), force,
+                                 used = used_ ? used_() : std::set<std::string>()](JobIo& io) {
+                            answer_removed<sluice_agent_v1_RemoveImageResponse>(
+                                io, store.remove(name, force, used));
+                          });
+                    });
+              }});
 
-  methods.add(
-      kService, "Prune",
-      {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
-        return with_request<sluice_agent_v1_PruneImagesRequest>(
-            call, bytes, [&](const sluice_agent_v1_PruneImagesRequest& request) {
-              auto what = request.all ? ImageStore::Pruned::unused : ImageStore::Pruned::unnamed;
-              return runner_.begin(call, [store = store_, what,
-                                          used = used_ ? used_() : std::set<std::string>()](
-                                             JobIo& io) {
-                auto removed = store.prune(what, used);
-                if (Status status = store.sweep(); removed && !status) return io.fail(status);
-                answer_removed<sluice_agent_v1_PruneImagesResponse>(io, removed);
-              });
-            });
-      }});
+  methods.add(kService, "Prune",
+              {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
+                return with_request<sluice_agent_v1_PruneImagesRequest>(
+                    call, bytes, [&](const sluice_agent_v1_PruneImagesRequest& request) {
+                      auto what =
+                          request.all ? ImageStore::Pruned::unused : ImageStore::Pruned::unnamed;
+                      return runner_.begin(
+                          call, [store = store_, what,
+                                 used = used_ ? used_() : std::set<std::string>()](JobIo& io) {
+                            auto removed = store.prune(what, used);
+                            if (Status status = store.sweep(); removed && !status)
+                              return io.fail(status);
+                            answer_removed<sluice_agent_v1_PruneImagesResponse>(io, removed);
+                          });
+                    });
+              }});
 }
 
 void ImageService::sweep() {

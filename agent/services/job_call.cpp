@@ -94,8 +94,8 @@ class JobCall final : public rpc::Handler {
 
   void write_pending() {
     while (worker_.in && pending_at_ < pending_.size()) {
-      ssize_t written = ::write(worker_.in.get(), pending_.data() + pending_at_,
-                                pending_.size() - pending_at_);
+      ssize_t written =
+          ::write(worker_.in.get(), pending_.data() + pending_at_, pending_.size() - pending_at_);
       if (written < 0 && errno == EINTR) continue;
       if (written < 0 && errno == EAGAIN) break;
       // A job that reads no more has said why, or will.

@@ -4,8 +4,8 @@
 #include "agent/services/job_call.h"
 
 // Calls that carry bytes have them in messages of two shapes, whose fields have the same numbers in
-// each: a client that sends has start = 1, data = 2, end = 3, and is answered by grant = 1, done = 2;
-// one that receives has start = 1, grant = 2, and is answered by info = 1, data = 2, done = 3.
+// each: a client that sends has start = 1, data = 2, end = 3, and is answered by grant = 1, done =
+// 2; one that receives has start = 1, grant = 2, and is answered by info = 1, data = 2, done = 3.
 
 namespace sluice::agent {
 
@@ -74,8 +74,8 @@ std::unique_ptr<rpc::Handler> with_start(rpc::Call& call, ConstBytes first, Begi
     return nullptr;
   }
   if ((*request)->which_message != kStartField) {
-    call.fail({.code = rpc::Code::invalid_argument,
-               .message = "the first message is to be `start`"});
+    call.fail(
+        {.code = rpc::Code::invalid_argument, .message = "the first message is to be `start`"});
     return nullptr;
   }
   return begin((*request)->message.start);

@@ -67,8 +67,8 @@ Status JobIo::BytesOut::write(ConstBytes from) {
 }
 
 Status JobIo::BytesOut::put(JobFrame kind, ConstBytes content) {
-  auto header = static_cast<std::uint32_t>(content.size()) |
-                static_cast<std::uint32_t>(kind) << kJobKindShift;
+  auto header = static_cast<std::uint32_t>(content.size()) | static_cast<std::uint32_t>(kind)
+                                                                 << kJobKindShift;
   std::vector<std::uint8_t> frame(kJobHeaderBytes + content.size());
   std::memcpy(frame.data(), &header, sizeof header);
   std::copy(content.begin(), content.end(), frame.begin() + kJobHeaderBytes);

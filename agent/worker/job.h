@@ -10,10 +10,10 @@
 #include "base/bytes.h"
 
 // Work that may take long, and so is not the loop's: moving gigabytes, waiting for a disk. It is
-// done by a process of its own, forked from the agent, and not in slices of the loop's turns: a read
-// or an fsync of a file can't be made not to block, code that may block is read from top to bottom,
-// what a hostile archive does to it is no harm to the agent, and its memory is the kernel's again
-// afterwards. A fork costs a third of a millisecond.
+// done by a process of its own, forked from the agent, and not in slices of the loop's turns: a
+// read or an fsync of a file can't be made not to block, code that may block is read from top to
+// bottom, what a hostile archive does to it is no harm to the agent, and its memory is the kernel's
+// again afterwards. A fork costs a third of a millisecond.
 
 namespace sluice::agent {
 

@@ -307,8 +307,9 @@ def test_damage_is_named_and_leaves_nothing(store):
 @pytest.mark.parametrize("how", ["plain", "gzip", "zstd"])
 def test_a_stream_that_is_cut_off_leaves_nothing(store, how):
     whole = images.pack(images.oci([HELLO, OTHER], "app:1"), how)
-    for part in (1, 511, len(whole) // 3, len(whole) // 2, len(whole) - 1100 if how == "plain"
-                 else len(whole) - 1):
+    # All zeros at the end of a tar are its end mark, and what fills its last record.
+    length = len(whole.rstrip(b"\0")) if how == "plain" else len(whole)
+    for part in (1, 511, length // 3, length // 2, length - 1):
         fails(lambda p=part: store.load(whole[:p]), INVALID_ARGUMENT)
         assert store.is_empty()
     fails(lambda: store.load(b""), INVALID_ARGUMENT)
