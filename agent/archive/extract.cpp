@@ -273,7 +273,7 @@ class Extractor {
       return os_error(errno, "chown " + entry.path);
     }
     if (entry.type != TarEntry::Type::symlink &&
-        ::fchmodat(here_.get(), name.c_str(), entry.mode, 0) != 0) {
+        ::fchmodat(here_.get(), name.c_str(), entry.mode, AT_SYMLINK_NOFOLLOW) != 0) {
       return os_error(errno, "chmod " + entry.path);
     }
     timespec times[2];

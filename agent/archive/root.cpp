@@ -105,7 +105,8 @@ Result<Root::Place> Root::find(const std::string& path, LastLink last) const {
     std::string to(target, static_cast<std::size_t>(size));
     split = split_path(to.starts_with('/') ? to : join(split.above, to));
   }
-  return os_error(ELOOP, "open " + path);
+  errno = ELOOP;
+  return os_error(errno, "open " + path);
 }
 
 SplitPath split_path(std::string_view path) {

@@ -385,7 +385,7 @@ void make_directory(const FileAt& at, bool parents, unsigned mode, JobIo& io) {
     int error = errno;
     bool is_there = error == EEXIST && parents && root->open_at(at.path, O_PATH | O_DIRECTORY);
     if (!is_there) return fail_errno(io, error, "mkdir " + at.path);
-  } else if (::fchmodat(place->parent.get(), place->name.c_str(), mode, 0) != 0) {
+  } else if (::fchmodat(place->parent.get(), place->name.c_str(), mode, AT_SYMLINK_NOFOLLOW) != 0) {
     return fail_errno(io, errno, "chmod " + at.path);
   }
   io.done(sluice_agent_v1_MakeDirectoryResponse{});

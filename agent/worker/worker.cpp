@@ -68,9 +68,17 @@ Result<Worker> start_worker(const Job& job) {
   UniqueFd out_reader(out[0]);
   UniqueFd out_writer(out[1]);
   pid_t agent = ::getpid();
+  // Until the worker is ready to be told to stop it isn't told.
+  sigset_t stops;
+  sigset_t before;
+  sigemptyset(&stops);
+  sigaddset(&stops, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &stops, &before);
   pid_t pid = ::fork();
-  if (pid < 0) return os_error(errno, "fork");
   if (pid == 0) run(job, in_reader.get(), out_writer.get(), agent);
+  int error = errno;
+  ::sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return os_error(error, "fork");
   make_non_blocking(in_writer.get());
   make_non_blocking(out_reader.get());
   return Worker{.pid = pid, .in = std::move(in_writer), .out = std::move(out_reader)};

@@ -130,7 +130,7 @@ int GuestCommands::images() {
             for (const std::string& name : image.names) add(name);
             if (image.names.empty()) add("-");
           }
-          print(table.to_string("There is no image.\n"));
+          print(table.to_string("There is no image."));
           end(0);
         });
     return nullptr;

@@ -35,8 +35,8 @@ class Archive {
     auto root = Root::open(directory);
     REQUIRE(root);
     if (refuses_links) root->refuse_links();
-    MemorySource source({reinterpret_cast<const std::uint8_t*>(sink_.text.data()),
-                         sink_.text.size()});
+    MemorySource source(
+        {reinterpret_cast<const std::uint8_t*>(sink_.text.data()), sink_.text.size()});
     TarReader reader(source);
     return extract(reader, *root, options);
   }
@@ -61,8 +61,7 @@ TEST_CASE("of an archive that was asked for one thing nothing else is made") {
     CHECK_FALSE(Archive().add(Type::file, path).extract_to(root.path(), only));
   }
   root.write("mine", "m");
-  CHECK_FALSE(
-      Archive().add(Type::hard_link, "copy/mine", "mine").extract_to(root.path(), only));
+  CHECK_FALSE(Archive().add(Type::hard_link, "copy/mine", "mine").extract_to(root.path(), only));
   CHECK_FALSE(std::filesystem::exists(root.path() + "/other"));
 }
 

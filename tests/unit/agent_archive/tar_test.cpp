@@ -119,8 +119,8 @@ TEST_CASE("what is written is read again, whatever its names and numbers") {
 }
 
 TEST_CASE("an archive that is cut off anywhere is an error, and says so") {
-  std::string whole = archive_of({{entry_called("a"), std::string(700, 'x')},
-                                  {entry_called(std::string(150, 'n')), "long"}});
+  std::string whole = archive_of(
+      {{entry_called("a"), std::string(700, 'x')}, {entry_called(std::string(150, 'n')), "long"}});
   for (std::size_t size = 0; size + 1024 <= whole.size(); ++size) {
     MemorySource source(bytes_of(whole).first(size));
     TarReader reader(source);

@@ -18,8 +18,8 @@ TEST_CASE("names are kept in one form") {
   CHECK(normal_name("index.docker.io/me/app") == "me/app:latest");
   CHECK(normal_name("localhost:5000/app") == "localhost:5000/app:latest");
   CHECK(normal_name("localhost:5000/app:1") == "localhost:5000/app:1");
-  for (const char* bad : {"", "a b", "app@sha256:1", "/app", "app/", "app:", ":1", "a\n",
-                          "docker.io/", "../x y"}) {
+  for (const char* bad :
+       {"", "a b", "app@sha256:1", "/app", "app/", "app:", ":1", "a\n", "docker.io/", "../x y"}) {
     CAPTURE(bad);
     CHECK(normal_name(bad).empty());
   }
