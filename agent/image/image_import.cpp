@@ -71,7 +71,7 @@ Result<std::vector<Image>> ImageStore::import(Source& archive, const ImportOrder
   }
   auto images = plan(*spooled, order);
   if (!images) return images.status();
-  return import_planned(std::move(*images), spooled->fd(), *staging, allowance);
+  return import_planned(*images, spooled->fd(), *staging, allowance);
 }
 
 Result<std::vector<PlannedImage>> ImageStore::plan(const ImageArchive& archive,
@@ -147,8 +147,8 @@ Result<std::vector<Image>> ImageStore::import_rootfs(Source& unpacked, const Imp
   return imported;
 }
 
-Result<std::vector<Image>> ImageStore::import_planned(std::vector<PlannedImage> images, int archive,
-                                                      Staging& staging,
+Result<std::vector<Image>> ImageStore::import_planned(const std::vector<PlannedImage>& images,
+                                                      int archive, Staging& staging,
                                                       Allowance& allowance) const {
   std::vector<StagedLayer> staged;
   for (int tries = 0; tries < kMaxCommits; ++tries) {

@@ -221,7 +221,7 @@ Result<ImageStore::Removed> ImageStore::remove(std::string_view name, Force forc
     removed.ids.push_back(image.id);
     std::erase_if(index->images, [id = image.id](const IndexedImage& one) { return one.id == id; });
   }
-  return drop(std::move(*index), std::move(removed), std::move(*locked));
+  return drop(*index, std::move(removed), std::move(*locked));
 }
 
 Result<ImageStore::Removed> ImageStore::prune(Pruned what,
@@ -239,11 +239,11 @@ Result<ImageStore::Removed> ImageStore::prune(Pruned what,
     removed.untagged.insert(removed.untagged.end(), image.names.begin(), image.names.end());
     return true;
   });
-  return drop(std::move(*index), std::move(removed), std::move(*locked));
+  return drop(*index, std::move(removed), std::move(*locked));
 }
 
 /// The index goes first: a layer without an image is rubbish, an image without a layer is damage.
-Result<ImageStore::Removed> ImageStore::drop(ImageIndex index, Removed removed,
+Result<ImageStore::Removed> ImageStore::drop(const ImageIndex& index, Removed removed,
                                              UniqueFd locked) const {
   if (Status status = write_index(index); !status) return status;
   auto staging = Staging::make(path("staging"));

@@ -98,7 +98,7 @@ class ImageStore {
                                          const ImportOrder& order) const;
   Result<std::vector<Image>> import_rootfs(Source& unpacked, const ImportOrder& order,
                                            Staging& staging, Allowance& allowance) const;
-  Result<std::vector<Image>> import_planned(std::vector<PlannedImage> images, int archive,
+  Result<std::vector<Image>> import_planned(const std::vector<PlannedImage>& images, int archive,
                                             Staging& staging, Allowance& allowance) const;
   Result<StagedLayer> unpack(Source& packed, Staging& staging, Allowance& allowance,
                              bool may_be_cut_off) const;
@@ -106,7 +106,7 @@ class ImageStore {
                       std::vector<Image>& imported) const;
   /// Moves what no image uses out of the way, under the lock; it is removed after that.
   Result<std::uint64_t> set_aside(const ImageIndex& index, Staging& staging) const;
-  Result<Removed> drop(ImageIndex index, Removed removed, UniqueFd locked) const;
+  Result<Removed> drop(const ImageIndex& index, Removed removed, UniqueFd locked) const;
 
   std::string directory_;
 };
