@@ -34,7 +34,8 @@ class Root {
     std::string name;  ///< "." is the root itself.
   };
   enum class LastLink { kept, followed };
-  /// Where there is none errno says why. `last`: whether a symbolic link at the end of the path is what is meant, or what it leads to.
+  /// Where there is none errno says why. `last`: whether a symbolic link at the end of the path is
+  /// what is meant, or what it leads to.
   Result<Place> find(const std::string& path, LastLink last) const;
 
  private:

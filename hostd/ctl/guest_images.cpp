@@ -64,7 +64,8 @@ void print_removed(Output output, const RemovedImages& removed) {
 
 /// An archive on its way.
 struct Import {
-  Import(UvLoop& loop, UniqueFd archive, const std::string& name, std::function<void(int)> end)
+  Import(UvLoop& loop, UniqueFd archive, const std::string& name,
+         const std::function<void(int)>& end)
       : file(std::move(archive)),
         pump(loop, file ? file.get() : STDIN_FILENO, [this, name, end](int error) {
           if (error == 0) return upload->finish();
