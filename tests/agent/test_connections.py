@@ -1,6 +1,5 @@
 """Connections: many, hostile, and gone in the middle of everything."""
 
-import os
 import random
 import socket
 import struct
@@ -190,12 +189,23 @@ def test_a_thousand_connections_leave_nothing(agent, settled):
         assert agent.rss() - before < 300_000
 
 
+def loaded_bytes(program):
+    """What a 64-bit program has but for debug information: the segments that are loaded."""
+    with open(program, "rb") as file:
+        header = file.read(64)
+        at, = struct.unpack_from("<Q", header, 32)
+        size, count = struct.unpack_from("<HH", header, 54)
+        file.seek(at)
+        segments = [struct.unpack("<IIQQQQQQ", file.read(size)) for _ in range(count)]
+    return sum(segment[5] for segment in segments if segment[0] == 1)
+
+
 @pytest.mark.timing
 def test_an_idle_agent_is_small(tmp_path):
     fresh = agents.Agent(tmp_path)
     fresh.connect().ping()
     assert fresh.rss() < 3 << 20
-    assert os.path.getsize(agents.AGENT) < 8 << 20
+    assert loaded_bytes(agents.AGENT) < 9 << 18
     fresh.close()
 
 
