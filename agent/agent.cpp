@@ -106,6 +106,11 @@ Result<std::unique_ptr<Agent>> Agent::create(Role role, Options options, BootRep
   agent->process_service_->add_to(agent->methods_);
   if (Status status = agent->add_network_services(); !status) return status;
   agent->tell_events();
+  agent->jobs_ = std::make_unique<JobRunner>(*agent->loop_, *agent->children_);
+  agent->image_service_ = std::make_unique<ImageService>(*agent->jobs_, agent->options_.images);
+  agent->file_service_ = std::make_unique<FileService>(*agent->jobs_);
+  agent->image_service_->add_to(agent->methods_);
+  agent->file_service_->add_to(agent->methods_);
   agent->server_ = std::make_unique<rpc::Server>(*agent->loop_, agent->methods_);
   agent->watch_signals();
   return agent;
@@ -342,6 +347,7 @@ void Agent::write_resolver_file() {
 }
 
 void Agent::run() {
+  image_service_->sweep();
   loop_->run();
 }
 

@@ -17,6 +17,9 @@
 #include "agent/services/event_bus.h"
 #include "agent/services/metrics.h"
 #include "agent/services/network_service.h"
+#include "agent/services/file_service.h"
+#include "agent/services/image_service.h"
+#include "agent/services/job_call.h"
 #include "agent/services/process_service.h"
 #include "base/posix_net.h"
 #include "base/uv_loop.h"
@@ -71,6 +74,9 @@ class Agent {
   std::unique_ptr<ConfigureService> configure_service_;
   std::unique_ptr<EventBus> events_;
   Metrics metrics_;
+  std::unique_ptr<JobRunner> jobs_;
+  std::unique_ptr<ImageService> image_service_;
+  std::unique_ptr<FileService> file_service_;
   rpc::Methods methods_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Timer> look_for_port_;

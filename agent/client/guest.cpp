@@ -1,8 +1,8 @@
 #include "agent/client/guest.h"
 
 #include <algorithm>
-#include <list>
 
+#include "agent/client/unary.h"
 #include "agent/rpc/credit.h"
 #include "agent/rpc/message.h"
 #include "sluice/agent/v1/agent.pb.h"

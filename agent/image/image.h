@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -23,6 +24,10 @@ struct Image {
   std::vector<std::string> names;   ///< name:tag.
   std::vector<std::string> layers;  ///< Directories for overlayfs, the lowest first.
   ImageConfig config;
+  std::string architecture;         ///< As Go names it: amd64, arm64.
+  std::string created;              ///< RFC 3339, as its maker says; may be empty.
+  std::uint64_t size = 0;           ///< Bytes of its layers, unpacked.
+  std::int64_t imported_at_ns = 0;  ///< Wall clock, since the epoch.
 };
 
 }  // namespace sluice::agent

@@ -196,6 +196,12 @@ constexpr auto kOptions = std::to_array<Option>({
        options.serial = value == "off" ? "" : value;
        return Status::ok();
      }},
+    {"images", "PATH", "where images are kept (/var/lib/sluice/images)", Used::always,
+     [](Options& options, std::string_view value) {
+       if (!value.starts_with('/')) return bad(fmt::format("'{}' is no absolute path", value));
+       options.images = value;
+       return Status::ok();
+     }},
     {"hostname", "NAME", "the guest's name", Used::by_init, apply_hostname},
     {"net", "dhcp|off", "the network: by DHCP and router advertisements, or untouched",
      Used::by_init, apply_net},

@@ -35,6 +35,7 @@ struct Options {
   RootSource root;                   ///< root=DEVICE[,rw], init=PATH
   bool halt_on_failure = false;      ///< on-init-failure=halt|continue
   DnsOptions dns;
+  std::string images = "/var/lib/sluice/images";  ///< images=PATH
   /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
   std::optional<NetworkConfig> network;
 

@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
-
 #include "agent/client/endpoint.h"
 #include "base/uv_loop.h"
 #include "hostd/ctl/guest_exec.h"
+#include "hostd/ctl/guest_text.h"
 #include "hostd/ctl/table.h"
 #include "hostd/ctl/text.h"
 
@@ -19,25 +18,7 @@ using agent::rpc::CallError;
 using agent::rpc::Code;
 using nlohmann::json;
 
-constexpr int kFailed = 1;
 constexpr int kCallFailed = 125;
-
-/// Of the guest's: a terminal must not obey it.
-std::string printable(const std::string& words) {
-  return text(json(words));
-}
-
-void print_error(const std::string& text) {
-  fmt::print(stderr, "hostctl: {}\n", printable(text));
-}
-
-/// Whether the call worked; else says why not, and ends.
-bool worked(const CallError& error, const std::function<void(int)>& end, int status = kFailed) {
-  if (error.code == Code::ok) return true;
-  print_error(error.message);
-  end(status);
-  return false;
-}
 
 double milliseconds(std::int64_t ns) {
   return static_cast<double>(ns) / 1e6;

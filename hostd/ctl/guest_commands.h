@@ -22,6 +22,23 @@ struct ExecAsked {
   bool detach = false;
 };
 
+/// What `guest image import` is told.
+struct ImportAsked {
+  std::string file = "-";  ///< "-": standard input.
+  std::string name;
+  std::string kind = "auto";
+  std::string platform;
+  std::uint64_t max_bytes = 0;  ///< 0: none.
+};
+
+/// What `guest cp` is told: one of both is "vm:PATH" or "CONTAINER:PATH"; the other a path here, or
+/// "-" for a tar archive on standard input or output.
+struct CopyAsked {
+  std::string from;
+  std::string to;
+  bool archive = false;  ///< Keep owners and devices.
+};
+
 /// The commands that the guest's agent answers, by hostd. As Commands: each prints and returns the
 /// exit status. exec() returns the program's, or as container tools have it 125 where the call
 /// failed, 126 where the program can't be run, and 127 where there is none.
@@ -36,6 +53,13 @@ class GuestCommands {
   int processes();
   int exec(const ExecAsked& asked);
   int shutdown(bool reboot, double grace_seconds);
+  // Of guest_images.cpp.
+  int import_image(const ImportAsked& asked);
+  int images();
+  int remove_images(const std::vector<std::string>& images, bool force);
+  int prune_images(bool all);
+  // Of guest_copy.cpp.
+  int copy(const CopyAsked& asked);
 
   // For commands that have files of their own.
   Output output() const { return output_; }

@@ -294,6 +294,53 @@ int main(int argc, char** argv) {
                 [&](GuestCommands& in) { return GuestNetworkCommands(in).tunnel(tunnel_to); })
       ->add_option("TO", tunnel_to, "PORT, HOST:PORT or /PATH of a Unix socket")
       ->required();
+  CLI::App* image = guest->add_subcommand("image", "images for containers");
+  image->require_subcommand(1);
+  auto image_command = [&](const char* word, const char* meaning,
+                           std::function<int(GuestCommands&)> run) {
+    return command(*image, word, meaning, [run = std::move(run)](Commands& commands) {
+      GuestCommands guest_commands(
+          sluice::hostd::agent_socket_path(commands.client().socket_path()), commands.output());
+      return run(guest_commands);
+    });
+  };
+  sluice::ctl::ImportAsked imported;
+  CLI::App* import_image =
+      image_command("import", "take an archive: OCI, of docker save, or a root file system's tar",
+                    [&](GuestCommands& in) { return in.import_image(imported); });
+  import_image->add_option("FILE", imported.file, "- or nothing: standard input");
+  // Behind this command --name is the image's, and -n still the instance's.
+  import_image->add_option("-t,--name", imported.name, "its name, instead of the archive's")
+      ->type_name("NAME[:TAG]");
+  import_image->add_option("--kind", imported.kind, "auto, oci, docker, rootfs")
+      ->check(CLI::IsMember({"auto", "oci", "docker", "rootfs"}))
+      ->type_name("KIND");
+  import_image->add_option("--platform", imported.platform, "linux/ARCH (the guest's own)")
+      ->type_name("PLATFORM");
+  import_image->add_option("--limit", imported.max_bytes, "what it may unpack to")
+      ->transform(CLI::AsSizeValue(false))
+      ->type_name("BYTES");
+  image_command("ls", "list them", [](GuestCommands& in) { return in.images(); });
+  std::vector<std::string> images;
+  bool is_forced = false;
+  CLI::App* remove_image =
+      image_command("rm", "take names away, and images with their last one",
+                    [&](GuestCommands& in) { return in.remove_images(images, is_forced); });
+  remove_image->add_option("IMAGE", images, "name, or id")->required();
+  remove_image->add_flag("-f,--force", is_forced, "by its id with all its names");
+  bool prunes_all = false;
+  image_command("prune", "remove those without a name that no container has",
+                [&](GuestCommands& in) { return in.prune_images(prunes_all); })
+      ->add_flag("-a,--all", prunes_all, "with a name too");
+
+  sluice::ctl::CopyAsked copied;
+  CLI::App* copy =
+      guest_command("cp", "copy files: SRC or DST is vm:PATH or CONTAINER:PATH, or - for a tar",
+                    [&](GuestCommands& in) { return in.copy(copied); });
+  copy->add_option("SRC", copied.from, "a file, a directory; DIR/. for what is in it")->required();
+  copy->add_option("DST", copied.to, "a directory to copy into, or the copy's path")->required();
+  copy->add_flag("-a,--archive", copied.archive, "keep owners, and device nodes");
+
   bool reboots = false;
   double grace = 0;
   CLI::App* shutdown =

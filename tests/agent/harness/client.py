@@ -12,6 +12,8 @@ SECONDS = 20
 
 AGENT = "sluice.agent.v1.Agent"
 PROCESS = "sluice.agent.v1.Process"
+FILE = "sluice.agent.v1.File"
+IMAGE = "sluice.agent.v1.Image"
 
 
 class CallFailed(Exception):
@@ -123,6 +125,91 @@ class Exec:
             elif kind == "exit":
                 self.exit = message.exit
         return bytes(out["stdout"]), bytes(out["stderr"])
+
+
+CREDIT = 256 << 10
+PIECE = 64 << 10
+
+
+class _Stream:
+    """A call that carries bytes one way."""
+
+    def __init__(self, client, service, method, request, response, start):
+        self.client = client
+        self._request = request
+        self._response = response
+        self.stream = client.begin(service, method, request(start=start), flags=REMOTE_OPEN)
+
+    def send(self, **message):
+        self.client.send_frame(self.stream, DATA, 0,
+                               self._request(**message).SerializeToString())
+
+    def receive(self):
+        """The next message; None at the stream's end."""
+        kind, flags, payload = self.client.read_frame(self.stream)
+        if kind == RESPONSE:
+            raise CallFailed(protocol.envelope.Response.FromString(payload).status)
+        if flags & REMOTE_CLOSED:
+            return None
+        return self._response.FromString(payload)
+
+
+class Upload(_Stream):
+    """A call that takes bytes: File.Write, File.CopyIn, Image.Import."""
+
+    credit = CREDIT
+    done = None
+
+    def write(self, data):
+        """All of it, as far as the agent grants."""
+        view = memoryview(data)
+        while view:
+            while self.credit == 0:
+                self._take(self.receive())
+            piece = view[:min(self.credit, PIECE)]
+            self.send(data=bytes(piece))
+            self.credit -= len(piece)
+            view = view[len(piece):]
+
+    def _take(self, message):
+        if message is None:
+            return False
+        if message.WhichOneof("message") == "grant":
+            self.credit += message.grant
+        else:
+            self.done = message.done
+        return True
+
+    def finish(self):
+        """Says the end; what came of it."""
+        self.send(end=True)
+        while self._take(self.receive()):
+            pass
+        return self.done
+
+
+class Download(_Stream):
+    """A call that gives bytes: File.Read, File.CopyOut."""
+
+    info = None
+    done = None
+
+    def take(self, grant=True):
+        """The next bytes; None at the end."""
+        while (message := self.receive()) is not None:
+            kind = message.WhichOneof("message")
+            if kind == "data":
+                if grant:
+                    self.send(grant=len(message.data))
+                return message.data
+            setattr(self, kind, getattr(message, kind))
+        return None
+
+    def all(self):
+        got = bytearray()
+        while (piece := self.take()) is not None:
+            got += piece
+        return bytes(got)
 
 
 def connect(path):

@@ -20,4 +20,6 @@ import ttrpc_pb2 as envelope  # noqa: E402
 from sluice.agent.v1 import agent_pb2 as agent  # noqa: E402
 from sluice.agent.v1 import error_pb2 as error  # noqa: E402
 from sluice.agent.v1 import network_pb2 as network  # noqa: E402
+from sluice.agent.v1 import file_pb2 as file  # noqa: E402
+from sluice.agent.v1 import image_pb2 as image  # noqa: E402
 from sluice.agent.v1 import process_pb2 as process  # noqa: E402

@@ -7,6 +7,8 @@
 
 #include "check.h"
 #include "sluice/agent/v1/agent.pb.h"
+#include "sluice/agent/v1/file.pb.h"
+#include "sluice/agent/v1/image.pb.h"
 #include "sluice/agent/v1/process.pb.h"
 #include "ttrpc.pb.h"
 
@@ -45,6 +47,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   read<sluice_agent_v1_SignalRequest>(in);
   read<sluice_agent_v1_WaitRequest>(in);
   read<sluice_agent_v1_ListProcessesRequest>(in);
+  read<sluice_agent_v1_StatFileRequest>(in);
+  read<sluice_agent_v1_ListFilesRequest>(in);
+  read<sluice_agent_v1_ReadFileRequest>(in);
+  read<sluice_agent_v1_WriteFileRequest>(in);
+  read<sluice_agent_v1_CopyInRequest>(in);
+  read<sluice_agent_v1_CopyOutRequest>(in);
+  read<sluice_agent_v1_RemoveFileRequest>(in);
+  read<sluice_agent_v1_MakeDirectoryRequest>(in);
+  read<sluice_agent_v1_ImportImageRequest>(in);
+  read<sluice_agent_v1_ImportImageResponse>(in);
+  read<sluice_agent_v1_ListImagesResponse>(in);
+  read<sluice_agent_v1_RemoveImageRequest>(in);
+  read<sluice_agent_v1_PruneImagesRequest>(in);
 
   std::string text = valid_utf8({reinterpret_cast<const char*>(data), size});
   FUZZ_CHECK(text.find('\0') == std::string::npos);
