@@ -24,7 +24,7 @@ std::string gzip(const std::string& text) {
   state.next_out = reinterpret_cast<Bytef*>(out.data());
   state.avail_out = static_cast<uInt>(out.size());
   REQUIRE(deflate(&state, Z_FINISH) == Z_STREAM_END);
-  out.resize(out.size() - state.avail_out);
+  out.resize(state.total_out);
   deflateEnd(&state);
   return out;
 }
