@@ -58,18 +58,29 @@ Result<std::unique_ptr<Agent>> Agent::create(Role role, Options options, BootRep
   std::function<void(const ShutdownOrder&)> shutdown;
   if (role == Role::init) {
     agent->shutdown_ = std::make_unique<Shutdown>(*agent->loop_);
-    shutdown = [raw = agent->shutdown_.get()](const ShutdownOrder& order) { raw->begin(order); };
+    shutdown = [raw = agent.get()](const ShutdownOrder& order) { raw->shut_down(order); };
   }
   agent->agent_service_ = std::make_unique<AgentService>(boot, std::move(shutdown));
   agent->process_service_ = std::make_unique<ProcessService>(*agent->loop_, *agent->children_);
   agent->agent_service_->add_to(agent->methods_);
   agent->process_service_->add_to(agent->methods_);
+  agent->containers_ = std::make_unique<Containers>(*agent->loop_, *agent->children_,
+                                                    agent->options_.containers, nullptr);
+  agent->container_service_ = std::make_unique<ContainerService>(*agent->loop_, *agent->containers_,
+                                                                 *agent->process_service_);
+  agent->container_service_->add_to(agent->methods_);
   agent->server_ = std::make_unique<rpc::Server>(*agent->loop_, agent->methods_);
   agent->watch_signals();
   return agent;
 }
 
+void Agent::shut_down(const ShutdownOrder& order) {
+  containers_->shut_down();
+  shutdown_->begin(order);
+}
+
 Status Agent::serve() {
+  if (role_ == Role::service) containers_->recover();
   Status first;
   auto open = [&](const std::string& what, const Status& status) {
     auto step = boot_.begin("serve " + what);
@@ -142,9 +153,11 @@ void Agent::bring_up() {
   bring_up_network();
   mount_the_rest(boot_);
   write_system_files(boot_, options_.hostname);
+  // What an earlier boot left on a disk belongs to nobody.
+  containers_->recover();
   if (!boot_.has_failed()) return;
   log(LogLevel::error, "agent: the boot has failed in a mandatory step");
-  if (options_.halt_on_failure) shutdown_->begin({.grace = Duration::zero()});
+  if (options_.halt_on_failure) shut_down({.grace = Duration::zero()});
 }
 
 void Agent::bring_up_network() {
@@ -199,7 +212,7 @@ void Agent::watch_signals() {
 
 void Agent::on_signal(int signal) {
   if (role_ == Role::init) {
-    shutdown_->begin({.reboot = signal == SIGINT});
+    shut_down({.reboot = signal == SIGINT});
   } else {
     stop();
   }

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/container/containers.h"
 #include "agent/init/boot_report.h"
 #include "agent/init/options.h"
 #include "agent/init/shutdown.h"
@@ -11,6 +12,7 @@
 #include "agent/process/children.h"
 #include "agent/rpc/server.h"
 #include "agent/services/agent_service.h"
+#include "agent/services/container_service.h"
 #include "agent/services/process_service.h"
 #include "base/uv_loop.h"
 
@@ -36,6 +38,7 @@ class Agent {
   void watch_signals();
   void on_signal(int signal);
   void stop();
+  void shut_down(const ShutdownOrder& order);
   void find_serial_port();
   void bring_up_network();
   void on_network_change(const NetworkState& network);
@@ -48,6 +51,8 @@ class Agent {
   std::unique_ptr<Shutdown> shutdown_;
   std::unique_ptr<AgentService> agent_service_;
   std::unique_ptr<ProcessService> process_service_;
+  std::unique_ptr<Containers> containers_;
+  std::unique_ptr<ContainerService> container_service_;
   rpc::Methods methods_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Timer> look_for_port_;

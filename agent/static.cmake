@@ -11,6 +11,6 @@ foreach(room ${rooms})
 endforeach()
 target_sources(agent PRIVATE
   $<TARGET_OBJECTS:sluice_agent_proto> $<TARGET_OBJECTS:nanopb> $<TARGET_OBJECTS:agent_fmt>)
-target_link_libraries(agent PRIVATE agent_libnet ${LIBUV_STATIC} Threads::Threads)
+target_link_libraries(agent PRIVATE agent_libnet ${LIBUV_STATIC} ${JANSSON} Threads::Threads)
 target_link_options(agent PRIVATE -static -Wl,--gc-sections)
 set_target_properties(agent PROPERTIES POSITION_INDEPENDENT_CODE OFF LINKER_LANGUAGE CXX)

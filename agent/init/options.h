@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/container/containers.h"
 #include "agent/net/network_config.h"
 
 namespace sluice::agent {
@@ -25,6 +26,8 @@ struct Options {
   bool halt_on_failure = false;      ///< on-init-failure=halt|continue
   /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
   std::optional<NetworkConfig> network;
+  /// runtime=PATH, state=DIR, data=DIR, containers=PREFIX[,PREFIX]
+  Containers::Options containers;
 
   struct Problem {
     std::string text;

@@ -9,6 +9,7 @@
 #include "agent/os/file.h"
 #include "agent/rpc/message.h"
 #include "agent/services/exec_call.h"
+#include "agent/services/local_launcher.h"
 #include "agent/services/process_messages.h"
 #include "sluice/agent/v1/process.pb.h"
 
@@ -56,7 +57,7 @@ class WaitCall final : public rpc::Handler {
 void ProcessService::add_to(rpc::Methods& methods) {
   methods.add(kService, "Exec",
               {.begin = [this](Call& call, ConstBytes first) -> std::unique_ptr<rpc::Handler> {
-                 return ExecCall::begin(*this, call, first);
+                 return ExecCall::begin(*this, call, first, std::make_shared<LocalLauncher>());
                },
                .streams_in = true});
 

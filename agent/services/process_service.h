@@ -24,6 +24,11 @@ class ProcessService {
   /// SIGTERM, or what else, to every process group that runs.
   void signal_all(int signal);
   bool any_running() const { return !running_.empty(); }
+  Children& children() { return children_; }
+  /// Takes a child that nobody waits for, and ends it.
+  void adopt_and_end(pid_t pid, const std::vector<std::string>& args) {
+    abandon(started(pid, args, nullptr, Duration{}));
+  }
 
  private:
   friend class ExecCall;

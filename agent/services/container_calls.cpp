@@ -1,0 +1,35 @@
+#include "agent/services/container_calls.h"
+
+#include <fmt/format.h>
+
+namespace sluice::agent {
+
+std::shared_ptr<Container> container_of(const Containers& containers, rpc::Call& call,
+                                        std::string_view text) {
+  if (auto missing = containers.missing()) {
+    call.fail(*missing);
+    return nullptr;
+  }
+  auto container = containers.find(text);
+  if (!container) {
+    call.fail(
+        {.code = rpc::Code::not_found, .message = fmt::format("there is no container {}", text)});
+  }
+  return container;
+}
+
+std::unique_ptr<rpc::Handler> ContainerWait::begin(std::shared_ptr<Container> container,
+                                                   Look look) {
+  if (look(*container)) return nullptr;
+  auto waiting = std::make_unique<ContainerWait>(std::move(container), std::move(look));
+  ContainerWait* raw = waiting.get();
+  raw->number_ = raw->container_->watch([raw] {
+    // An answer destroys this.
+    auto kept = raw->container_;
+    auto look_again = raw->look_;
+    look_again(*kept);
+  });
+  return waiting;
+}
+
+}  // namespace sluice::agent
