@@ -27,7 +27,8 @@ std::vector<std::string> entries_of(const std::string& directory) {
 
 }  // namespace
 
-Containers::Containers(Loop& loop, Children& children, Options options, FindImage find_image)
+Containers::Containers(Loop& loop, Children& children, ContainerOptions options,
+                       FindImage find_image)
     : world_{.loop = loop,
              .children = children,
              .runtime = Runtime(options.runtime, options.state + "/runtime"),

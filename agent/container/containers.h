@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/container/container.h"
+#include "agent/container/container_options.h"
 #include "agent/image/image.h"
 
 namespace sluice::agent {
@@ -18,18 +19,10 @@ namespace sluice::agent {
 /// All containers, by id and name. One thread.
 class Containers {
  public:
-  struct Options {
-    std::string runtime = "/usr/bin/crun";
-    std::string state = "/run/sluice";
-    std::string data = "/var/lib/sluice";
-    std::string cgroup_root = "/sys/fs/cgroup";
-    std::vector<IpPrefix> prefixes;  ///< Of the bridge; none: there is no bridge.
-    std::string shim = "/proc/self/exe";
-  };
   /// not_found where the store has none of that name.
   using FindImage = std::function<Result<Image>(std::string_view)>;
 
-  Containers(Loop& loop, Children& children, Options options, FindImage find_image);
+  Containers(Loop& loop, Children& children, ContainerOptions options, FindImage find_image);
   ~Containers();
   Containers(const Containers&) = delete;
   Containers& operator=(const Containers&) = delete;

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/container/containers.h"
+#include "agent/container/container_options.h"
 #include "agent/net/network_config.h"
 
 namespace sluice::agent {
@@ -27,7 +27,7 @@ struct Options {
   /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
   std::optional<NetworkConfig> network;
   /// runtime=PATH, state=DIR, data=DIR, containers=PREFIX[,PREFIX]
-  Containers::Options containers;
+  ContainerOptions containers;
 
   struct Problem {
     std::string text;

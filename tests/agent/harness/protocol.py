@@ -20,3 +20,4 @@ import ttrpc_pb2 as envelope  # noqa: E402
 from sluice.agent.v1 import agent_pb2 as agent  # noqa: E402
 from sluice.agent.v1 import error_pb2 as error  # noqa: E402
 from sluice.agent.v1 import process_pb2 as process  # noqa: E402
+from sluice.agent.v1 import container_pb2 as container  # noqa: E402
