@@ -121,7 +121,13 @@ json_t* capabilities_json(const ContainerSpec& spec) {
 
 json_t* process_json(const ContainerSpec& spec, const OciProcess& process) {
   json_t* object = json_object();
-  json_put_bool(object, "terminal", process.terminal);
+  json_put_bool(object, "terminal", process.terminal.has_value());
+  if (process.terminal) {
+    json_t* size = json_object();
+    json_put_number(size, "height", process.terminal->rows);
+    json_put_number(size, "width", process.terminal->columns);
+    json_put(object, "consoleSize", size);
+  }
   json_put(object, "user", user_json(process.identity));
   json_put(object, "args", process.args);
   json_put(object, "env", process.env);
@@ -237,14 +243,13 @@ std::vector<std::string> with_usual_env(std::vector<std::string> env, const Iden
 std::string oci_config(const ContainerSpec& spec, const OciPlace& place) {
   Json config = json_object_new();
   json_put(config.get(), "ociVersion", "1.0.2");
-  bool terminal = spec.terminal.has_value();
-  json_put(
-      config.get(), "process",
-      process_json(spec, {.args = spec.args,
-                          .env = with_usual_env(spec.env, place.identity, spec.hostname, terminal),
-                          .cwd = spec.cwd,
-                          .terminal = terminal,
-                          .identity = place.identity}));
+  json_put(config.get(), "process",
+           process_json(spec, {.args = spec.args,
+                               .env = with_usual_env(spec.env, place.identity, spec.hostname,
+                                                     spec.terminal.has_value()),
+                               .cwd = spec.cwd,
+                               .terminal = spec.terminal,
+                               .identity = place.identity}));
   json_t* root = json_object();
   json_put(root, "path", place.rootfs);
   json_put_bool(root, "readonly", spec.read_only);

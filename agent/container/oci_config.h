@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct OciProcess {
   std::vector<std::string> args;
   std::vector<std::string> env;
   std::string cwd = "/";
-  bool terminal = false;
+  std::optional<TerminalSize> terminal;
   Identity identity;
 };
 std::string oci_process(const ContainerSpec& spec, const OciProcess& process);

@@ -76,7 +76,7 @@ RuntimeFailure runtime_failure(const std::string& log) {
   for (int error : kErrors) {
     if (failure.text.ends_with(std::strerror(error))) failure.error = error;
   }
-  failure.program = failure.text.find("executable file") != std::string::npos ||
+  failure.program = failure.text.find("executable") != std::string::npos ||
                     failure.text.find("exec ") != std::string::npos;
   if (failure.program && failure.error == 0) {
     failure.error = failure.text.find("not found") != std::string::npos ? ENOENT : EACCES;

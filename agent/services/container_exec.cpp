@@ -79,7 +79,7 @@ std::optional<CallError> ContainerLauncher::prepare(const sluice_agent_v1_ExecSt
   auto identity = identity_in_root(container_->rootfs(), user.empty() ? spec.user : user);
   if (!identity) return CallError::of(identity.status());
   process_.identity = std::move(*identity);
-  process_.terminal = start.has_terminal;
+  if (start.has_terminal) process_.terminal = terminal_size_of(start.terminal);
   process_.cwd = text(start.cwd);
   if (process_.cwd.empty()) process_.cwd = spec.cwd;
   if (!process_.cwd.starts_with('/')) {
@@ -92,8 +92,8 @@ std::optional<CallError> ContainerLauncher::prepare(const sluice_agent_v1_ExecSt
     std::erase_if(process_.env, [&](const std::string& one) { return one.starts_with(prefix); });
     process_.env.push_back(fmt::format("{}{}", prefix, text(start.env[i].value)));
   }
-  process_.env =
-      with_usual_env(std::move(process_.env), process_.identity, spec.hostname, process_.terminal);
+  process_.env = with_usual_env(std::move(process_.env), process_.identity, spec.hostname,
+                                process_.terminal.has_value());
   return std::nullopt;
 }
 

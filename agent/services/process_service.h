@@ -44,6 +44,7 @@ class ProcessService {
 
   struct Running {
     pid_t pid = -1;
+    pid_t group = -1;  ///< When it began; what a runtime started leads none.
     Watcher* watcher = nullptr;
     bool abandoned = false;
     bool timed_out = false;

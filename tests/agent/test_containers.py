@@ -21,33 +21,7 @@ SIZE = protocol.process.TerminalSize
 pytestmark = pytest.mark.skipif(containers.why_not() is not None, reason=str(containers.why_not()))
 
 
-@pytest.fixture(scope="module")
-def rootfs(tmp_path_factory):
-    return containers.make_rootfs(tmp_path_factory.mktemp("rootfs") / "root")
-
-
-@pytest.fixture(scope="module")
-def agent():
-    home = containers.home()
-    made = ContainerAgent(home)
-    yield made
-    made.close()
-    shutil.rmtree(home)
-
-
-@pytest.fixture
-def client(agent):
-    made = agent.connect()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def box(client, rootfs):
-    made = Box(client, rootfs)
-    yield made
-    for one in made.call("List", all=True).containers:
-        made.call("Remove", container=one.id, force=True)
+rootfs, agent, client, box = containers.fixtures()
 
 
 @pytest.mark.parametrize("code", [0, 42, 126, 127])
@@ -57,17 +31,12 @@ def test_the_programs_exit_code_is_the_containers(box, code):
     assert abs(status.exited_at_ns / SECOND - time.time()) < 60
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
-def test_a_signals_end_is_told_as_the_signal_and_as_shells_have_it(box, number):
-    made = box.run("sh", "-c", "trap - TERM; sleep 60 & wait")
-    pid = box.info(made).pid
+def test_a_signals_end_is_told_as_the_signal_and_as_shells_have_it(box):
+    made = box.run("sleep", "60")
     # By the machine, as a signal from inside does nothing to the first process of a namespace.
-    os.kill(pid, number)
-    if number == signal.SIGTERM:
-        os.kill(pid, signal.SIGKILL)
-        number = signal.SIGKILL
+    os.kill(box.info(made).pid, signal.SIGKILL)
     status = box.wait(made)
-    assert (status.code, status.signal) == (128 + number, number)
+    assert (status.code, status.signal) == (137, 9)
 
 
 def test_output_is_in_the_log_whole_and_in_order(box):
@@ -302,9 +271,8 @@ def test_new_privileges_are_off_where_that_is_asked_for(box):
 
 
 def test_the_kernels_own_paths_are_hidden_or_fixed(box):
-    _, out = box.ended("sh", "-c", "wc -c </proc/kcore; echo 1 2>/dev/null >/proc/sysrq-trigger "
-                       "|| echo refused; echo x 2>/dev/null >/proc/sys/kernel/hostname || "
-                       "echo refused")
+    _, out = box.ended("sh", "-c", "ls /sys/firmware | wc -l; for file in sysrq-trigger sys/kernel/hostname; "
+                       "do (echo 1 >/proc/$file) 2>/dev/null || echo refused; done")
     assert out == b"0\nrefused\nrefused\n"
 
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
+
 from . import agent as agents
 from . import client as ttrpc
 from . import protocol
@@ -156,19 +158,18 @@ class Box:
         self.client = client
         self.rootfs = str(rootfs)
 
-    def call(self, method, timeout_ns=0, **fields):
-        return self.client.end(self.begin(method, timeout_ns=timeout_ns, **fields),
-                               self.response(method))
+    def call(self, method, **fields):
+        return self.client.end(self.begin(method, **fields), self.response(method))
 
     @staticmethod
     def response(method):
         names = {"List": "ListContainersResponse", "Stats": "ContainerStatsResponse"}
         return getattr(messages, names.get(method, f"{method}ContainerResponse"))
 
-    def begin(self, method, timeout_ns=0, **fields):
+    def begin(self, method, deadline_ns=0, **fields):
         names = {"List": "ListContainersRequest", "Stats": "ContainerStatsRequest"}
         request = getattr(messages, names.get(method, f"{method}ContainerRequest"))
-        return self.client.begin(CONTAINER, method, request(**fields), timeout_ns=timeout_ns)
+        return self.client.begin(CONTAINER, method, request(**fields), timeout_ns=deadline_ns)
 
     def create(self, *args, **fields):
         fields.setdefault("rootfs", self.rootfs)
@@ -183,8 +184,8 @@ class Box:
         self.call("Start", container=made)
         return made
 
-    def wait(self, container, timeout_ns=0):
-        return self.call("Wait", container=container, timeout_ns=timeout_ns).exit
+    def wait(self, container, deadline_ns=0):
+        return self.call("Wait", container=container, deadline_ns=deadline_ns).exit
 
     def ended(self, *args, **fields):
         """The exit of a program that is run to its end, and all of its output."""
@@ -305,6 +306,39 @@ class ContainerExec(ttrpc.Exec):
         message = self.receive()
         self.id = message.started.id
         self.pid = message.started.pid
+
+
+def fixtures():
+    """(rootfs, agent, client, box) of a test file."""
+
+    @pytest.fixture(scope="module")
+    def rootfs(tmp_path_factory):
+        return make_rootfs(tmp_path_factory.mktemp("rootfs") / "root")
+
+    @pytest.fixture(scope="module")
+    def agent(request):
+        directory = home()
+        made = ContainerAgent(directory, *getattr(request.module, "AGENT_ARGUMENTS", []))
+        yield made
+        made.close()
+        shutil.rmtree(directory)
+
+    @pytest.fixture
+    def client(agent):
+        made = agent.connect()
+        yield made
+        made.close()
+
+    @pytest.fixture
+    def box(agent, client, rootfs):
+        made = Box(client, rootfs)
+        yield made
+        # The test may have ended the agent, and started another.
+        last = made if client in agent.clients else Box(agent.connect(), rootfs)
+        for one in last.call("List", all=True).containers:
+            last.call("Remove", container=one.id, force=True)
+
+    return rootfs, agent, client, box
 
 
 def home():
