@@ -183,7 +183,7 @@ void Shim::on_created(const Exit& exit) {
     return fail({.error = 0, .program = false, .text = "the runtime has told no pid"});
   }
   status_.pid = *pid;
-  // It is our child now that the runtime has gone, and was made before: so it is reaped later.
+  // It is our child now that the runtime has gone.
   children_.add(*pid, [this](const Exit& ended) { on_container_exit(ended); });
   save();
   std::array<std::uint8_t, 5> message{static_cast<std::uint8_t>(ShimWord::created)};

@@ -119,7 +119,7 @@ void ContainerLauncher::launch(const Streams& streams, Done done) {
       spawned.pid, [self = shared_from_this()](const Exit& exit) { self->on_runtime_end(exit); });
 }
 
-/// From within the reaping, where the program, of which the runtime was the parent, is behind it.
+/// From within the reaping. The program may have been reaped before, which Children knows.
 void ContainerLauncher::on_runtime_end(const Exit& exit) {
   end(outcome(exit));
 }

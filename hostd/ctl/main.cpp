@@ -6,6 +6,7 @@
 
 #include "hostd/ctl/client.h"
 #include "hostd/ctl/commands.h"
+#include "hostd/ctl/container_arguments.h"
 #include "hostd/ctl/guest_commands.h"
 #include "hostd/directories.h"
 
@@ -241,9 +242,12 @@ int main(int argc, char** argv) {
       ->type_name("DIR");
   exec->add_option("-u,--user", asked.user, "whose it is: NAME or UID, :GROUP after it (root)")
       ->type_name("USER");
+  exec->add_option("-c,--container", asked.container, "in a container, not in the guest itself")
+      ->type_name("CONTAINER");
   exec->add_option("--timeout", asked.timeout_seconds, "then it is killed")->type_name("SECONDS");
   exec->add_option("COMMAND", asked.command, "the program and its arguments")->required();
   exec->positionals_at_end();
+  sluice::ctl::add_container_commands(guest_command);
   bool reboots = false;
   double grace = 0;
   CLI::App* shutdown =
