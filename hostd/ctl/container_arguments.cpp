@@ -34,14 +34,16 @@ void add_run(const AddGuestCommand& add, const std::shared_ptr<Told>& told) {
       ->type_name("DIR");
   run->add_option("-e,--env", asked.env, "NAME=VALUE, or NAME with the value here; repeatable")
       ->type_name("NAME=VALUE")
-      ->expected(1);
+      ->allow_extra_args(false);
   run->add_option("-v,--volume", asked.volumes, "a directory of the guest's in it; repeatable")
       ->type_name("DIR:TARGET[:ro]")
-      ->expected(1);
+      ->allow_extra_args(false);
   run->add_option("--tmpfs", asked.tmpfs, "an empty directory in memory; repeatable")
       ->type_name("TARGET")
-      ->expected(1);
-  run->add_option("-l,--label", asked.labels, "repeatable")->type_name("NAME=VALUE")->expected(1);
+      ->allow_extra_args(false);
+  run->add_option("-l,--label", asked.labels, "repeatable")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
   run->add_option("-m,--memory", asked.memory, "the most, such as 512M")->type_name("SIZE");
   run->add_option("--cpus", asked.cpus, "the most, such as 1.5")->type_name("N");
   run->add_option("--pids", asked.pids, "processes and threads at most")->type_name("N");
@@ -53,10 +55,12 @@ void add_run(const AddGuestCommand& add, const std::shared_ptr<Told>& told) {
       ->type_name("PROGRAM");
   run->add_option("--network", asked.network, "bridge, host or none")->type_name("KIND");
   run->add_option("--restart", asked.restart, "no, always, on-failure[:N]")->type_name("POLICY");
-  run->add_option("--cap-add", asked.add_capabilities, "repeatable")->type_name("CAP")->expected(1);
+  run->add_option("--cap-add", asked.add_capabilities, "repeatable")
+      ->type_name("CAP")
+      ->allow_extra_args(false);
   run->add_option("--cap-drop", asked.drop_capabilities, "repeatable")
       ->type_name("CAP")
-      ->expected(1);
+      ->allow_extra_args(false);
   run->add_flag("--read-only", asked.read_only, "its root can't be written to");
   run->add_flag("--no-new-privileges", asked.no_new_privileges, "set-uid programs give none");
   run->add_flag("--all-devices", asked.all_devices, "no rule about devices");

@@ -75,7 +75,7 @@ int main(int argc, char** argv) {
           [&](Commands& commands) { return commands.show_flow(ids.front()); })
       ->add_option("ID", ids, "of `hostctl flows`")
       ->required()
-      ->expected(1);
+      ->allow_extra_args(false);
   command(*flows, "kill", "reset some, at both ends",
           [&](Commands& commands) { return commands.reset_flows(ids); })
       ->add_option("ID", ids, "of `hostctl flows`")
@@ -237,7 +237,7 @@ int main(int argc, char** argv) {
   exec->add_flag("-d,--detach", asked.detach, "print its id and leave it running");
   exec->add_option("-e,--env", asked.env, "NAME=VALUE, or NAME with the value here; repeatable")
       ->type_name("NAME=VALUE")
-      ->expected(1);
+      ->allow_extra_args(false);
   exec->add_option("-w,--workdir", asked.cwd, "where it begins (the user's home)")
       ->type_name("DIR");
   exec->add_option("-u,--user", asked.user, "whose it is: NAME or UID, :GROUP after it (root)")
