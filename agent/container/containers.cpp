@@ -137,17 +137,18 @@ std::shared_ptr<Container> Containers::find(std::string_view text) const {
 std::vector<std::shared_ptr<Container>> Containers::list() const {
   std::vector<std::shared_ptr<Container>> list;
   for (const auto& [id, container] : by_id_) list.push_back(container);
-  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
-    return a->spec().created_at_ns < b->spec().created_at_ns;
+  std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
+    return std::pair(a->spec().created_at_ns, a->spec().id) <
+           std::pair(b->spec().created_at_ns, b->spec().id);
   });
   return list;
 }
 
 void Containers::remove(const std::shared_ptr<Container>& container) {
-  auto kept = container;
-  by_id_.erase(kept->spec().id);
-  names_.erase(kept->spec().name);
-  kept->remove();
+  std::string id = container->spec().id;
+  names_.erase(container->spec().name);
+  container->remove();
+  by_id_.erase(id);
 }
 
 }  // namespace sluice::agent

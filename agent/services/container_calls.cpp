@@ -18,6 +18,13 @@ std::shared_ptr<Container> container_of(const Containers& containers, rpc::Call&
   return container;
 }
 
+void name_program(rpc::CallError& error, const std::string& program) {
+  error.step = "execve " + program;
+  if (error.message.find(program) == std::string::npos) {
+    error.message = fmt::format("{}: {}", program, error.message);
+  }
+}
+
 std::unique_ptr<rpc::Handler> ContainerWait::begin(std::shared_ptr<Container> container,
                                                    Look look) {
   if (look(*container)) return nullptr;

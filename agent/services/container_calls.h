@@ -14,6 +14,9 @@ namespace sluice::agent {
 std::shared_ptr<Container> container_of(const Containers& containers, rpc::Call& call,
                                         std::string_view text);
 
+/// Of an error that says that a program can't be run: makes it say which.
+void name_program(rpc::CallError& error, const std::string& program);
+
 /// A call that waits for what becomes of a container.
 class ContainerWait final : public rpc::Handler {
  public:

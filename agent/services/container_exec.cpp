@@ -11,6 +11,7 @@
 #include "agent/os/descriptor.h"
 #include "agent/os/file.h"
 #include "agent/rpc/message.h"
+#include "agent/services/container_calls.h"
 #include "agent/services/exec_call.h"
 #include "base/number.h"
 
@@ -133,7 +134,7 @@ ExecLauncher::Outcome ContainerLauncher::outcome(const Exit& exit) {
       error = CallError::from_errno(failure.error, "");
       error.message = failure.text;
     }
-    if (failure.program) error.step = "execve " + process_.args[0];
+    if (failure.program) name_program(error, process_.args[0]);
     return {.error = std::move(error)};
   }
   Outcome outcome{.error = std::nullopt, .pid = *pid, .terminal = {}};

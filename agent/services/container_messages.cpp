@@ -233,7 +233,7 @@ sluice_agent_v1_ContainerLimits limits_message(const ContainerLimits& limits, Me
 
 }  // namespace
 
-char* MessageStore::text(std::string value) {
+char* MessageStore::text(const std::string& value) {
   return rpc::field(texts_.emplace_back(rpc::valid_utf8(value)));
 }
 

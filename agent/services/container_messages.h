@@ -12,7 +12,7 @@ namespace sluice::agent {
 /// What fields of messages point to while those are encoded.
 class MessageStore {
  public:
-  char* text(std::string value);
+  char* text(const std::string& value);
   /// The array for a repeated string field.
   char** list(const std::vector<std::string>& values);
   template <typename Entry>

@@ -53,7 +53,7 @@ CallError start_error(const Container& container) {
     error = CallError::from_errno(exit->error_number, "");
     error.message = exit->error;
   }
-  if (is_program) error.step = "execve " + container.spec().args[0];
+  if (is_program) name_program(error, container.spec().args[0]);
   return error;
 }
 

@@ -163,14 +163,14 @@ int GuestCommands::logs(const LogsAsked& asked) {
 namespace {
 
 /// For a call of which only the failure is of interest.
-auto tell(std::function<void(bool)> next) {
-  return [next = std::move(next)](const CallError& error, const Done&) { next(worked(error)); };
+auto tell(const std::function<void(bool)>& next) {
+  return [next](const CallError& error, const Done&) { next(worked(error)); };
 }
 
 }  // namespace
 
 int GuestCommands::start(const Names& names) {
-  return for_each(names, [](Caller& caller, const std::string& name, auto next) {
+  return for_each(names, [](Caller& caller, const std::string& name, const auto& next) {
     agent::client::start_container(caller, name, tell(next));
   });
 }
@@ -179,7 +179,7 @@ int GuestCommands::stop(const Names& names, const std::string& signal, double ti
   // "At once" and "as the container has it" are both 0 for people.
   auto timeout =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(timeout_seconds));
-  return for_each(names, [&](Caller& caller, const std::string& name, auto next) {
+  return for_each(names, [&](Caller& caller, const std::string& name, const auto& next) {
     agent::client::stop_container(
         caller, name, signal, timeout,
         [next](const CallError& error, const ContainerExit&) { next(worked(error)); });
@@ -187,31 +187,31 @@ int GuestCommands::stop(const Names& names, const std::string& signal, double ti
 }
 
 int GuestCommands::kill(const Names& names, const std::string& signal) {
-  return for_each(names, [&](Caller& caller, const std::string& name, auto next) {
+  return for_each(names, [&](Caller& caller, const std::string& name, const auto& next) {
     agent::client::kill_container(caller, name, signal, tell(next));
   });
 }
 
 int GuestCommands::remove(const Names& names, bool force) {
-  return for_each(names, [&](Caller& caller, const std::string& name, auto next) {
+  return for_each(names, [&](Caller& caller, const std::string& name, const auto& next) {
     agent::client::remove_container(caller, name, force, tell(next));
   });
 }
 
 int GuestCommands::pause(const Names& names) {
-  return for_each(names, [](Caller& caller, const std::string& name, auto next) {
+  return for_each(names, [](Caller& caller, const std::string& name, const auto& next) {
     agent::client::pause_container(caller, name, tell(next));
   });
 }
 
 int GuestCommands::resume(const Names& names) {
-  return for_each(names, [](Caller& caller, const std::string& name, auto next) {
+  return for_each(names, [](Caller& caller, const std::string& name, const auto& next) {
     agent::client::resume_container(caller, name, tell(next));
   });
 }
 
 int GuestCommands::wait(const Names& names) {
-  return for_each(names, [this](Caller& caller, const std::string& name, auto next) {
+  return for_each(names, [this](Caller& caller, const std::string& name, const auto& next) {
     agent::client::wait_for_container(
         caller, name, [this, next](const CallError& error, const ContainerExit& exit) {
           if (!worked(error)) return next(false);
@@ -244,7 +244,7 @@ int GuestCommands::stats(const Names& names) {
       {"CONTAINER", "CPU S", "MEMORY", "LIMIT", "PIDS", "READ", "WRITTEN", "SENT", "RECEIVED"},
       {1, 2, 3, 4, 5, 6, 7, 8});
   json list = json::array();
-  int status = for_each(names, [&](Caller& caller, const std::string& name, auto next) {
+  int status = for_each(names, [&](Caller& caller, const std::string& name, const auto& next) {
     agent::client::container_stats(
         caller, name, [&, name, next](const CallError& error, const ContainerStats& stats) {
           if (!worked(error)) return next(false);

@@ -74,7 +74,7 @@ class GuestCommands {
   int run(const Begin& begin, int failed = 1);
   /// One after the other; each calls `next` with whether it worked.
   using Each = std::function<void(agent::client::Caller& caller, const std::string& name,
-                                  std::function<void(bool)> next)>;
+                                  const std::function<void(bool)>& next)>;
   int for_each(const Names& names, const Each& each);
 
   std::string socket_;

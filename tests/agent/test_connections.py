@@ -195,7 +195,7 @@ def test_an_idle_agent_is_small(tmp_path):
     fresh = agents.Agent(tmp_path)
     fresh.connect().ping()
     assert fresh.rss() < 3 << 20
-    assert os.path.getsize(agents.AGENT) < 8 << 20
+    assert os.path.getsize(agents.AGENT) < 12 << 20   # with what debuggers want
     fresh.close()
 
 
