@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/container/containers.h"
 #include "agent/dns/guest_dns.h"
 #include "agent/init/boot_report.h"
 #include "agent/init/options.h"
@@ -14,12 +15,13 @@
 #include "agent/rpc/server.h"
 #include "agent/services/agent_service.h"
 #include "agent/services/configure_service.h"
+#include "agent/services/container_service.h"
 #include "agent/services/event_bus.h"
-#include "agent/services/metrics.h"
-#include "agent/services/network_service.h"
 #include "agent/services/file_service.h"
 #include "agent/services/image_service.h"
 #include "agent/services/job_call.h"
+#include "agent/services/metrics.h"
+#include "agent/services/network_service.h"
 #include "agent/services/process_service.h"
 #include "base/posix_net.h"
 #include "base/uv_loop.h"
@@ -46,9 +48,17 @@ class Agent {
   void watch_signals();
   void on_signal(int signal);
   void stop();
+  void shut_down(const ShutdownOrder& order);
   void find_serial_port();
   Status add_network_services();
   void tell_events();
+  void add_container_services();
+  void on_container_started(const std::string& id, const std::string& name,
+                            const std::vector<std::string>& aliases,
+                            const std::vector<std::string>& addresses);
+  void on_container_exited(const std::string& id);
+  void publish_container(const std::string& id, const std::string& name, const char* change,
+                         const std::vector<std::string>& addresses);
   void bring_up_network();
   Status configure_network(const NetworkConfig& config);
   void on_network_change(const NetworkState& network);
@@ -77,6 +87,8 @@ class Agent {
   std::unique_ptr<JobRunner> jobs_;
   std::unique_ptr<ImageService> image_service_;
   std::unique_ptr<FileService> file_service_;
+  std::unique_ptr<Containers> containers_;
+  std::unique_ptr<ContainerService> container_service_;
   rpc::Methods methods_;
   std::unique_ptr<rpc::Server> server_;
   std::unique_ptr<Timer> look_for_port_;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/agent.h"
+#include "agent/container/shim.h"
 #include "agent/init/modules.h"
 #include "agent/init/mounts.h"
 #include "agent/init/switch_root.h"
@@ -109,6 +110,11 @@ int main(int argc, char** argv) {
   constexpr int kLargeBlock = 128 << 10;
   ::mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   std::signal(SIGPIPE, SIG_IGN);
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (!arguments.empty() && arguments[0] == "shim") {
+    arguments.erase(arguments.begin());
+    return sluice::agent::run_shim(arguments);
+  }
   if (::getpid() == 1) sluice::agent::run_as_init();
-  return sluice::agent::run_as_service(std::vector<std::string>(argv + 1, argv + argc));
+  return sluice::agent::run_as_service(arguments);
 }

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "agent/client/containers.h"
 #include "agent/client/unary.h"
 #include "agent/rpc/credit.h"
 #include "agent/rpc/message.h"
 #include "sluice/agent/v1/agent.pb.h"
+#include "sluice/agent/v1/container.pb.h"
 #include "sluice/agent/v1/process.pb.h"
 
 namespace sluice::agent::client {
@@ -18,6 +20,7 @@ using rpc::text;
 
 constexpr std::string_view kAgent = "sluice.agent.v1.Agent";
 constexpr std::string_view kProcess = "sluice.agent.v1.Process";
+constexpr std::string_view kContainer = "sluice.agent.v1.Container";
 
 ExitStatus exit_of(const sluice_agent_v1_ExitStatus& exit) {
   return {.code = exit.code, .signal = exit.signal, .timed_out = exit.timed_out};
@@ -151,14 +154,45 @@ Exec::Exec(Caller& caller, const ExecSpec& spec, Events events)
   start.no_stdin = spec.no_stdin;
   start.detach = spec.detach;
   start.timeout_ns = spec.timeout.count();
+  start.container = field(spec.container);
+  begin(spec.container.empty() ? kProcess : kContainer, "Exec", rpc::encode(request));
+}
+
+Exec::Exec(Caller& caller, const AttachSpec& spec, Events events)
+    : caller_(caller),
+      events_(std::move(events)),
+      attached_to_(spec.container),
+      input_credit_(rpc::kInitialCredit) {
+  sluice_agent_v1_AttachRequest request{};
+  request.which_message = sluice_agent_v1_AttachRequest_start_tag;
+  request.message.start = {.container = field(spec.container), .no_stdin = spec.no_stdin};
+  begin(kContainer, "Attach", rpc::encode(request));
+}
+
+void Exec::begin(std::string_view service, std::string_view method, ConstBytes request) {
   stream_ = caller_.begin(
-      kProcess, "Exec", rpc::encode(request),
+      service, method, request,
       {.on_message = [this](ConstBytes bytes) { on_message(bytes); },
        .on_end = [this](const CallError& error, ConstBytes) { events_.on_end(error, exit_); }},
       true);
 }
 
+/// Of the messages' fields only the first and the last differ.
+bool Exec::take_attach_message(ConstBytes bytes) {
+  auto response = rpc::Message<sluice_agent_v1_AttachResponse>::parse(bytes);
+  if (!response) return true;
+  const auto& message = (*response)->message;
+  if ((*response)->which_message == sluice_agent_v1_AttachResponse_attached_tag) {
+    if (events_.on_started) events_.on_started(attached_to_, 0);
+    return true;
+  }
+  if ((*response)->which_message != sluice_agent_v1_AttachResponse_exit_tag) return false;
+  exit_ = {.code = message.exit.code, .signal = message.exit.signal};
+  return true;
+}
+
 void Exec::on_message(ConstBytes bytes) {
+  if (!attached_to_.empty() && take_attach_message(bytes)) return;
   auto response = rpc::Message<sluice_agent_v1_ExecResponse>::parse(bytes);
   if (!response) return;
   const auto& message = (*response)->message;
@@ -223,6 +257,10 @@ void Exec::resize(TerminalSize size) {
 }
 
 void Exec::signal(std::uint32_t signal) {
+  if (!attached_to_.empty()) {
+    kill_container(caller_, attached_to_, std::to_string(signal), [](const CallError&, Done) {});
+    return;
+  }
   sluice_agent_v1_ExecRequest request{};
   request.which_message = sluice_agent_v1_ExecRequest_signal_tag;
   request.message.signal = signal;

@@ -83,6 +83,13 @@ struct ExecSpec {
   bool no_stdin = false;
   bool detach = false;
   Duration timeout{};
+  std::string container;  ///< In which; "": the VM itself.
+};
+
+/// A container's own streams.
+struct AttachSpec {
+  std::string container;
+  bool no_stdin = false;
 };
 
 void ping(Caller& caller, OnAnswer<Ping> on_answer, Duration timeout = {});
@@ -109,6 +116,9 @@ class Exec {
   };
 
   Exec(Caller& caller, const ExecSpec& spec, Events events);
+  /// The streams of a container: on_started tells its name when nothing more can be missed, and may
+  /// start it then. signal() goes to its first process.
+  Exec(Caller& caller, const AttachSpec& spec, Events events);
   Exec(const Exec&) = delete;
   Exec& operator=(const Exec&) = delete;
 
@@ -122,10 +132,13 @@ class Exec {
   void signal(std::uint32_t signal);
 
  private:
+  void begin(std::string_view service, std::string_view method, ConstBytes request);
   void on_message(ConstBytes bytes);
+  bool take_attach_message(ConstBytes bytes);
 
   Caller& caller_;
   Events events_;
+  std::string attached_to_;
   std::uint32_t stream_ = 0;
   std::size_t input_credit_;
   std::size_t ungranted_ = 0;

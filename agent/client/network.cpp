@@ -65,6 +65,15 @@ GuestEvent event_of(const sluice_agent_v1_EventsResponse& response) {
       event.text = fmt::format("{} (pid {}) ended with {}", text(response.event.process.id),
                                response.event.process.pid, response.event.process.code);
       break;
+    case sluice_agent_v1_EventsResponse_container_tag: {
+      const auto& container = response.event.container;
+      auto addresses = strings(container.addresses, container.addresses_count);
+      event.kind = "container";
+      event.text = fmt::format("{} ({:.12}) {}{}{}", text(container.name), text(container.id),
+                               text(container.change), addresses.empty() ? "" : ", ",
+                               fmt::join(addresses, " "));
+      break;
+    }
     default:
       break;
   }

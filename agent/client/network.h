@@ -62,7 +62,7 @@ struct PortNews {
 struct GuestEvent {
   std::int64_t realtime_ns = 0;
   std::uint64_t lost = 0;
-  std::string kind;  ///< "boot", "network", "process"; "" begins the stream.
+  std::string kind;  ///< "boot", "network", "process", "container"; "" begins the stream.
   std::string text;
 };
 

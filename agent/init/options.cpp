@@ -181,6 +181,33 @@ Status apply_init(Options& options, std::string_view value) {
   return Status::ok();
 }
 
+/// A path, absolute.
+Status apply_path(std::string& path, std::string_view value) {
+  if (!value.starts_with('/')) return bad(fmt::format("'{}' is no absolute path", value));
+  path = value;
+  return Status::ok();
+}
+
+Status apply_containers(Options& options, std::string_view value) {
+  options.containers.prefixes.clear();
+  if (value == "off") return Status::ok();
+  Status status = take_list(value, IpPrefix::parse, [&options](const IpPrefix& one) {
+    options.containers.prefixes.push_back(one);
+  });
+  // One address is the bridge's, one at least a container's.
+  constexpr int kLeastBits = 2;
+  bool v4 = false;
+  bool v6 = false;
+  for (const IpPrefix& one : options.containers.prefixes) {
+    bool& there = one.family() == Family::v4 ? v4 : v6;
+    if (there || one.address().bits() - one.length() < kLeastBits) {
+      return bad("one IPv4 prefix and one IPv6 prefix, each with room for four addresses");
+    }
+    there = true;
+  }
+  return status;
+}
+
 constexpr auto kOptions = std::to_array<Option>({
     {"unix", "PATH", "serve on a Unix socket, of mode 0600; repeatable", Used::always,
      [](Options& options, std::string_view value) {
@@ -228,6 +255,21 @@ constexpr auto kOptions = std::to_array<Option>({
     {"root", "DEVICE|virtiofs:TAG[,rw]", "in an initramfs: the root file system to go on in",
      Used::by_init, apply_root},
     {"init", "PATH", "what is started in that root (/sbin/init)", Used::by_init, apply_init},
+    {"runtime", "PATH", "the container runtime (/usr/bin/crun)", Used::always,
+     [](Options& options, std::string_view value) {
+       return apply_path(options.containers.runtime, value);
+     }},
+    {"state", "DIR", "of what containers are, as long as the guest is up (/run/sluice)",
+     Used::always,
+     [](Options& options, std::string_view value) {
+       return apply_path(options.containers.state, value);
+     }},
+    {"data", "DIR", "of what containers write, and their logs (/var/lib/sluice)", Used::always,
+     [](Options& options, std::string_view value) {
+       return apply_path(options.containers.data, value);
+     }},
+    {"containers", "PREFIX,...|off", "addresses of the containers' bridge", Used::always,
+     apply_containers},
     {"on-init-failure", "halt|continue", "when a mandatory step of the boot fails (continue)",
      Used::by_init,
      [](Options& options, std::string_view value) {

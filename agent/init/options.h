@@ -11,6 +11,7 @@
 #include <net/address.h>
 #include <net/name.h>
 
+#include "agent/container/container_options.h"
 #include "agent/init/switch_root.h"
 #include "agent/net/network_config.h"
 
@@ -38,6 +39,8 @@ struct Options {
   std::string images = "/var/lib/sluice/images";  ///< images=PATH
   /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.
   std::optional<NetworkConfig> network;
+  /// runtime=PATH, state=DIR, data=DIR, containers=PREFIX[,PREFIX]
+  ContainerOptions containers;
 
   struct Problem {
     std::string text;

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 
@@ -12,6 +13,9 @@ namespace sluice::agent {
 namespace {
 
 constexpr int kSignalBase = 128;
+/// Ends of orphans that are remembered, for who comes to know of them later.
+constexpr std::size_t kRememberedOrphans = 256;
+constexpr int kUnknownCode = 255;
 
 Exit exit_of(const siginfo_t& info, std::int64_t now) {
   Exit exit{.at_ns = now};
@@ -41,7 +45,21 @@ Result<std::unique_ptr<Children>> Children::create(Loop& loop) {
 }
 
 void Children::add(pid_t pid, OnExit on_exit) {
-  running_[pid] = std::move(on_exit);
+  siginfo_t info{};
+  bool is_gone = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0;
+  if (is_gone && on_exit) {
+    loop_.defer([on_exit = std::move(on_exit), exit = end_of_orphan(pid)] { on_exit(exit); });
+  } else if (!is_gone) {
+    running_[pid] = std::move(on_exit);
+  }
+}
+
+/// Of one that is no child of ours any more. The latest of that number is the one.
+Exit Children::end_of_orphan(pid_t pid) const {
+  auto found = std::find_if(ended_.rbegin(), ended_.rend(),
+                            [pid](const Orphan& orphan) { return orphan.pid == pid; });
+  if (found != ended_.rend()) return found->exit;
+  return {.code = kUnknownCode, .at_ns = loop_.wall_time_ns()};
 }
 
 void Children::forget(pid_t pid) {
@@ -62,6 +80,8 @@ void Children::reap() {
     auto found = running_.find(info.si_pid);
     if (found == running_.end()) {
       ++orphans_;
+      ended_.push_back({.pid = info.si_pid, .exit = exit_of(info, loop_.wall_time_ns())});
+      if (ended_.size() > kRememberedOrphans) ended_.pop_front();
       continue;
     }
     OnExit on_exit = std::move(found->second);

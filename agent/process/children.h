@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <unordered_map>
@@ -32,8 +33,9 @@ class Children {
   Children(const Children&) = delete;
   Children& operator=(const Children&) = delete;
 
-  /// Called right after the child was made, before the loop turns. `on_exit` is called once, from
-  /// the loop.
+  /// Called right after the child was made, before the loop turns; or of one that another process
+  /// has made and left to us, which may have ended and been reaped by then. `on_exit` is called
+  /// once, from the loop.
   void add(pid_t pid, OnExit on_exit);
   /// Its exit is told to nobody any more; it is reaped all the same.
   void forget(pid_t pid);
@@ -44,10 +46,17 @@ class Children {
  private:
   explicit Children(Loop& loop) : loop_(loop) {}
   void reap();
+  Exit end_of_orphan(pid_t pid) const;
+
+  struct Orphan {
+    pid_t pid;
+    Exit exit;
+  };
 
   Loop& loop_;
   std::unordered_map<pid_t, OnExit> running_;
   std::uint64_t orphans_ = 0;
+  std::deque<Orphan> ended_;  ///< The latest orphans.
   UniqueFd signals_;
   std::unique_ptr<FdWatch> watch_;
 };

@@ -95,12 +95,15 @@ bool find_group(const std::string& groups, std::string_view group, gid_t& gid) {
 }  // namespace
 
 Result<Identity> find_identity(const std::string& root, std::string_view user) {
+  return identity_of(read_file(root + "/etc/passwd", kMaxFileBytes).value_or(""),
+                     read_file(root + "/etc/group", kMaxFileBytes).value_or(""), user);
+}
+
+Result<Identity> identity_of(const std::string& passwd, const std::string& groups,
+                             std::string_view user) {
   std::string_view name = user.substr(0, user.find(':'));
   std::string_view group =
       name.size() < user.size() ? user.substr(name.size() + 1) : std::string_view();
-  std::string passwd = read_file(root + "/etc/passwd", kMaxFileBytes).value_or("");
-  std::string groups = read_file(root + "/etc/group", kMaxFileBytes).value_or("");
-
   Identity identity;
   if (!find_user(passwd, name.empty() ? "root" : name, identity) && !name.empty()) {
     auto uid = number_of<uid_t>(name);

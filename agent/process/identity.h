@@ -24,5 +24,8 @@ struct Identity {
 /// "", "name", "uid", "name:group" or "uid:gid". A uid that no line has is taken as it is, with its
 /// own gid 0 and home "/". not_found names what there isn't; invalid_argument what can't be read.
 Result<Identity> find_identity(const std::string& root, std::string_view user);
+/// The same by the texts of the two files.
+Result<Identity> identity_of(const std::string& passwd, const std::string& groups,
+                             std::string_view user);
 
 }  // namespace sluice::agent

@@ -39,8 +39,9 @@ std::int64_t clock_ns(clockid_t clock) {
 
 void ping(Call& call, const sluice_agent_v1_PingRequest&) {
   static const std::string version = kVersion;
-  static std::array<std::string, 9> features{"exec",   "terminal", "files",  "images", "names",
-                                             "ports",  "tunnel",   "events", "metrics"};
+  static std::array<std::string, 10> features{"exec",   "terminal", "containers", "files",
+                                              "images", "names",    "ports",      "tunnel",
+                                              "events", "metrics"};
   std::vector<char*> feature_fields;
   for (const std::string& feature : features) feature_fields.push_back(field(feature));
   static const std::string boot_id = read_line("/proc/sys/kernel/random/boot_id");

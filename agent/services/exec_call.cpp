@@ -4,16 +4,13 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <map>
 
 #include "agent/os/descriptor.h"
-#include "agent/process/identity.h"
 #include "agent/process/terminal.h"
 #include "agent/rpc/message.h"
 #include "agent/services/process_messages.h"
@@ -27,79 +24,15 @@ using rpc::CallError;
 using rpc::Code;
 using rpc::text;
 
-constexpr const char* kUsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr Duration kLinger = std::chrono::milliseconds(100);
 constexpr std::uint64_t kMostCredit = std::uint64_t{1} << 40;
 /// Grants of input are not sent for less, but when all is written.
 constexpr std::uint32_t kGrantStep = rpc::kInitialCredit / 4;
 constexpr std::size_t kMostInputEnds = 64;
+/// What a client may say before its program runs, beside its input's credit.
+constexpr std::size_t kMostEarlyMessages = 1024;
 /// More than the kernel keeps of a terminal's output.
 constexpr std::size_t kTerminalBytes = std::size_t{1} << 20;
-constexpr std::uint32_t kMaxTerminalSide = 0xFFFF;
-
-std::vector<std::string> environment_of(const sluice_agent_v1_ExecStart& start,
-                                        const Identity& identity) {
-  std::map<std::string, std::string> variables{
-      {"PATH", kUsualPath}, {"HOME", identity.home}, {"USER", identity.name}};
-  if (start.has_terminal) variables["TERM"] = "xterm";
-  for (pb_size_t i = 0; i < start.env_count; ++i) {
-    variables[std::string(text(start.env[i].key))] = text(start.env[i].value);
-  }
-  std::vector<std::string> environment;
-  for (const auto& [name, value] : variables)
-    environment.push_back(fmt::format("{}={}", name, value));
-  return environment;
-}
-
-std::string_view value_of(const std::vector<std::string>& environment, std::string_view name) {
-  for (const std::string& one : environment) {
-    if (one.starts_with(name) && one.size() > name.size() && one[name.size()] == '=') {
-      return std::string_view(one).substr(name.size() + 1);
-    }
-  }
-  return {};
-}
-
-bool is_directory(const std::string& path) {
-  struct stat found{};
-  return ::stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode);
-}
-
-TerminalSize size_of(const sluice_agent_v1_TerminalSize& size) {
-  auto side = [](std::uint32_t value, std::uint16_t usual) {
-    return value == 0 ? usual : static_cast<std::uint16_t>(std::min(value, kMaxTerminalSide));
-  };
-  return {.rows = side(size.rows, TerminalSize().rows),
-          .columns = side(size.columns, TerminalSize().columns)};
-}
-
-Result<SpawnPlan> plan_of(const sluice_agent_v1_ExecStart& start, CallError& error) {
-  SpawnPlan plan;
-  for (pb_size_t i = 0; i < start.args_count; ++i) plan.args.emplace_back(text(start.args[i]));
-  if (plan.args.empty() || plan.args[0].empty()) {
-    return Status(StatusCode::invalid_argument, "args: the program to run is missing");
-  }
-  auto identity = find_identity("", text(start.user));
-  if (!identity) return identity.status();
-  for (pb_size_t i = 0; i < start.env_count; ++i) {
-    std::string_view name = text(start.env[i].key);
-    if (name.empty() || name.find('=') != std::string_view::npos) {
-      return Status(StatusCode::invalid_argument,
-                    fmt::format("env: '{}' is no variable's name", name));
-    }
-  }
-  plan.identity = std::move(*identity);
-  plan.env = environment_of(start, plan.identity);
-  plan.cwd = text(start.cwd);
-  if (plan.cwd.empty()) plan.cwd = is_directory(plan.identity.home) ? plan.identity.home : "/";
-  int missing = 0;
-  plan.program = find_program(plan.args[0], value_of(plan.env, "PATH"), plan.cwd, missing);
-  if (missing != 0) {
-    error = CallError::from_errno(missing, "execve " + plan.args[0]);
-    return Status(StatusCode::not_found, error.message);
-  }
-  return plan;
-}
 
 bool make_pipe(UniqueFd& reader, UniqueFd& writer) {
   int ends[2];
@@ -118,8 +51,8 @@ std::size_t waiting_bytes(int fd) {
 
 }  // namespace
 
-std::unique_ptr<rpc::Handler> ExecCall::begin(ProcessService& service, Call& call,
-                                              ConstBytes first) {
+std::unique_ptr<rpc::Handler> ExecCall::begin(ProcessService& service, Call& call, ConstBytes first,
+                                              std::shared_ptr<ExecLauncher> launcher) {
   auto request = rpc::Message<sluice_agent_v1_ExecRequest>::parse(first);
   if (!request) {
     call.fail(CallError::of(request.status()));
@@ -129,62 +62,87 @@ std::unique_ptr<rpc::Handler> ExecCall::begin(ProcessService& service, Call& cal
     call.fail({.code = Code::invalid_argument, .message = "the first message is to be `start`"});
     return nullptr;
   }
-  std::unique_ptr<ExecCall> exec(new ExecCall(service, call));
+  std::unique_ptr<ExecCall> exec(new ExecCall(service, call, std::move(launcher)));
   if (!exec->start((*request)->message.start)) return nullptr;
   return exec;
 }
 
 ExecCall::~ExecCall() {
+  if (launching_) launcher_->forget();
   if (!ended_ && !id_.empty()) service_.abandon(id_);
 }
 
 /// False where the call needs no handler any more.
 bool ExecCall::start(const sluice_agent_v1_ExecStart& start) {
-  CallError error;
-  auto plan = plan_of(start, error);
-  if (!plan) {
-    call_.fail(error.error != 0 ? error : CallError::of(plan.status()));
+  if (auto error = launcher_->prepare(start)) {
+    call_.fail(*error);
     return false;
   }
+  detach_ = start.detach;
+  timeout_ = Duration(std::max<std::int64_t>(start.timeout_ns, 0));
+  ExecLauncher::Streams streams;
   std::vector<UniqueFd> theirs;
-  if (!start.detach && !open_streams(start, *plan, theirs)) return false;
-
-  Spawned spawned = spawn(*plan);
-  if (spawned.pid < 0) {
-    call_.fail(CallError::from_errno(spawned.error, spawned.step));
-    return false;
-  }
-  std::string id = service_.started(spawned.pid, plan->args, start.detach ? nullptr : this,
-                                    Duration(std::max<std::int64_t>(start.timeout_ns, 0)));
-  sluice_agent_v1_ExecResponse response{};
-  response.which_message = sluice_agent_v1_ExecResponse_started_tag;
-  response.message.started = {.id = rpc::field(id), .pid = spawned.pid};
-  call_.send_one(response);
-  if (start.detach) {
-    call_.finish();
-    return false;
-  }
-  id_ = id;
-  watch_streams();
-  return true;
+  if (!detach_ && !open_streams(start, streams, theirs)) return false;
+  launching_ = true;
+  launcher_->launch(streams,
+                    [this](ExecLauncher::Outcome outcome) { on_launched(std::move(outcome)); });
+  return !over_;
 }
 
-bool ExecCall::open_streams(const sluice_agent_v1_ExecStart& start, SpawnPlan& plan,
+void ExecCall::on_launched(ExecLauncher::Outcome outcome) {
+  launching_ = false;
+  if (outcome.error) {
+    over_ = true;
+    call_.fail(*outcome.error);
+    return;
+  }
+  std::string id =
+      service_.started(outcome.pid, launcher_->args(), detach_ ? nullptr : this, timeout_);
+  sluice_agent_v1_ExecResponse response{};
+  response.which_message = sluice_agent_v1_ExecResponse_started_tag;
+  response.message.started = {.id = rpc::field(id), .pid = outcome.pid};
+  call_.send_one(response);
+  if (detach_) {
+    over_ = true;
+    call_.finish();
+    return;
+  }
+  id_ = id;
+  if (outcome.terminal) take_terminal(std::move(outcome.terminal));
+  watch_streams();
+  auto early = std::move(early_);
+  early_.clear();
+  for (std::size_t i = 0; i < early.size(); ++i) {
+    // The last may end the call, and with it this.
+    bool is_last = i + 1 == early.size();
+    bool half_closed = half_closed_;
+    if (!obey(early[i])) return;
+    if (is_last && half_closed) return close_input();
+  }
+  if (early.empty() && half_closed_) close_input();
+}
+
+void ExecCall::take_terminal(UniqueFd master) {
+  input_.reset(::fcntl(master.get(), F_DUPFD_CLOEXEC, 3));
+  outputs_.push_back({.field = sluice_agent_v1_ExecResponse_stdout_tag,
+                      .fd = std::move(master),
+                      .watch = nullptr});
+}
+
+bool ExecCall::open_streams(const sluice_agent_v1_ExecStart& start, ExecLauncher::Streams& streams,
                             std::vector<UniqueFd>& theirs) {
   if (start.has_terminal) {
-    auto terminal = open_terminal(size_of(start.terminal));
+    is_terminal_ = true;
+    streams.terminal = terminal_size_of(start.terminal);
+    if (launcher_->makes_terminal()) return true;
+    auto terminal = open_terminal(*streams.terminal);
     if (!terminal) {
       call_.fail(CallError::of(terminal.status()));
       return false;
     }
-    is_terminal_ = true;
-    plan.controlling_terminal = true;
-    plan.stdio.fill(terminal->slave.get());
+    streams.stdio.fill(terminal->slave.get());
     theirs.push_back(std::move(terminal->slave));
-    input_.reset(::fcntl(terminal->master.get(), F_DUPFD_CLOEXEC, 3));
-    outputs_.push_back({.field = sluice_agent_v1_ExecResponse_stdout_tag,
-                        .fd = std::move(terminal->master),
-                        .watch = nullptr});
+    take_terminal(std::move(terminal->master));
     return true;
   }
 
@@ -192,7 +150,7 @@ bool ExecCall::open_streams(const sluice_agent_v1_ExecStart& start, SpawnPlan& p
     Output output{.field = field, .fd = {}, .watch = nullptr};
     UniqueFd theirs_end;
     if (!make_pipe(output.fd, theirs_end)) return false;
-    plan.stdio[static_cast<std::size_t>(number)] = theirs_end.get();
+    streams.stdio[static_cast<std::size_t>(number)] = theirs_end.get();
     theirs.push_back(std::move(theirs_end));
     outputs_.push_back(std::move(output));
     return true;
@@ -201,7 +159,7 @@ bool ExecCall::open_streams(const sluice_agent_v1_ExecStart& start, SpawnPlan& p
   if (!start.no_stdin) {
     UniqueFd theirs_end;
     made = make_pipe(theirs_end, input_);
-    plan.stdio[0] = theirs_end.get();
+    streams.stdio[0] = theirs_end.get();
     theirs.push_back(std::move(theirs_end));
   }
   made = made && add_output(sluice_agent_v1_ExecResponse_stdout_tag, STDOUT_FILENO) &&
@@ -232,52 +190,68 @@ void ExecCall::watch_streams() {
 }
 
 void ExecCall::on_message(ConstBytes bytes) {
+  if (!launching_) {
+    obey(bytes);
+    return;
+  }
+  early_bytes_ += bytes.size();
+  if (early_.size() >= kMostEarlyMessages || early_bytes_ > 2 * rpc::kInitialCredit) {
+    call_.fail({.code = Code::resource_exhausted, .message = "too much before the program runs"});
+    return;
+  }
+  early_.emplace_back(bytes.begin(), bytes.end());
+}
+
+/// False where the call has failed: this is gone then.
+bool ExecCall::obey(ConstBytes bytes) {
   auto parsed = rpc::Message<sluice_agent_v1_ExecRequest>::parse(bytes);
   if (!parsed) {
     call_.fail(CallError::of(parsed.status()));
-    return;
+    return false;
   }
   const sluice_agent_v1_ExecRequest& request = **parsed;
   switch (request.which_message) {
     case sluice_agent_v1_ExecRequest_stdin_tag:
-      take_input(rpc::bytes_of(request.message.stdin));
-      break;
+      return take_input(rpc::bytes_of(request.message.stdin));
     case sluice_agent_v1_ExecRequest_stdin_closed_tag:
       if (request.message.stdin_closed) close_input();
       break;
     case sluice_agent_v1_ExecRequest_resize_tag:
-      if (is_terminal_) resize_terminal(outputs_[0].fd.get(), size_of(request.message.resize));
+      if (is_terminal_)
+        resize_terminal(outputs_[0].fd.get(), terminal_size_of(request.message.resize));
       break;
     case sluice_agent_v1_ExecRequest_grant_tag:
       credit_ = std::min(credit_ + request.message.grant, kMostCredit);
-      pump_output();
-      break;
+      return pump_output();
     case sluice_agent_v1_ExecRequest_signal_tag:
       service_.signal(id_, static_cast<int>(request.message.signal), true);
       break;
     case sluice_agent_v1_ExecRequest_start_tag:
       call_.fail({.code = Code::invalid_argument, .message = "a call has one `start`"});
-      break;
+      return false;
     default:
       // Of a later version.
       break;
   }
+  return true;
 }
 
 void ExecCall::on_half_close() {
-  close_input();
+  half_closed_ = true;
+  if (!launching_) close_input();
 }
 
-void ExecCall::take_input(ConstBytes bytes) {
+/// False where the call has failed.
+bool ExecCall::take_input(ConstBytes bytes) {
   if (bytes.size() > rpc::kMaxBytesPerMessage) {
     call_.fail({.code = Code::invalid_argument,
                 .message = fmt::format("{} bytes of input at once; {} are the most", bytes.size(),
                                        rpc::kMaxBytesPerMessage)});
-    return;
+    return false;
   }
   if (bytes.size() > input_credit_) {
     call_.fail({.code = Code::resource_exhausted, .message = "more input than was granted"});
-    return;
+    return false;
   }
   input_credit_ -= static_cast<std::uint32_t>(bytes.size());
   if (!input_ || input_closing_) {
@@ -287,6 +261,7 @@ void ExecCall::take_input(ConstBytes bytes) {
     pending_.insert(pending_.end(), bytes.begin(), bytes.end());
   }
   pump_input();
+  return true;
 }
 
 void ExecCall::close_input() {
@@ -341,7 +316,8 @@ void ExecCall::pump_input() {
   }
 }
 
-void ExecCall::pump_output() {
+/// False where the call has ended: this is gone then.
+bool ExecCall::pump_output() {
   // In turn, so that neither stream waits for the other's end.
   bool moved = true;
   while (moved) {
@@ -349,7 +325,7 @@ void ExecCall::pump_output() {
     for (Output& output : outputs_) moved |= pump(output);
   }
   for (Output& output : outputs_) update_watch(output);
-  finish_if_done();
+  return !finish_if_done();
 }
 
 /// One piece; whether it is worth trying again.
@@ -402,15 +378,16 @@ void ExecCall::on_process_exit(const ProcessTable::Process& process) {
   pump_output();
 }
 
-void ExecCall::finish_if_done() {
+bool ExecCall::finish_if_done() {
   bool all_read = std::none_of(outputs_.begin(), outputs_.end(),
                                [](const Output& output) { return static_cast<bool>(output.fd); });
-  if (!ended_ || !all_read) return;
+  if (!ended_ || !all_read) return false;
   sluice_agent_v1_ExecResponse response{};
   response.which_message = sluice_agent_v1_ExecResponse_exit_tag;
   response.message.exit = exit_message(*ended_);
   call_.send_one(response);
   call_.finish();
+  return true;
 }
 
 }  // namespace sluice::agent

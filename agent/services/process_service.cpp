@@ -1,6 +1,7 @@
 #include "agent/services/process_service.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -9,6 +10,7 @@
 #include "agent/os/file.h"
 #include "agent/rpc/message.h"
 #include "agent/services/exec_call.h"
+#include "agent/services/local_launcher.h"
 #include "agent/services/process_messages.h"
 #include "sluice/agent/v1/process.pb.h"
 
@@ -29,6 +31,14 @@ constexpr std::uint32_t kLastSignal = 64;
 
 rpc::CallError no_process(std::string_view id) {
   return {.code = Code::not_found, .message = fmt::format("there is no process {}", id)};
+}
+
+/// To the process group that a process, which is not reaped yet, is in now.
+void signal_group(pid_t pid, int signal) {
+  pid_t group = ::getpgid(pid);
+  // Of none, or in ours, it is alone.
+  bool own = group <= 1 || group == ::getpgrp();
+  ::kill(own ? pid : -group, signal);
 }
 
 /// Waits as long as its call.
@@ -56,7 +66,7 @@ class WaitCall final : public rpc::Handler {
 void ProcessService::add_to(rpc::Methods& methods) {
   methods.add(kService, "Exec",
               {.begin = [this](Call& call, ConstBytes first) -> std::unique_ptr<rpc::Handler> {
-                 return ExecCall::begin(*this, call, first);
+                 return ExecCall::begin(*this, call, first, std::make_shared<LocalLauncher>());
                },
                .streams_in = true});
 
@@ -125,6 +135,8 @@ std::string ProcessService::started(pid_t pid, const std::vector<std::string>& a
   table_.add({.id = id, .pid = pid, .args = args, .started_at_ns = loop_.wall_time_ns()});
   Running& running = running_[id];
   running.pid = pid;
+  running.group = std::max(::getpgid(pid), 0);
+  if (running.group <= 1 || running.group == ::getpgrp()) running.group = pid;
   running.watcher = watcher;
   running.kill_timer = loop_.make_timer([this, id] { kill_group(id); });
   running.kill_is_timeout = timeout > Duration::zero();
@@ -143,12 +155,12 @@ void ProcessService::kill_after(Running& running, Duration delay) {
 void ProcessService::kill_group(const std::string& id) {
   if (auto found = running_.find(id); found != running_.end()) {
     found->second.timed_out = found->second.kill_is_timeout;
-    ::kill(-found->second.pid, SIGKILL);
+    signal_group(found->second.pid, SIGKILL);
   } else if (auto left = leaderless_.find(id); left != leaderless_.end()) {
     // The leader's number is taken as long as the group is there. If it is another process's by
     // now, the group has gone, and another may have its number.
-    pid_t pid = left->second.pid;
-    if (::kill(pid, 0) != 0 && errno == ESRCH) ::kill(-pid, SIGKILL);
+    pid_t group = left->second.group;
+    if (::kill(group, 0) != 0 && errno == ESRCH) ::kill(-group, SIGKILL);
     leaderless_.erase(left);
   }
 }
@@ -159,7 +171,7 @@ void ProcessService::abandon(const std::string& id) {
   Running& running = found->second;
   running.watcher = nullptr;
   running.abandoned = true;
-  ::kill(-running.pid, SIGHUP);
+  signal_group(running.pid, SIGHUP);
   if (loop_.now() + kAbandonGrace < running.kill_at) {
     running.kill_is_timeout = false;
     kill_after(running, kAbandonGrace);
@@ -169,11 +181,15 @@ void ProcessService::abandon(const std::string& id) {
 void ProcessService::signal(const std::string& id, int signal, bool group) {
   auto found = running_.find(id);
   if (found == running_.end()) return;
-  ::kill(group ? -found->second.pid : found->second.pid, signal);
+  if (group) {
+    signal_group(found->second.pid, signal);
+  } else {
+    ::kill(found->second.pid, signal);
+  }
 }
 
 void ProcessService::signal_all(int signal) {
-  for (const auto& [id, running] : running_) ::kill(-running.pid, signal);
+  for (const auto& [id, running] : running_) signal_group(running.pid, signal);
 }
 
 void ProcessService::on_exit(const std::string& id, const Exit& exit) {
@@ -184,7 +200,7 @@ void ProcessService::on_exit(const std::string& id, const Exit& exit) {
   if (ended.watcher) ended.watcher->on_process_exit(*table_.find(id));
   if (exit_listener_) exit_listener_(*table_.find(id));
   // The rest of an abandoned group has its grace too, and no longer.
-  if (ended.abandoned && ::kill(-ended.pid, 0) == 0) leaderless_.emplace(id, std::move(ended));
+  if (ended.abandoned && ::kill(-ended.group, 0) == 0) leaderless_.emplace(id, std::move(ended));
 }
 
 }  // namespace sluice::agent

@@ -30,6 +30,11 @@ class ProcessService {
   void set_exit_listener(std::function<void(const ProcessTable::Process&)> listener) {
     exit_listener_ = std::move(listener);
   }
+  Children& children() { return children_; }
+  /// Takes a child that nobody waits for, and ends it.
+  void adopt_and_end(pid_t pid, const std::vector<std::string>& args) {
+    abandon(started(pid, args, nullptr, Duration{}));
+  }
 
  private:
   friend class ExecCall;
@@ -45,6 +50,7 @@ class ProcessService {
 
   struct Running {
     pid_t pid = -1;
+    pid_t group = -1;  ///< When it began; what a runtime started leads none.
     Watcher* watcher = nullptr;
     bool abandoned = false;
     bool timed_out = false;

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "hostd/ctl/container_options.h"
 #include "hostd/ctl/text.h"
 
 namespace sluice::ctl {
@@ -29,12 +30,6 @@ constexpr int kCannotRun = 126;
 constexpr int kNoProgram = 127;
 constexpr std::size_t kInputBytes = std::size_t{32} << 10;
 
-TerminalSize size_of(int terminal) {
-  winsize window{};
-  if (::ioctl(terminal, TIOCGWINSZ, &window) != 0 || window.ws_row == 0) return {};
-  return {.rows = window.ws_row, .columns = window.ws_col};
-}
-
 /// False where nobody reads it any more.
 bool write_all(int fd, ConstBytes bytes) {
   while (!bytes.empty()) {
@@ -47,19 +42,13 @@ bool write_all(int fd, ConstBytes bytes) {
 }
 
 ExecSpec spec_of(const ExecAsked& asked) {
-  ExecSpec spec{.args = asked.command, .env = {}, .cwd = asked.cwd, .user = asked.user};
-  for (const std::string& one : asked.env) {
-    auto equals = one.find('=');
-    std::string name = one.substr(0, equals);
-    const char* own = equals == std::string::npos ? std::getenv(name.c_str()) : nullptr;
-    if (equals != std::string::npos) {
-      spec.env[name] = one.substr(equals + 1);
-    } else if (own) {
-      spec.env[name] = own;
-    }
-  }
+  ExecSpec spec{.args = asked.command,
+                .env = env_of(asked.env),
+                .cwd = asked.cwd,
+                .user = asked.user,
+                .container = asked.container};
   if (asked.terminal) {
-    spec.terminal = size_of(STDOUT_FILENO);
+    spec.terminal = terminal_size_of(STDOUT_FILENO);
     if (const char* kind = std::getenv("TERM"); kind && spec.env.count("TERM") == 0) {
       spec.env["TERM"] = kind;
     }
@@ -71,29 +60,45 @@ ExecSpec spec_of(const ExecAsked& asked) {
   return spec;
 }
 
-int status_of(const CallError& error) {
+}  // namespace
+
+TerminalSize terminal_size_of(int terminal) {
+  winsize window{};
+  if (::ioctl(terminal, TIOCGWINSZ, &window) != 0 || window.ws_row == 0) return {};
+  return {.rows = window.ws_row, .columns = window.ws_col};
+}
+
+int exit_status_of(const CallError& error) {
   if (!error.step.starts_with("execve")) return kCallFailed;
   return error.code == Code::not_found ? kNoProgram : kCannotRun;
 }
-
-}  // namespace
 
 GuestExec::~GuestExec() {
   restore_terminal();
 }
 
 void GuestExec::begin(agent::client::Caller& caller, std::function<void(int)> end) {
+  begin(
+      [&caller, spec = spec_of(asked_)](Exec::Events events) {
+        return std::make_unique<Exec>(caller, spec, std::move(events));
+      },
+      std::move(end));
+}
+
+void GuestExec::begin(const MakeExec& make, std::function<void(int)> end,
+                      std::function<void()> on_started) {
   end_ = std::move(end);
+  on_started_ = std::move(on_started);
   if (asked_.terminal && asked_.interactive && ::isatty(STDIN_FILENO) != 1) {
     fmt::print(stderr, "hostctl: -t: standard input is no terminal\n");
     return end_(kCallFailed);
   }
-  exec_ = std::make_unique<Exec>(
-      caller, spec_of(asked_),
+  exec_ = make(
       Exec::Events{.on_started =
                        [this](const std::string& id, std::int32_t) {
                          if (asked_.detach) print(id + "\n");
                          if (asked_.terminal) make_raw();
+                         if (on_started_) on_started_();
                        },
                    .on_output =
                        [this](bool is_stderr, ConstBytes bytes) {
@@ -108,7 +113,7 @@ void GuestExec::begin(agent::client::Caller& caller, std::function<void(int)> en
                          restore_terminal();
                          if (error.code == Code::ok) return end_(exit.code);
                          fmt::print(stderr, "hostctl: {}\n", text(nlohmann::json(error.message)));
-                         end_(status_of(error));
+                         end_(exit_status_of(error));
                        }});
   if (!watch_signals()) return end_(kCallFailed);
   if (!asked_.interactive || asked_.detach) return;
@@ -139,7 +144,7 @@ void GuestExec::on_signal() {
     if (info.ssi_signo != SIGWINCH) {
       exec_->signal(info.ssi_signo);
     } else if (asked_.terminal) {
-      exec_->resize(size_of(STDOUT_FILENO));
+      exec_->resize(terminal_size_of(STDOUT_FILENO));
     }
   }
 }

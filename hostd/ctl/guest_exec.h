@@ -25,7 +25,12 @@ class GuestExec {
   GuestExec(const GuestExec&) = delete;
   GuestExec& operator=(const GuestExec&) = delete;
 
+  using MakeExec = std::function<std::unique_ptr<agent::client::Exec>(agent::client::Exec::Events)>;
+
   void begin(agent::client::Caller& caller, std::function<void(int)> end);
+  /// With a call of somebody else's making; `on_started` when that has begun.
+  void begin(const MakeExec& make, std::function<void(int)> end,
+             std::function<void()> on_started = {});
 
  private:
   bool watch_signals();
@@ -37,6 +42,7 @@ class GuestExec {
   UvLoop& loop_;
   ExecAsked asked_;
   std::function<void(int)> end_;
+  std::function<void()> on_started_;
   std::unique_ptr<agent::client::Exec> exec_;
   std::optional<termios> before_;
   bool input_open_ = false;
@@ -45,5 +51,10 @@ class GuestExec {
   UniqueFd signals_;
   std::unique_ptr<FdWatch> signal_watch_;
 };
+
+agent::client::TerminalSize terminal_size_of(int terminal);
+/// What a call that could not run a program makes of hostctl: 127 no such program, 126 it can't be
+/// run, 125 else.
+int exit_status_of(const agent::rpc::CallError& error);
 
 }  // namespace sluice::ctl

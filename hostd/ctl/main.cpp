@@ -6,6 +6,7 @@
 
 #include "hostd/ctl/client.h"
 #include "hostd/ctl/commands.h"
+#include "hostd/ctl/container_arguments.h"
 #include "hostd/ctl/guest_commands.h"
 #include "hostd/ctl/guest_network_commands.h"
 #include "hostd/directories.h"
@@ -75,7 +76,7 @@ int main(int argc, char** argv) {
           [&](Commands& commands) { return commands.show_flow(ids.front()); })
       ->add_option("ID", ids, "of `hostctl flows`")
       ->required()
-      ->expected(1);
+      ->allow_extra_args(false);
   command(*flows, "kill", "reset some, at both ends",
           [&](Commands& commands) { return commands.reset_flows(ids); })
       ->add_option("ID", ids, "of `hostctl flows`")
@@ -242,6 +243,8 @@ int main(int argc, char** argv) {
       ->type_name("DIR");
   exec->add_option("-u,--user", asked.user, "whose it is: NAME or UID, :GROUP after it (root)")
       ->type_name("USER");
+  exec->add_option("-c,--container", asked.container, "in a container, not in the guest itself")
+      ->type_name("CONTAINER");
   exec->add_option("--timeout", asked.timeout_seconds, "then it is killed")->type_name("SECONDS");
   exec->add_option("COMMAND", asked.command, "the program and its arguments")->required();
   exec->positionals_at_end();
@@ -341,6 +344,7 @@ int main(int argc, char** argv) {
   copy->add_option("DST", copied.to, "a directory to copy into, or the copy's path")->required();
   copy->add_flag("-a,--archive", copied.archive, "keep owners, and device nodes");
 
+  sluice::ctl::add_container_commands(guest_command);
   bool reboots = false;
   double grace = 0;
   CLI::App* shutdown =

@@ -23,6 +23,7 @@ def _ended(*_):
 
 def pytest_configure(config):
     signal.signal(signal.SIGTERM, _ended)       # so that the fixtures clean up
+    config.addinivalue_line("markers", "long: minutes; with SLUICE_LONG=1 only")
     config.addinivalue_line("markers", "timing: asserts memory or rates; left out under sanitizers")
     if os.getuid() != 0 or not shutil.which("protoc"):
         pytest.exit("agent tests skipped: they need root, and protoc", 0)
@@ -31,6 +32,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    if not os.environ.get("SLUICE_LONG"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="SLUICE_LONG=1 runs it"))
     if agents.SANITIZED:
         for item in items:
             if item.get_closest_marker("timing"):
