@@ -435,6 +435,8 @@ void Agent::write_resolver_file() {
       if (fits && !own) own = listener->at().address;
     }
   }
+  // Names of containers first, as they are meant by who has any.
+  if (own) network.search.insert(network.search.begin(), dns_->registry().suffix());
   std::string resolvers = resolver_text(network, own);
   if (resolvers.empty() || resolvers == read_file(kResolverFile)) return;
   if (Status status = replace_file(kResolverFile, resolvers); !status) {

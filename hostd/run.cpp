@@ -120,7 +120,8 @@ Result<std::unique_ptr<AgentChannel>> open_agent(const Options& options,
     return Status(StatusCode::invalid_argument,
                   "--agent: it is served beside the control socket, and there is none");
   }
-  return AgentChannel::listen(*options.agent, agent_socket_path(api_path));
+  return AgentChannel::listen(*options.agent, agent_socket_path(api_path),
+                              options.network.routed_prefixes);
 }
 
 void reload_config(Reload& reload) {
@@ -215,13 +216,22 @@ int run(Options options, Configuration configuration) {
     if (!file) return fail(file.status());
     event_file = std::move(*file);
   }
-  auto record = [&events, file = event_file.get(), name = options.name](const Event& event) {
-    std::string text = to_json(event, name).dump(-1, ' ', false, json::error_handler_t::replace);
+  auto container_of = [agent = agent->get()](const Event& event) -> std::string {
+    if (!agent) return "";
+    std::string source = agent->containers().name_of(event.source.address);
+    return source.empty() ? agent->containers().name_of(event.destination.address) : source;
+  };
+  auto record = [&events, file = event_file.get(), name = options.name,
+                 container_of](const Event& event) {
+    std::string text = to_json(event, name, container_of(event))
+                           .dump(-1, ' ', false, json::error_handler_t::replace);
     if (file) file->append(text);
     events.append(std::move(text), facts_of(event));
   };
-  options.network.on_denied = [record](const DenialEvent& event) {
-    log_line(LogLevel::warn, event.to_string());
+  options.network.on_denied = [record, container_of](const DenialEvent& event) {
+    std::string container = container_of(event);
+    log_line(LogLevel::warn,
+             event.to_string() + (container.empty() ? "" : " (container " + container + ")"));
     record(event);
   };
   if (options.events == EventDetail::all) options.network.on_flow = record;

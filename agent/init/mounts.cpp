@@ -53,6 +53,9 @@ constexpr Entry kWritable[] = {
     {"/run", "tmpfs", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=25%", Need::mandatory},
 };
 
+constexpr Entry kData = {"/var/lib/sluice",    "tmpfs",       "tmpfs", MS_NOSUID | MS_NODEV,
+                         "mode=0755,size=50%", Need::optional};
+
 struct DeviceLink {
   const char* path;
   const char* to;
@@ -181,6 +184,9 @@ void mount_the_rest(BootReport& boot) {
   for (const Entry& entry : kWritable) mount_one(boot, entry);
   overlay_on_tmpfs(boot, "/etc");
   overlay_on_tmpfs(boot, "/var");
+  // Images and containers are overlays themselves, which can't lie on another.
+  [[maybe_unused]] Status made = make_directories(kData.target);
+  mount_one(boot, kData);
 }
 
 void unmount_all() {

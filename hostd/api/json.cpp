@@ -178,7 +178,7 @@ json to_json(const FlowInfo& flow) {
           {"generation", flow.generation}};
 }
 
-json to_json(const Event& event, const std::string& network) {
+json to_json(const Event& event, const std::string& network, const std::string& container) {
   json out{{"time_ns", event.time_ns},
            {"event", std::string(to_string(event.kind))},
            {"network", network},
@@ -197,6 +197,7 @@ json to_json(const Event& event, const std::string& network) {
            {"reason", event.reason},
            {"fatal", event.is_fatal},
            {"suppressed", event.suppressed}};
+  if (!container.empty()) out["container"] = container;
   if (event.kind == EventKind::closed) {
     out["tx_bytes"] = event.tx_bytes;
     out["rx_bytes"] = event.rx_bytes;

@@ -26,7 +26,9 @@ nlohmann::json to_json(const DnsInfo::Resolver& resolver);
 nlohmann::json to_json(const DnsInfo::Split& split);
 nlohmann::json to_json(const DnsRecord& record);
 nlohmann::json to_json(const FlowInfo& flow);
-nlohmann::json to_json(const Event& event, const std::string& network);
+/// `container` is the name of the container that is one of its ends; empty: none is known.
+nlohmann::json to_json(const Event& event, const std::string& network,
+                       const std::string& container = "");
 
 template <typename T>
 nlohmann::json to_json(const std::vector<T>& list) {

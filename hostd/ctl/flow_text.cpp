@@ -151,16 +151,20 @@ std::string flow_details(const json& flow) {
 }
 
 std::string event_line(const json& event) {
+  std::string container = text(event.value("container", json("")));
+  if (!container.empty()) container = fmt::format(" [{}]", container);
   std::string line =
       fmt::format("{}  {:<7}  {:<12} ", clock_of(event["time_ns"].get<std::int64_t>()),
                   text(event["event"]), text(event["layer"]));
   if (!event["flow"].is_null()) line += fmt::format("#{} ", text(event["flow"]));
   if (event["layer"] == "dns") {
     line += fmt::format("{} by {}", joined(event["names"]), text(event["source"]));
+    line += container;
   } else {
     line += fmt::format("{} {} -> {}", text(event["proto"]), text(event["source"]),
                         text(event["destination"]));
     if (!event["names"].empty()) line += fmt::format(" ({})", joined(event["names"]));
+    line += container;
   }
   if (std::string said = text(event["server_name"]); !said.empty()) line += " for " + said;
   if (event["event"] == "closed") {

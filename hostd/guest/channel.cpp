@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <future>
 #include <list>
+#include <map>
 #include <optional>
 #include <unordered_map>
 
@@ -15,6 +16,7 @@
 #include "agent/rpc/status.h"
 #include "base/log.h"
 #include "sluice/agent/v1/agent.pb.h"
+#include "sluice/agent/v1/container.pb.h"
 #include "ttrpc.pb.h"
 
 namespace sluice::hostd {
@@ -30,6 +32,7 @@ using agent::rpc::FrameStream;
 using agent::rpc::FrameType;
 
 constexpr std::string_view kAgentService = "sluice.agent.v1.Agent";
+constexpr std::string_view kContainerService = "sluice.agent.v1.Container";
 constexpr Duration kFirstRetry = std::chrono::milliseconds(20);
 constexpr Duration kLastRetry = std::chrono::seconds(1);
 constexpr std::size_t kMaxClients = 64;
@@ -43,15 +46,43 @@ bool is(const Frame& frame, FrameType type) {
   return frame.header.type == static_cast<std::uint8_t>(type);
 }
 
-/// A request of hostd's own to the service Agent.
-std::vector<std::uint8_t> request_of(const std::string& method, ConstBytes message) {
-  std::string service(kAgentService);
+/// A request of hostd's own.
+std::vector<std::uint8_t> request_of(std::string_view service_name, const std::string& method,
+                                     ConstBytes message) {
+  std::string service(service_name);
   agent::rpc::BytesField payload(message);
   sluice_ttrpc_Request request{};
   request.service = agent::rpc::field(service);
   request.method = agent::rpc::field(method);
   request.payload = payload.array();
   return agent::rpc::encode(request);
+}
+
+/// Running containers by address. The agent is the guest's: what it says is taken where it is about
+/// addresses behind the guest, and its names where they can't be taken for anything else.
+std::map<IpAddress, std::string> names_of(const sluice_agent_v1_ListContainersResponse& list,
+                                          const std::vector<IpPrefix>& routed) {
+  constexpr std::size_t kMostBytes = 128;
+  constexpr std::size_t kMost = 65536;
+  auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
+  };
+  std::map<IpAddress, std::string> names;
+  for (pb_size_t i = 0; i < list.containers_count; ++i) {
+    const auto& container = list.containers[i];
+    std::string_view name = agent::rpc::text(container.name);
+    bool fits = !name.empty() && name.size() <= kMostBytes && std::ranges::all_of(name, is_plain);
+    for (pb_size_t j = 0; fits && j < container.addresses_count && names.size() < kMost; ++j) {
+      std::string_view text = agent::rpc::text(container.addresses[j]);
+      auto address = IpAddress::parse(text.substr(0, text.find('/')));
+      if (!address) continue;
+      bool is_behind =
+          std::ranges::any_of(routed, [&](const IpPrefix& one) { return one.contains(*address); });
+      if (is_behind) names.emplace(*address, name);
+    }
+  }
+  return names;
 }
 
 /// The stream that a call of Agent.Cancel is about; nothing of any other call.
@@ -75,9 +106,12 @@ std::optional<std::uint32_t> cancelled_stream(ConstBytes payload) {
 /// What lives on the channel's thread.
 class AgentChannel::Hub {
  public:
-  Hub(UvLoop& loop, AgentEndpoint endpoint)
+  Hub(UvLoop& loop, AgentEndpoint endpoint, std::vector<IpPrefix> routed,
+      ContainerNames& containers)
       : loop_(loop),
         endpoint_(std::move(endpoint)),
+        routed_(std::move(routed)),
+        containers_(containers),
         retry_(loop.make_timer([this] { connect(); })) {}
 
   Status listen(const std::string& socket) {
@@ -116,11 +150,16 @@ class AgentChannel::Hub {
 
   void on_agent_frame(const Frame& frame);
   void on_pong(const Frame& frame);
+  void ask_for_containers();
+  void on_containers(const Frame& frame);
+  void on_event(const Frame& frame);
   void on_agent_gone(const std::string& why);
   void retry_later(const std::string& why);
 
   UvLoop& loop_;
   AgentEndpoint endpoint_;
+  std::vector<IpPrefix> routed_;
+  ContainerNames& containers_;
   std::unique_ptr<Timer> retry_;
   Duration delay_ = kFirstRetry;
   std::unique_ptr<agent::rpc::Listener> listener_;
@@ -129,6 +168,9 @@ class AgentChannel::Hub {
   std::unique_ptr<FrameStream> agent_;
   std::uint32_t next_stream_ = 1;
   std::uint32_t ping_ = 0;
+  std::uint32_t events_ = 0;       ///< The stream of the agent's events; 0: not followed.
+  std::uint32_t listing_ = 0;      ///< The call of Container.List under way; 0: none.
+  bool listing_is_stale_ = false;  ///< Something has changed since it began.
   bool answered_ = false;
   bool paused_ = false;
   State state_;
@@ -139,6 +181,7 @@ void AgentChannel::Hub::connect() {
   if (!link) return retry_later(link.status().message());
   answered_ = false;
   next_stream_ = 1;
+  events_ = listing_ = 0;
   agent_ = std::make_unique<FrameStream>(
       loop_, std::move(*link),
       FrameStream::Events{
@@ -149,8 +192,9 @@ void AgentChannel::Hub::connect() {
                 for (Client& client : clients_) client.stream->set_reading(true);
               },
           .on_end = [this] { on_agent_gone("the agent's end of the connection has gone"); }});
-  ping_ = send_request(request_of("Ping", agent::rpc::encode(sluice_agent_v1_PingRequest{})), 0,
-                       Route{});
+  ping_ = send_request(
+      request_of(kAgentService, "Ping", agent::rpc::encode(sluice_agent_v1_PingRequest{})), 0,
+      Route{});
 }
 
 AgentChannel::State AgentChannel::Hub::state() const {
@@ -241,7 +285,7 @@ void AgentChannel::Hub::refuse(Client& client, std::uint32_t stream, const CallE
 void AgentChannel::Hub::cancel(std::uint32_t agent_stream) {
   sluice_agent_v1_CancelRequest request{};
   request.stream_id = agent_stream;
-  send_request(request_of("Cancel", agent::rpc::encode(request)), 0, Route{});
+  send_request(request_of(kAgentService, "Cancel", agent::rpc::encode(request)), 0, Route{});
 }
 
 std::uint32_t AgentChannel::Hub::send_request(ConstBytes payload, std::uint8_t flags, Route route) {
@@ -267,7 +311,10 @@ void AgentChannel::Hub::on_agent_frame(const Frame& frame) {
   bool ends =
       is(frame, FrameType::response) || (frame.header.flags & agent::rpc::kRemoteClosed) != 0;
   if (ends) routes_.erase(found);
-  if (frame.header.stream == ping_) on_pong(frame);
+  std::uint32_t stream = frame.header.stream;
+  if (stream == ping_) on_pong(frame);
+  if (stream == listing_) on_containers(frame);
+  if (stream == events_) on_event(frame);
   if (!route.client) return;
   if (ends) route.client->calls.erase(route.stream);
   route.client->stream->send(
@@ -293,11 +340,44 @@ void AgentChannel::Hub::on_pong(const Frame& frame) {
   state_.boot_id = agent::rpc::text((*pong)->boot_id);
   state_.last_error.clear();
   log(LogLevel::notice, "agent {} answers by {}", state_.version, endpoint_.to_string());
+  if (routed_.empty()) return;
+  events_ = send_request(
+      request_of(kAgentService, "Events", agent::rpc::encode(sluice_agent_v1_EventsRequest{})), 0,
+      Route{});
+  ask_for_containers();
+}
+
+void AgentChannel::Hub::ask_for_containers() {
+  listing_is_stale_ = listing_ != 0;
+  if (listing_is_stale_) return;
+  listing_ = send_request(request_of(kContainerService, "List",
+                                     agent::rpc::encode(sluice_agent_v1_ListContainersRequest{})),
+                          0, Route{});
+}
+
+void AgentChannel::Hub::on_containers(const Frame& frame) {
+  listing_ = 0;
+  auto response = agent::rpc::Message<sluice_ttrpc_Response>::parse(frame.payload);
+  if (!response) return;
+  // Of a guest without a runtime, or with an older agent, it is an error: there are none.
+  auto list = agent::rpc::Message<sluice_agent_v1_ListContainersResponse>::parse(
+      agent::rpc::bytes_of((*response)->payload));
+  containers_.replace(list ? names_of(**list, routed_) : std::map<IpAddress, std::string>());
+  if (listing_is_stale_) ask_for_containers();
+}
+
+void AgentChannel::Hub::on_event(const Frame& frame) {
+  if (!is(frame, FrameType::data)) return;
+  auto event = agent::rpc::Message<sluice_agent_v1_EventsResponse>::parse(frame.payload);
+  if (!event) return;
+  bool is_container = (*event)->which_event == sluice_agent_v1_EventsResponse_container_tag;
+  if (is_container || (*event)->lost > 0) ask_for_containers();
 }
 
 void AgentChannel::Hub::on_agent_gone(const std::string& why) {
   if (answered_) log(LogLevel::notice, "agent: {}", why);
   answered_ = false;
+  containers_.replace({});
   auto routes = std::move(routes_);
   routes_.clear();
   for (const auto& [stream, route] : routes) {
@@ -319,13 +399,15 @@ void AgentChannel::Hub::retry_later(const std::string& why) {
 }
 
 Result<std::unique_ptr<AgentChannel>> AgentChannel::listen(AgentEndpoint endpoint,
-                                                           const std::string& socket) {
+                                                           const std::string& socket,
+                                                           std::vector<IpPrefix> routed) {
   std::unique_ptr<AgentChannel> channel(new AgentChannel());
   channel->socket_ = socket;
   auto loop = UvLoop::create();
   if (!loop) return loop.status();
   channel->loop_ = std::move(*loop);
-  channel->hub_ = std::make_unique<Hub>(*channel->loop_, std::move(endpoint));
+  channel->hub_ = std::make_unique<Hub>(*channel->loop_, std::move(endpoint), std::move(routed),
+                                        channel->containers_);
   if (Status status = channel->hub_->listen(socket); !status) return status;
   return channel;
 }

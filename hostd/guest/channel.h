@@ -5,9 +5,11 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "agent/client/endpoint.h"
 #include "base/uv_loop.h"
+#include "hostd/guest/container_names.h"
 
 namespace sluice::hostd {
 
@@ -33,8 +35,10 @@ class AgentChannel {
   };
 
   /// Listens at `socket`, of mode 0600. Not yet served.
+  /// `routed`: the prefixes behind the guest, to which addresses of containers belong.
   static Result<std::unique_ptr<AgentChannel>> listen(agent::client::AgentEndpoint endpoint,
-                                                      const std::string& socket);
+                                                      const std::string& socket,
+                                                      std::vector<IpPrefix> routed);
   ~AgentChannel();
   AgentChannel(const AgentChannel&) = delete;
   AgentChannel& operator=(const AgentChannel&) = delete;
@@ -44,6 +48,8 @@ class AgentChannel {
   /// Any thread; after serve().
   State state();
   const std::string& path() const { return socket_; }
+  /// Follows what the agent tells of its containers, for as long as it answers.
+  const ContainerNames& containers() const { return containers_; }
 
  private:
   class Hub;
@@ -51,6 +57,7 @@ class AgentChannel {
   AgentChannel() = default;
 
   std::string socket_;
+  ContainerNames containers_;
   std::unique_ptr<UvLoop> loop_;
   std::unique_ptr<Hub> hub_;
   std::thread thread_;

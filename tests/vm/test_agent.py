@@ -10,9 +10,8 @@ import pytest
 
 from lab import lab as lab_module
 from lab import vm as qemu
-from lab.agent_vm import AgentVm, wait_for_agent
+from lab.agent_vm import AgentVm, boot_steps, wait_for_agent, wait_for_network
 from lab.process import wait_until
-from lab.vm import ONLINE_SECONDS
 from lab.world import ALLOWED_NAME
 
 pytestmark = pytest.mark.skipif(lab_module.why_not() is not None,
@@ -36,11 +35,6 @@ def running(lab, name, append="", *options):
 def guest(lab):
     with running(lab, "agent", "sluice.hostname=testvm sluice.hostnaem=x") as made:
         yield made
-
-
-def boot_steps(hostd):
-    report = json.loads(hostd.ctl("--json", "guest", "boot").stdout)
-    return {step["name"]: step for step in report["steps"]}
 
 
 def test_the_init_mounts_what_a_system_needs_and_says_how_it_went(guest):
@@ -79,17 +73,9 @@ def test_a_word_on_the_kernel_command_line_that_is_wrong_is_told_and_changes_not
     assert hostd.ctl("guest", "exec", "hostname").stdout == "testvm\n"
 
 
-def network_of(hostd):
-    """What the step `network` of the boot has come to, once it is over."""
-    def ended():
-        step = boot_steps(hostd)["network"]
-        return step if step["result"] != "running" else None
-    return wait_until(ended, ONLINE_SECONDS, "the guest's network")
-
-
 def test_the_network_comes_up_by_dhcp_and_names_resolve(guest):
     hostd, _ = guest
-    step = network_of(hostd)
+    step = wait_for_network(hostd)
     assert step["result"] == "done" and "eth0 192.168.127.2/24" in step["message"]
     assert "default via 192.168.127.1" in hostd.ctl("guest", "exec", "ip", "route").stdout
     assert "nameserver 192.168.127.1\n" in hostd.ctl("guest", "exec", "cat", "/etc/resolv.conf").stdout
@@ -100,7 +86,7 @@ def test_the_network_comes_up_by_dhcp_and_names_resolve(guest):
 def test_addresses_on_the_kernel_command_line_need_no_dhcp(lab):
     words = "sluice.ip=192.168.127.9/24 sluice.gateway=192.168.127.1 sluice.dns=192.168.127.1"
     with running(lab, "fixed", words, "--guest", "192.168.127.9") as (hostd, _):
-        assert "eth0 192.168.127.9/24" in network_of(hostd)["message"]
+        assert "eth0 192.168.127.9/24" in wait_for_network(hostd)["message"]
         page = hostd.ctl("guest", "exec", "wget", "-q", "-O", "-", f"http://{ALLOWED_NAME}/")
         assert page.stdout.strip() == "hello from the world", page.stderr
 

@@ -3,15 +3,23 @@
 import json
 import os
 import pathlib
+import sys
 
 from .hostd import REPOSITORY
 from .process import wait_until
-from .vm import AGENT_IMAGE, BOOT_SECONDS, build_image, qemu_command
+from .vm import AGENT_IMAGE, BOOT_SECONDS, ONLINE_SECONDS, build_image, qemu_command
 
 
 def agent_binary():
     """The program to run: $SLUICE_AGENT, or the one that scripts/build makes."""
     return pathlib.Path(os.environ.get("SLUICE_AGENT") or REPOSITORY / "build/bin/agent")
+
+
+def busybox():
+    """The bytes of the static busybox that the guests have."""
+    sys.path.insert(0, str(AGENT_IMAGE.parent))
+    import debian  # noqa: PLC0415  (found by the line above)
+    return debian.busybox(debian.cache_dir()).read_bytes()
 
 
 class AgentVm:
@@ -39,3 +47,17 @@ def wait_for_agent(hostd):
         done = hostd.ctl("--json", "guest", "ping")
         return json.loads(done.stdout) if done.returncode == 0 else None
     return wait_until(ping, BOOT_SECONDS, "the guest's agent")
+
+
+def boot_steps(hostd):
+    """The steps of the guest's boot so far, by name."""
+    report = json.loads(hostd.ctl("--json", "guest", "boot").stdout)
+    return {step["name"]: step for step in report["steps"]}
+
+
+def wait_for_network(hostd):
+    """What the step `network` of the boot has come to, once it is over."""
+    def ended():
+        step = boot_steps(hostd)["network"]
+        return step if step["result"] != "running" else None
+    return wait_until(ended, ONLINE_SECONDS, "the guest's network")

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import tempfile
 
+from .agent_vm import AgentVm
 from .hostd import Hostd, hostd_binary
 from .process import LabError
 from .vm import QEMU, Vm, build_image
@@ -36,7 +37,6 @@ class Lab:
         if not hostd_binary().exists():
             raise LabError(f"{hostd_binary()} does not exist; scripts/build makes it")
         with contextlib.ExitStack() as stack:
-            self.image = build_image()
             # Not mkdtemp's 0700: hostd drops to another user and still has to reach its sockets.
             self.directory = pathlib.Path(
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-vm-")))
@@ -53,7 +53,11 @@ class Lab:
         return self._stack.enter_context(contextlib.closing(
             Hostd(self.world.host, self.directory, "--dns", DNS4, *arguments, name=name)))
 
+    def agent_vm(self, nic, name, append=""):
+        """Boots a VM whose init is the agent."""
+        return self._stack.enter_context(contextlib.closing(AgentVm(self, nic, name, append)))
+
     def vm(self, nic, name="vm"):
         """Boots a VM with the network device `nic` of lab.vm."""
         return self._stack.enter_context(contextlib.closing(
-            Vm(self.image, self.world.host, nic, self.directory, name)))
+            Vm(build_image(), self.world.host, nic, self.directory, name)))
