@@ -12,7 +12,7 @@ foreach(room ${rooms})
   target_sources(agent PRIVATE $<TARGET_OBJECTS:sluice_agent_${room}>)
 endforeach()
 target_sources(agent PRIVATE
-  $<TARGET_OBJECTS:sluice_agent_proto> $<TARGET_OBJECTS:nanopb> $<TARGET_OBJECTS:agent_fmt> static_zstd.cpp)
+  $<TARGET_OBJECTS:sluice_agent_proto> $<TARGET_OBJECTS:nanopb> $<TARGET_OBJECTS:agent_fmt> static_libc.cpp static_zstd.cpp)
 target_link_libraries(agent PRIVATE agent_libnet ${LIBUV_STATIC} ${JANSSON_STATIC} ${NETTLE_STATIC}
   ${ZLIB_STATIC} ${ZSTD_STATIC} Threads::Threads)
 target_link_options(agent PRIVATE -static -Wl,--gc-sections)

@@ -490,8 +490,8 @@ def test_an_init_takes_its_network_by_call_and_its_resolver_follows(tmp_path):
                 break
         assert sorted(told.network.addresses) == ["10.5.0.2/24", "fd05::2/64"]
         assert (told.network.mtu, list(told.network.dns)) == (1400, ["10.5.0.1"])
-        until(lambda: "search corp.example" in resolver.read_text(), "the search list is written")
-        assert resolver.read_text() == ("search corp.example\nnameserver 127.0.0.1\n"
+        until(lambda: "search guest.internal corp.example" in resolver.read_text(), "the search list is written")
+        assert resolver.read_text() == ("search guest.internal corp.example\nnameserver 127.0.0.1\n"
                                         "options edns0\n")
         dns = calls.call(NETWORK, "Dns", messages.DnsRequest(), messages.DnsResponse)
         assert list(dns.upstreams) == ["10.5.0.1:53"]
