@@ -104,8 +104,9 @@ class JobCall final : public rpc::Handler {
       ungranted_ += static_cast<std::uint32_t>(written);
     }
     bool all_written = pending_at_ == pending_.size();
-    if (all_written) {
-      pending_.clear();
+    // Not only when all is written: a job that is slower than its client always has some waiting.
+    if (2 * pending_at_ >= pending_.size()) {
+      pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(pending_at_));
       pending_at_ = 0;
     }
     if (all_written && ending_) {
