@@ -17,6 +17,7 @@
 #include "agent/os/file.h"
 #include "agent/rpc/message.h"
 #include "base/log.h"
+#include "wire/dns.h"
 
 namespace sluice::agent {
 
@@ -29,11 +30,9 @@ constexpr Duration kSlowPortLook = std::chrono::milliseconds(100);
 /// A port that is not there by then comes late, if at all.
 constexpr Duration kPortPatience = std::chrono::seconds(10);
 
-constexpr std::uint16_t kDnsPort = 53;
-
 std::vector<Endpoint> usual_dns_addresses() {
-  return {{IpAddress::loopback(Family::v4), Port(kDnsPort)},
-          {IpAddress::loopback(Family::v6), Port(kDnsPort)}};
+  return {{IpAddress::loopback(Family::v4), wire::kDnsPort},
+          {IpAddress::loopback(Family::v6), wire::kDnsPort}};
 }
 
 /// Those of its names that are names.
@@ -229,7 +228,7 @@ void Agent::on_container_started(const std::string& id, const std::string& name,
     // Now the bridge is there to listen on.
     DnsNetwork network{.name = Bridge::kName, .prefixes = containers_->bridge().prefixes()};
     for (const IpAddress& own : containers_->bridge().addresses()) {
-      network.addresses.push_back({own, Port(kDnsPort)});
+      network.addresses.push_back({own, wire::kDnsPort});
     }
     dns_->set_network(network);
     if (Status status = dns_->registry().add(std::move(registration)); !status) {
@@ -417,7 +416,7 @@ void Agent::use_upstreams() {
   if (servers.empty() && !network_ && options_.network) learnt = options_.network->dns_servers;
   for (const IpAddress& one : learnt) {
     // One on the link can't be reached without naming the link.
-    if (!one.is_link_local()) servers.push_back({one, Port(kDnsPort)});
+    if (!one.is_link_local()) servers.push_back({one, wire::kDnsPort});
   }
   dns_->forwarder().set_servers(std::move(servers));
 }
@@ -431,7 +430,7 @@ void Agent::write_resolver_file() {
   if (dns_ && resolver_file_is_ours_) {
     for (const auto& listener : dns_->listeners()) {
       bool fits = listener->network().empty() && listener->serving() &&
-                  listener->at().port == Port(kDnsPort);
+                  listener->at().port == wire::kDnsPort;
       if (fits && !own) own = listener->at().address;
     }
   }

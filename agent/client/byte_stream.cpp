@@ -16,8 +16,6 @@ using UploadResponse = sluice_agent_v1_CopyInResponse;
 using DownloadRequest = sluice_agent_v1_CopyOutRequest;
 using DownloadResponse = sluice_agent_v1_CopyOutResponse;
 
-/// Bytes that are granted at once.
-constexpr std::size_t kStep = rpc::kInitialCredit / 4;
 constexpr std::uint8_t kDoneKey = sluice_agent_v1_CopyInResponse_done_tag << 3 | 2;
 
 }  // namespace
@@ -46,14 +44,8 @@ void Upload::on_message(ConstBytes bytes) {
 }
 
 void Upload::write(ConstBytes bytes) {
-  while (!bytes.empty()) {
-    ConstBytes piece = bytes.first(std::min(bytes.size(), rpc::kMaxBytesPerMessage));
-    bytes = bytes.subspan(piece.size());
-    credit_ -= piece.size();
-    rpc::BytesMessage message(sluice_agent_v1_CopyInRequest_data_tag, piece.size());
-    std::copy(piece.begin(), piece.end(), message.space().begin());
-    caller_.send(stream_, message.of(piece.size()));
-  }
+  credit_ -= bytes.size();
+  send_bytes(caller_, stream_, sluice_agent_v1_CopyInRequest_data_tag, bytes);
 }
 
 void Upload::finish() {
@@ -80,12 +72,11 @@ void Download::on_message(ConstBytes bytes) {
 }
 
 void Download::consumed(std::size_t bytes) {
-  ungranted_ += bytes;
-  if (ungranted_ < kStep) return;
+  std::uint32_t grant = consumed_.add(bytes);
+  if (grant == 0) return;
   DownloadRequest request{};
   request.which_message = sluice_agent_v1_CopyOutRequest_grant_tag;
-  request.message.grant = static_cast<std::uint32_t>(ungranted_);
-  ungranted_ = 0;
+  request.message.grant = grant;
   caller_.send(stream_, rpc::encode(request));
 }
 

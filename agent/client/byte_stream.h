@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "agent/client/caller.h"
+#include "agent/client/credit.h"
 
 namespace sluice::agent::client {
 
@@ -66,7 +67,7 @@ class Download {
   Caller& caller_;
   Events events_;
   std::uint32_t stream_;
-  std::size_t ungranted_ = 0;
+  Consumed consumed_;
 };
 
 }  // namespace sluice::agent::client

@@ -14,12 +14,6 @@ using rpc::text;
 
 constexpr std::string_view kService = "sluice.agent.v1.Container";
 
-std::vector<char*> pointers(const std::vector<std::string>& list) {
-  std::vector<char*> result;
-  for (const std::string& one : list) result.push_back(const_cast<char*>(one.c_str()));
-  return result;
-}
-
 template <typename Entry>
 std::vector<Entry> entries(const std::map<std::string, std::string>& map) {
   std::vector<Entry> result;
@@ -87,9 +81,9 @@ void tell(Caller& caller, std::string_view method, Request request, const std::s
 }  // namespace
 
 void create_container(Caller& caller, const ContainerSpec& spec, OnAnswer<std::string> on_answer) {
-  auto args = pointers(spec.args);
-  auto add = pointers(spec.add_capabilities);
-  auto drop = pointers(spec.drop_capabilities);
+  auto args = fields_of(spec.args);
+  auto add = fields_of(spec.add_capabilities);
+  auto drop = fields_of(spec.drop_capabilities);
   auto env = entries<sluice_agent_v1_CreateContainerRequest_EnvEntry>(spec.env);
   auto labels = entries<sluice_agent_v1_CreateContainerRequest_LabelsEntry>(spec.labels);
   std::vector<sluice_agent_v1_ContainerMount> mounts;
@@ -276,13 +270,11 @@ void ContainerLogs::on_message(ConstBytes bytes) {
   const sluice_agent_v1_LogRecord& record = (*response)->message.record;
   ConstBytes data = rpc::bytes_of(record.data);
   events_.on_record(record.is_stderr, record.time_ns, data);
-  // Not for every line.
-  constexpr std::size_t kStep = rpc::kInitialCredit / 4;
-  ungranted_ += data.size();
-  if (ungranted_ < kStep) return;
+  std::uint32_t grant = consumed_.add(data.size());
+  if (grant == 0) return;
   sluice_agent_v1_LogsRequest request{};
   request.which_message = sluice_agent_v1_LogsRequest_grant_tag;
-  request.message.grant = static_cast<std::uint32_t>(std::exchange(ungranted_, 0));
+  request.message.grant = grant;
   caller_.send(stream_, rpc::encode(request));
 }
 

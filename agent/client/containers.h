@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/client/credit.h"
 #include "agent/client/guest.h"
 
 /// The calls of the service Container (container.proto has what each does). As guest.h.
@@ -146,7 +147,7 @@ class ContainerLogs {
   Caller& caller_;
   Events events_;
   std::uint32_t stream_ = 0;
-  std::size_t ungranted_ = 0;
+  Consumed consumed_;
 };
 
 }  // namespace sluice::agent::client

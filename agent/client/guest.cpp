@@ -220,14 +220,8 @@ void Exec::on_message(ConstBytes bytes) {
 }
 
 void Exec::write(ConstBytes bytes) {
-  while (!bytes.empty()) {
-    ConstBytes piece = bytes.first(std::min(bytes.size(), rpc::kMaxBytesPerMessage));
-    bytes = bytes.subspan(piece.size());
-    input_credit_ -= piece.size();
-    rpc::BytesMessage message(sluice_agent_v1_ExecRequest_stdin_tag, piece.size());
-    std::copy(piece.begin(), piece.end(), message.space().begin());
-    caller_.send(stream_, message.of(piece.size()));
-  }
+  input_credit_ -= bytes.size();
+  send_bytes(caller_, stream_, sluice_agent_v1_ExecRequest_stdin_tag, bytes);
 }
 
 void Exec::close_input() {
@@ -238,14 +232,11 @@ void Exec::close_input() {
 }
 
 void Exec::consumed(std::size_t bytes) {
-  // Not for every line that a program says.
-  constexpr std::size_t kStep = rpc::kInitialCredit / 4;
-  ungranted_ += bytes;
-  if (ungranted_ < kStep) return;
+  std::uint32_t grant = consumed_.add(bytes);
+  if (grant == 0) return;
   sluice_agent_v1_ExecRequest request{};
   request.which_message = sluice_agent_v1_ExecRequest_grant_tag;
-  request.message.grant = static_cast<std::uint32_t>(ungranted_);
-  ungranted_ = 0;
+  request.message.grant = grant;
   caller_.send(stream_, rpc::encode(request));
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "agent/client/caller.h"
+#include "agent/client/credit.h"
 #include "agent/client/unary.h"
 
 /// The calls of a guest's agent in C++ (agent/proto has what each does). All callbacks come on the
@@ -141,7 +142,7 @@ class Exec {
   std::string attached_to_;
   std::uint32_t stream_ = 0;
   std::size_t input_credit_;
-  std::size_t ungranted_ = 0;
+  Consumed consumed_;
   ExitStatus exit_;
 };
 

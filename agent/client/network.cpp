@@ -251,14 +251,8 @@ void Tunnel::on_message(ConstBytes bytes) {
 }
 
 void Tunnel::write(ConstBytes bytes) {
-  while (!bytes.empty()) {
-    ConstBytes piece = bytes.first(std::min(bytes.size(), rpc::kMaxBytesPerMessage));
-    bytes = bytes.subspan(piece.size());
-    credit_ -= piece.size();
-    rpc::BytesMessage message(sluice_agent_v1_TunnelRequest_data_tag, piece.size());
-    std::copy(piece.begin(), piece.end(), message.space().begin());
-    caller_.send(stream_, message.of(piece.size()));
-  }
+  credit_ -= bytes.size();
+  send_bytes(caller_, stream_, sluice_agent_v1_TunnelRequest_data_tag, bytes);
 }
 
 void Tunnel::close() {
@@ -269,13 +263,11 @@ void Tunnel::close() {
 }
 
 void Tunnel::consumed(std::size_t bytes) {
-  constexpr std::size_t kStep = rpc::kInitialCredit / 4;
-  ungranted_ += bytes;
-  if (ungranted_ < kStep) return;
+  std::uint32_t grant = consumed_.add(bytes);
+  if (grant == 0) return;
   sluice_agent_v1_TunnelRequest request{};
   request.which_message = sluice_agent_v1_TunnelRequest_grant_tag;
-  request.message.grant = static_cast<std::uint32_t>(ungranted_);
-  ungranted_ = 0;
+  request.message.grant = grant;
   caller_.send(stream_, rpc::encode(request));
 }
 

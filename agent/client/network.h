@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/client/caller.h"
+#include "agent/client/credit.h"
 #include "agent/client/unary.h"
 
 /// The calls of the service Network, and Agent.Events and Metrics, in C++ (agent/proto has what
@@ -115,7 +116,7 @@ class Tunnel {
   Events events_;
   std::uint32_t stream_ = 0;
   std::size_t credit_;
-  std::size_t ungranted_ = 0;
+  Consumed consumed_;
 };
 
 }  // namespace sluice::agent::client

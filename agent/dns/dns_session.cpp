@@ -4,7 +4,6 @@ namespace sluice::agent {
 
 namespace {
 
-constexpr std::size_t kLengthPrefix = 2;
 constexpr std::size_t kRead = 4096;
 
 }  // namespace
@@ -62,16 +61,16 @@ bool DnsSession::read_some() {
 bool DnsSession::take_queries() {
   std::size_t at = 0;
   while (!broken_ && open_ < kMaxOpen && unsent_.size() < kMaxUnsent &&
-         received_.size() - at >= kLengthPrefix) {
+         received_.size() - at >= wire::kDnsLengthPrefixBytes) {
     std::size_t length = load_be16(&received_[at]);
-    if (received_.size() - at - kLengthPrefix < length) break;
+    if (received_.size() - at - wire::kDnsLengthPrefixBytes < length) break;
     idle_->start(kIdle);
     ++open_;
-    answer_(ConstBytes(received_).subspan(at + kLengthPrefix, length), asker_,
+    answer_(ConstBytes(received_).subspan(at + wire::kDnsLengthPrefixBytes, length), asker_,
             [self = self_](std::vector<std::uint8_t> reply) {
               if (*self) (*self)->on_reply(std::move(reply));
             });
-    at += kLengthPrefix + length;
+    at += wire::kDnsLengthPrefixBytes + length;
   }
   received_.erase(received_.begin(), received_.begin() + static_cast<long>(at));
   return at > 0;
@@ -82,9 +81,9 @@ void DnsSession::on_reply(std::vector<std::uint8_t> reply) {
   if (reply.empty()) {
     broken_ = true;
   } else {
-    std::uint8_t prefix[kLengthPrefix];
+    std::uint8_t prefix[wire::kDnsLengthPrefixBytes];
     store_be16(prefix, static_cast<std::uint16_t>(reply.size()));
-    unsent_.insert(unsent_.end(), prefix, prefix + kLengthPrefix);
+    unsent_.insert(unsent_.end(), prefix, prefix + wire::kDnsLengthPrefixBytes);
     unsent_.insert(unsent_.end(), reply.begin(), reply.end());
   }
   pump();

@@ -6,7 +6,6 @@ namespace sluice::agent {
 
 namespace {
 
-constexpr std::size_t kLengthPrefix = 2;
 constexpr std::size_t kQuestionCountAt = 4;
 constexpr std::size_t kStreamRead = 4096;
 
@@ -35,13 +34,13 @@ UpstreamCall::UpstreamCall(HostNet& host, DnsCounters& counters, std::uint16_t i
       counters_(counters),
       id_(id),
       server_(server),
-      request_(kLengthPrefix + query.size()),
+      request_(wire::kDnsLengthPrefixBytes + query.size()),
       question_(readable_question(query)),
       transport_(transport),
       done_(std::move(done)) {
   store_be16(request_.data(), static_cast<std::uint16_t>(query.size()));
-  std::copy(query.begin(), query.end(), request_.begin() + kLengthPrefix);
-  store_be16(&request_[kLengthPrefix], id);
+  std::copy(query.begin(), query.end(), request_.begin() + wire::kDnsLengthPrefixBytes);
+  store_be16(&request_[wire::kDnsLengthPrefixBytes], id);
 }
 
 bool UpstreamCall::start() {
@@ -53,7 +52,7 @@ bool UpstreamCall::start_udp() {
   if (!socket) return false;
   udp_ = std::move(*socket);
   udp_->set_handler(this);
-  iovec data = piece_of(ConstBytes(request_).subspan(kLengthPrefix));
+  iovec data = piece_of(ConstBytes(request_).subspan(wire::kDnsLengthPrefixBytes));
   OutDatagram datagram{server_, {&data, 1}};
   auto result = udp_->send_batch({&datagram, 1});
   return result.ok() || result.would_block();
@@ -136,10 +135,10 @@ void UpstreamCall::read_stream() {
     if (result.would_block()) return;
     if (!result.ok() || result.bytes == 0) return finish({});
     received_.insert(received_.end(), piece, piece + result.bytes);
-    if (received_.size() < kLengthPrefix) continue;
+    if (received_.size() < wire::kDnsLengthPrefixBytes) continue;
     std::size_t length = load_be16(received_.data());
-    if (received_.size() - kLengthPrefix < length) continue;
-    auto reply = ConstBytes(received_).subspan(kLengthPrefix, length);
+    if (received_.size() - wire::kDnsLengthPrefixBytes < length) continue;
+    auto reply = ConstBytes(received_).subspan(wire::kDnsLengthPrefixBytes, length);
     return finish(matches(reply) ? reply : ConstBytes());
   }
 }

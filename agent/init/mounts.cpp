@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "agent/os/file.h"
+#include "agent/os/mount_table.h"
 #include "agent/os/text.h"
 
 namespace sluice::agent {
@@ -156,19 +157,6 @@ void overlay_on_tmpfs(BootReport& boot, const char* path) {
   }
 }
 
-/// Targets of /proc/self/mounts, oldest first.
-std::vector<std::string> mounted() {
-  std::vector<std::string> targets;
-  std::string file = read_file("/proc/self/mounts").value_or("");
-  std::string_view rest = file;
-  while (!rest.empty()) {
-    std::string_view line = take_part(rest, '\n');
-    line.remove_prefix(std::min(line.size(), line.find(' ') + 1));
-    targets.emplace_back(line.substr(0, line.find(' ')));
-  }
-  return targets;
-}
-
 }  // namespace
 
 void mount_kernel_file_systems(BootReport& boot) {
@@ -190,9 +178,10 @@ void mount_the_rest(BootReport& boot) {
 }
 
 void unmount_all() {
-  std::vector<std::string> targets = mounted();
-  std::reverse(targets.begin(), targets.end());
-  for (const std::string& target : targets) {
+  std::vector<MountedAt> mounts = mount_table();
+  std::reverse(mounts.begin(), mounts.end());
+  for (const MountedAt& mount : mounts) {
+    const std::string& target = mount.target;
     if (target == "/" || target == "/proc" || target == "/dev") continue;
     if (::umount2(target.c_str(), UMOUNT_NOFOLLOW) != 0) {
       ::mount(nullptr, target.c_str(), nullptr, MS_REMOUNT | MS_RDONLY | MS_BIND, nullptr);

@@ -8,6 +8,7 @@
 #include "agent/dns/name_registry.h"
 #include "agent/os/text.h"
 #include "base/number.h"
+#include "wire/dns.h"
 
 namespace sluice::agent {
 
@@ -15,7 +16,6 @@ namespace {
 
 constexpr std::uint32_t kUsualVsockPort = 1024;
 constexpr std::size_t kMaxHostName = 64;
-constexpr std::uint16_t kDnsPort = 53;
 
 using Apply = Status (*)(Options& options, std::string_view value);
 
@@ -138,7 +138,7 @@ Result<Endpoint> parse_listen_address(std::string_view text) {
   if (!at) {
     auto address = IpAddress::parse(text);
     if (!address) return at.status();
-    at = Endpoint{*address, Port(kDnsPort)};
+    at = Endpoint{*address, wire::kDnsPort};
   }
   // Its answers would come from another address than was asked.
   if (at->address.is_unspecified()) return bad(fmt::format("'{}' is no one address", text));

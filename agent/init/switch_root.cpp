@@ -15,6 +15,7 @@
 #include <memory>
 
 #include "agent/os/file.h"
+#include "agent/os/mount_table.h"
 #include "agent/os/text.h"
 #include "base/unique_fd.h"
 
@@ -80,11 +81,8 @@ void delete_tree(int directory, dev_t device) {
 
 bool is_in_initramfs() {
   std::string type;
-  std::string file = read_file("/proc/self/mounts").value_or("");
-  for (std::string_view rest = file; !rest.empty();) {
-    std::string_view line = take_part(rest, '\n');
-    take_part(line, ' ');
-    if (take_part(line, ' ') == "/") type = take_part(line, ' ');
+  for (const MountedAt& mount : mount_table()) {
+    if (mount.target == "/") type = mount.type;
   }
   return type == "rootfs";
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -12,5 +13,13 @@ namespace sluice::agent::rpc {
 inline constexpr std::uint32_t kInitialCredit = std::uint32_t{256} << 10;
 /// The most bytes of one message.
 inline constexpr std::size_t kMaxBytesPerMessage = std::size_t{64} << 10;
+/// Less is not granted at once, as each grant is a message; but where nothing else is to come.
+inline constexpr std::uint32_t kGrantStep = kInitialCredit / 4;
+
+/// Credit after a grant. It has a most, so that no number of grants overflows it.
+inline std::uint64_t with_grant(std::uint64_t credit, std::uint32_t grant) {
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 40;
+  return std::min(credit + grant, kMost);
+}
 
 }  // namespace sluice::agent::rpc

@@ -23,7 +23,7 @@ using rpc::Call;
 using rpc::Code;
 using rpc::field;
 
-constexpr const char* kService = "sluice.agent.v1.Agent";
+constexpr const char* kAgentService = "sluice.agent.v1.Agent";
 constexpr std::int64_t kSecond = 1'000'000'000;
 /// What leaves room to reckon with in 64 bits, and no clock of the kernel's at its end.
 constexpr std::int64_t kLastTime = std::int64_t{272} * 365 * 86'400 * kSecond;
@@ -133,23 +133,24 @@ sluice_agent_v1_BootStep boot_step_message(const BootReport::Step& step) {
 }
 
 void AgentService::add_to(rpc::Methods& methods) {
-  methods.add_unary<sluice_agent_v1_PingRequest, sluice_agent_v1_PingResponse>(kService, "Ping",
-                                                                               ping);
+  methods.add_unary<sluice_agent_v1_PingRequest, sluice_agent_v1_PingResponse>(kAgentService,
+                                                                               "Ping", ping);
   methods.add_unary<sluice_agent_v1_SystemInfoRequest, sluice_agent_v1_SystemInfoResponse>(
-      kService, "SystemInfo",
+      kAgentService, "SystemInfo",
       [](Call& call, const sluice_agent_v1_SystemInfoRequest&) { answer_system_info(call); });
   methods.add_unary<sluice_agent_v1_BootReportRequest, sluice_agent_v1_BootReportResponse>(
-      kService, "BootReport",
+      kAgentService, "BootReport",
       [this](Call& call, const sluice_agent_v1_BootReportRequest&) { report(call, boot_); });
   methods.add_unary<sluice_agent_v1_SetTimeRequest, sluice_agent_v1_SetTimeResponse>(
-      kService, "SetTime", set_time);
+      kAgentService, "SetTime", set_time);
   methods.add_unary<sluice_agent_v1_CancelRequest, sluice_agent_v1_CancelResponse>(
-      kService, "Cancel", [](Call& call, const sluice_agent_v1_CancelRequest& request) {
+      kAgentService, "Cancel", [](Call& call, const sluice_agent_v1_CancelRequest& request) {
         call.cancel(request.stream_id);
         call.reply_with(sluice_agent_v1_CancelResponse{});
       });
   methods.add_unary<sluice_agent_v1_ShutdownRequest, sluice_agent_v1_ShutdownResponse>(
-      kService, "Shutdown", [this](Call& call, const sluice_agent_v1_ShutdownRequest& request) {
+      kAgentService, "Shutdown",
+      [this](Call& call, const sluice_agent_v1_ShutdownRequest& request) {
         if (!shutdown_) {
           call.fail({.code = Code::failed_precondition,
                      .message = "the agent is not this guest's init (PID 1): it can't end it"});

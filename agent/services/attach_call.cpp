@@ -19,8 +19,6 @@ using rpc::CallError;
 using rpc::Code;
 using rpc::text;
 
-constexpr std::uint64_t kMostCredit = std::uint64_t{1} << 40;
-constexpr std::uint32_t kGrantStep = rpc::kInitialCredit / 4;
 /// How much is read before the shim is told of it.
 constexpr std::uint64_t kTellStep = std::uint64_t{64} << 10;
 /// Log that is read in one go; others have their turn then.
@@ -119,7 +117,7 @@ void AttachCall::on_message(ConstBytes bytes) {
       container_->resize(*size_);
       break;
     case sluice_agent_v1_AttachRequest_grant_tag:
-      credit_ = std::min(credit_ + request.message.grant, kMostCredit);
+      credit_ = rpc::with_grant(credit_, request.message.grant);
       pump();
       break;
     case sluice_agent_v1_AttachRequest_start_tag:
@@ -223,7 +221,7 @@ void AttachCall::pump_input() {
 }
 
 void AttachCall::give_credit() {
-  if (written_ < kGrantStep && (!pending_.empty() || written_ == 0)) return;
+  if (written_ < rpc::kGrantStep && (!pending_.empty() || written_ == 0)) return;
   sluice_agent_v1_AttachResponse response{};
   response.which_message = sluice_agent_v1_AttachResponse_grant_tag;
   response.message.grant = written_;

@@ -6,6 +6,7 @@
 
 #include "agent/rpc/message.h"
 #include "sluice/agent/v1/agent.pb.h"
+#include "wire/dns.h"
 
 namespace sluice::agent {
 
@@ -17,8 +18,7 @@ using rpc::Code;
 using rpc::field;
 using rpc::text;
 
-constexpr const char* kService = "sluice.agent.v1.Agent";
-constexpr std::uint16_t kDnsPort = 53;
+constexpr const char* kConfiguredService = "sluice.agent.v1.Agent";
 /// Of each list of a request.
 constexpr pb_size_t kMaxEach = 64;
 
@@ -42,7 +42,7 @@ Result<std::vector<T>> parse_list(const char* name, char* const* fields, pb_size
 
 Result<Endpoint> parse_server(std::string_view words) {
   auto address = IpAddress::parse(words);
-  if (address) return Endpoint{*address, Port(kDnsPort)};
+  if (address) return Endpoint{*address, wire::kDnsPort};
   return Endpoint::parse(words);
 }
 
@@ -91,7 +91,7 @@ Result<NetworkConfig> network_config(const sluice_agent_v1_ConfigureNetworkReque
 
 void ConfigureService::add_to(rpc::Methods& methods) {
   methods.add_unary<sluice_agent_v1_ConfigureDnsRequest, sluice_agent_v1_ConfigureDnsResponse>(
-      kService, "ConfigureDns",
+      kConfiguredService, "ConfigureDns",
       [this](Call& call, const sluice_agent_v1_ConfigureDnsRequest& request) {
         if (!hooks_.dns) {
           return call.fail({.code = Code::failed_precondition,
@@ -113,7 +113,7 @@ void ConfigureService::add_to(rpc::Methods& methods) {
       });
   methods
       .add_unary<sluice_agent_v1_ConfigureNetworkRequest, sluice_agent_v1_ConfigureNetworkResponse>(
-          kService, "ConfigureNetwork",
+          kConfiguredService, "ConfigureNetwork",
           [this](Call& call, const sluice_agent_v1_ConfigureNetworkRequest& request) {
             if (!hooks_.network) {
               return call.fail({.code = Code::failed_precondition,

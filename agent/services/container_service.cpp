@@ -22,7 +22,7 @@ using rpc::Code;
 using rpc::text;
 using Handler = std::unique_ptr<rpc::Handler>;
 
-constexpr const char* kService = "sluice.agent.v1.Container";
+constexpr const char* kContainerService = "sluice.agent.v1.Container";
 constexpr Duration kMostTimeout = std::chrono::hours(24 * 365);
 
 bool answer(Call& call, const std::optional<CallError>& error) {
@@ -83,7 +83,7 @@ void ContainerService::add_to(rpc::Methods& methods) {
 void ContainerService::add_life_cycle(rpc::Methods& methods) {
   methods
       .add_unary<sluice_agent_v1_CreateContainerRequest, sluice_agent_v1_CreateContainerResponse>(
-          kService, "Create",
+          kContainerService, "Create",
           [this](Call& call, const sluice_agent_v1_CreateContainerRequest& request) {
             if (!answer(call, containers_.missing())) return;
             auto spec = spec_of(request, containers_, loop_.wall_time_ns());
@@ -96,7 +96,7 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
           });
 
   add_method<sluice_agent_v1_StartContainerRequest>(
-      methods, kService, "Start",
+      methods, kContainerService, "Start",
       [this](Call& call, const sluice_agent_v1_StartContainerRequest& request) -> Handler {
         auto container = container_of(containers_, call, text(request.container));
         if (!container || !answer(call, container->start())) return nullptr;
@@ -113,7 +113,7 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
       });
 
   add_method<sluice_agent_v1_StopContainerRequest>(
-      methods, kService, "Stop",
+      methods, kContainerService, "Stop",
       [this](Call& call, const sluice_agent_v1_StopContainerRequest& request) -> Handler {
         auto container = container_of(containers_, call, text(request.container));
         if (!container) return nullptr;
@@ -127,7 +127,8 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
       });
 
   methods.add_unary<sluice_agent_v1_KillContainerRequest, sluice_agent_v1_KillContainerResponse>(
-      kService, "Kill", [this](Call& call, const sluice_agent_v1_KillContainerRequest& request) {
+      kContainerService, "Kill",
+      [this](Call& call, const sluice_agent_v1_KillContainerRequest& request) {
         auto container = container_of(containers_, call, text(request.container));
         if (!container) return;
         auto signal = signal_of(call, text(request.signal), SIGKILL);
@@ -147,7 +148,7 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
       });
 
   add_method<sluice_agent_v1_PauseContainerRequest>(
-      methods, kService, "Pause",
+      methods, kContainerService, "Pause",
       [this](Call& call, const sluice_agent_v1_PauseContainerRequest& request) -> Handler {
         auto container = container_of(containers_, call, text(request.container));
         if (!container || !answer(call, container->set_paused(true))) return nullptr;
@@ -164,7 +165,7 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
 
   methods
       .add_unary<sluice_agent_v1_ResumeContainerRequest, sluice_agent_v1_ResumeContainerResponse>(
-          kService, "Resume",
+          kContainerService, "Resume",
           [this](Call& call, const sluice_agent_v1_ResumeContainerRequest& request) {
             auto container = container_of(containers_, call, text(request.container));
             if (!container || !answer(call, container->set_paused(false))) return;
@@ -172,7 +173,7 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
           });
 
   add_method<sluice_agent_v1_WaitContainerRequest>(
-      methods, kService, "Wait",
+      methods, kContainerService, "Wait",
       [this](Call& call, const sluice_agent_v1_WaitContainerRequest& request) -> Handler {
         auto container = container_of(containers_, call, text(request.container));
         if (!container) return nullptr;
@@ -181,7 +182,7 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
       });
 
   add_method<sluice_agent_v1_RemoveContainerRequest>(
-      methods, kService, "Remove",
+      methods, kContainerService, "Remove",
       [this](Call& call, const sluice_agent_v1_RemoveContainerRequest& request) -> Handler {
         auto container = container_of(containers_, call, text(request.container));
         if (!container) return nullptr;
@@ -209,7 +210,7 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
 
   methods
       .add_unary<sluice_agent_v1_UpdateContainerRequest, sluice_agent_v1_UpdateContainerResponse>(
-          kService, "Update",
+          kContainerService, "Update",
           [this](Call& call, const sluice_agent_v1_UpdateContainerRequest& request) {
             auto container = container_of(containers_, call, text(request.container));
             if (!container) return;
@@ -224,7 +225,8 @@ void ContainerService::add_life_cycle(rpc::Methods& methods) {
 
 void ContainerService::add_questions(rpc::Methods& methods) {
   methods.add_unary<sluice_agent_v1_ListContainersRequest, sluice_agent_v1_ListContainersResponse>(
-      kService, "List", [this](Call& call, const sluice_agent_v1_ListContainersRequest& request) {
+      kContainerService, "List",
+      [this](Call& call, const sluice_agent_v1_ListContainersRequest& request) {
         if (!answer(call, containers_.missing())) return;
         MessageStore store;
         std::vector<sluice_agent_v1_ContainerInfo> infos;
@@ -245,7 +247,7 @@ void ContainerService::add_questions(rpc::Methods& methods) {
 
   methods
       .add_unary<sluice_agent_v1_InspectContainerRequest, sluice_agent_v1_InspectContainerResponse>(
-          kService, "Inspect",
+          kContainerService, "Inspect",
           [this](Call& call, const sluice_agent_v1_InspectContainerRequest& request) {
             auto container = container_of(containers_, call, text(request.container));
             if (!container) return;
@@ -254,30 +256,32 @@ void ContainerService::add_questions(rpc::Methods& methods) {
           });
 
   methods.add_unary<sluice_agent_v1_ContainerStatsRequest, sluice_agent_v1_ContainerStatsResponse>(
-      kService, "Stats", [this](Call& call, const sluice_agent_v1_ContainerStatsRequest& request) {
+      kContainerService, "Stats",
+      [this](Call& call, const sluice_agent_v1_ContainerStatsRequest& request) {
         auto container = container_of(containers_, call, text(request.container));
         if (container) answer_stats(call, *container, loop_.wall_time_ns());
       });
 
   methods.add_unary<sluice_agent_v1_TopContainerRequest, sluice_agent_v1_TopContainerResponse>(
-      kService, "Top", [this](Call& call, const sluice_agent_v1_TopContainerRequest& request) {
+      kContainerService, "Top",
+      [this](Call& call, const sluice_agent_v1_TopContainerRequest& request) {
         auto container = container_of(containers_, call, text(request.container));
         if (container) answer_top(call, *container);
       });
 }
 
 void ContainerService::add_streams(rpc::Methods& methods) {
-  methods.add(kService, "Logs",
+  methods.add(kContainerService, "Logs",
               {.begin = [this](Call& call, ConstBytes first) -> Handler {
                  return LogsCall::begin(loop_, containers_, call, first);
                },
                .streams_in = true});
-  methods.add(kService, "Attach",
+  methods.add(kContainerService, "Attach",
               {.begin = [this](Call& call, ConstBytes first) -> Handler {
                  return AttachCall::begin(loop_, containers_, call, first);
                },
                .streams_in = true});
-  methods.add(kService, "Exec",
+  methods.add(kContainerService, "Exec",
               {.begin = [this](Call& call, ConstBytes first) -> Handler {
                  return begin_container_exec(containers_, processes_, call, first);
                },

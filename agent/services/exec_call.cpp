@@ -25,9 +25,6 @@ using rpc::Code;
 using rpc::text;
 
 constexpr Duration kLinger = std::chrono::milliseconds(100);
-constexpr std::uint64_t kMostCredit = std::uint64_t{1} << 40;
-/// Grants of input are not sent for less, but when all is written.
-constexpr std::uint32_t kGrantStep = rpc::kInitialCredit / 4;
 constexpr std::size_t kMostInputEnds = 64;
 /// What a client may say before its program runs, beside its input's credit.
 constexpr std::size_t kMostEarlyMessages = 1024;
@@ -221,7 +218,7 @@ bool ExecCall::obey(ConstBytes bytes) {
         resize_terminal(outputs_[0].fd.get(), terminal_size_of(request.message.resize));
       break;
     case sluice_agent_v1_ExecRequest_grant_tag:
-      credit_ = std::min(credit_ + request.message.grant, kMostCredit);
+      credit_ = rpc::with_grant(credit_, request.message.grant);
       return pump_output();
     case sluice_agent_v1_ExecRequest_signal_tag:
       service_.signal(id_, static_cast<int>(request.message.signal), true);
@@ -306,7 +303,7 @@ void ExecCall::pump_input() {
     input_watch_->set_interest({.writable = !pending_.empty()});
   }
 
-  if (written_since_grant_ >= kGrantStep || (pending_.empty() && written_since_grant_ > 0)) {
+  if (written_since_grant_ >= rpc::kGrantStep || (pending_.empty() && written_since_grant_ > 0)) {
     sluice_agent_v1_ExecResponse response{};
     response.which_message = sluice_agent_v1_ExecResponse_grant_tag;
     response.message.grant = written_since_grant_;

@@ -17,7 +17,7 @@ using rpc::Call;
 using rpc::text;
 using HandlerPtr = std::unique_ptr<rpc::Handler>;
 
-constexpr const char* kService = "sluice.agent.v1.File";
+constexpr const char* kFileService = "sluice.agent.v1.File";
 
 /// Where a message's place is; nothing where the call was answered with why it is nowhere.
 std::optional<FileAt> file_at(Call& call, const FileService::RootOf& root_of, bool has_place,
@@ -70,7 +70,7 @@ WriteOrder order_of(const sluice_agent_v1_WriteFileStart& start) {
 void FileService::add_to(rpc::Methods& methods) {
   // `make` makes a job of a place and the message that it is in.
   auto add_call = [&]<typename Request>(const char* name, auto make) {
-    methods.add(kService, name, {.begin = [this, make](Call& call, ConstBytes bytes) {
+    methods.add(kFileService, name, {.begin = [this, make](Call& call, ConstBytes bytes) {
                   return with_request<Request>(
                       call, bytes, [&](const Request& request) -> HandlerPtr {
                         auto at = file_at(call, root_of_, request.has_place, request.place);
@@ -80,7 +80,7 @@ void FileService::add_to(rpc::Methods& methods) {
                 }});
   };
   auto add_stream = [&]<typename Request>(const char* name, const JobWire& wire, auto make) {
-    methods.add(kService, name,
+    methods.add(kFileService, name,
                 {.begin =
                      [this, wire, make](Call& call, ConstBytes first) {
                        return with_start<Request>(

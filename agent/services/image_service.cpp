@@ -16,7 +16,7 @@ using rpc::Call;
 using rpc::field;
 using rpc::text;
 
-constexpr const char* kService = "sluice.agent.v1.Image";
+constexpr const char* kImageService = "sluice.agent.v1.Image";
 
 /// Messages of images, with what they point to.
 class ImageMessages {
@@ -144,7 +144,7 @@ void import(const ImageStore& store, const ImportOrder& order, JobIo& io) {
 }  // namespace
 
 void ImageService::add_to(rpc::Methods& methods) {
-  methods.add(kService, "Import",
+  methods.add(kImageService, "Import",
               {.begin = [this](Call& call, ConstBytes first) -> std::unique_ptr<rpc::Handler> {
                  return with_start<sluice_agent_v1_ImportImageRequest>(
                      call, first, [&](const sluice_agent_v1_ImportImageStart& start) {
@@ -164,7 +164,7 @@ void ImageService::add_to(rpc::Methods& methods) {
                .streams_in = true});
 
   methods.add_unary<sluice_agent_v1_ListImagesRequest, sluice_agent_v1_ListImagesResponse>(
-      kService, "List", [this](Call& call, const sluice_agent_v1_ListImagesRequest&) {
+      kImageService, "List", [this](Call& call, const sluice_agent_v1_ListImagesRequest&) {
         auto images = store_.list();
         if (!images) return call.fail(rpc::CallError::of(images.status()));
         ImageMessages infos(*images);
@@ -172,7 +172,7 @@ void ImageService::add_to(rpc::Methods& methods) {
                                                            .images = infos.data()});
       });
 
-  methods.add(kService, "Remove",
+  methods.add(kImageService, "Remove",
               {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
                 return with_request<sluice_agent_v1_RemoveImageRequest>(
                     call, bytes, [&](const sluice_agent_v1_RemoveImageRequest& request) {
@@ -186,7 +186,7 @@ void ImageService::add_to(rpc::Methods& methods) {
                     });
               }});
 
-  methods.add(kService, "Prune",
+  methods.add(kImageService, "Prune",
               {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
                 return with_request<sluice_agent_v1_PruneImagesRequest>(
                     call, bytes, [&](const sluice_agent_v1_PruneImagesRequest& request) {

@@ -18,12 +18,7 @@ namespace sluice::agent {
 using rpc::CallError;
 using rpc::Code;
 
-namespace {
-
-constexpr std::uint64_t kMostCredit = std::uint64_t{1} << 40;
-constexpr std::uint32_t kGrantStep = rpc::kInitialCredit / 4;
-
-}  // namespace
+namespace {}  // namespace
 
 /// One call and its worker:
 ///
@@ -73,7 +68,7 @@ class JobCall final : public rpc::Handler {
  private:
   void take(const JobInput& input) {
     if (over_) return;
-    credit_ = std::min(credit_ + input.grant, kMostCredit);
+    credit_ = rpc::with_grant(credit_, input.grant);
     if (input.bytes.size() > rpc::kMaxBytesPerMessage) {
       return end({.code = Code::invalid_argument,
                   .message = fmt::format("{} bytes at once; {} are the most", input.bytes.size(),
@@ -115,7 +110,7 @@ class JobCall final : public rpc::Handler {
     } else if (in_watch_) {
       in_watch_->set_interest({.writable = !all_written});
     }
-    if (ending_ || ungranted_ < kGrantStep) return;
+    if (ending_ || ungranted_ < rpc::kGrantStep) return;
     input_credit_ += ungranted_;
     call_.send(wire_.grant(std::exchange(ungranted_, 0)));
   }

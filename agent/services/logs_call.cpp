@@ -14,7 +14,6 @@ using rpc::CallError;
 using rpc::Code;
 using rpc::text;
 
-constexpr std::uint64_t kMostCredit = std::uint64_t{1} << 40;
 /// Log that is read in one go; others have their turn then.
 constexpr std::uint64_t kPieceBytes = std::uint64_t{1} << 20;
 constexpr Duration kPause = std::chrono::milliseconds(1);
@@ -83,7 +82,7 @@ void LogsCall::on_message(ConstBytes bytes) {
   auto request = rpc::Message<sluice_agent_v1_LogsRequest>::parse(bytes);
   if (!request) return call_.fail(CallError::of(request.status()));
   if ((*request)->which_message != sluice_agent_v1_LogsRequest_grant_tag) return;
-  credit_ = std::min(credit_ + (*request)->message.grant, kMostCredit);
+  credit_ = rpc::with_grant(credit_, (*request)->message.grant);
   pump();
 }
 

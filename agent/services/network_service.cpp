@@ -20,7 +20,7 @@ using rpc::Code;
 using rpc::field;
 using rpc::text;
 
-constexpr const char* kService = "sluice.agent.v1.Network";
+constexpr const char* kNetworkService = "sluice.agent.v1.Network";
 /// Of names and addresses in one list: a message has 1 MiB at most.
 constexpr std::size_t kMaxListBytes = std::size_t{768} << 10;
 /// What a field costs beside its text.
@@ -168,7 +168,7 @@ bool NetworkService::needs_dns(Call& call) const {
 
 void NetworkService::add_to(rpc::Methods& methods) {
   methods.add_unary<sluice_agent_v1_RegistryAddRequest, sluice_agent_v1_RegistryAddResponse>(
-      kService, "RegistryAdd",
+      kNetworkService, "RegistryAdd",
       [this](Call& call, const sluice_agent_v1_RegistryAddRequest& request) {
         if (!needs_dns(call)) return;
         auto registration = registration_of(request.registration);
@@ -178,7 +178,7 @@ void NetworkService::add_to(rpc::Methods& methods) {
         call.reply_with(sluice_agent_v1_RegistryAddResponse{});
       });
   methods.add_unary<sluice_agent_v1_RegistryRemoveRequest, sluice_agent_v1_RegistryRemoveResponse>(
-      kService, "RegistryRemove",
+      kNetworkService, "RegistryRemove",
       [this](Call& call, const sluice_agent_v1_RegistryRemoveRequest& request) {
         if (!needs_dns(call)) return;
         std::string_view owner = text(request.owner);
@@ -190,17 +190,18 @@ void NetworkService::add_to(rpc::Methods& methods) {
         call.reply_with(sluice_agent_v1_RegistryRemoveResponse{});
       });
   methods.add_unary<sluice_agent_v1_RegistryListRequest, sluice_agent_v1_RegistryListResponse>(
-      kService, "RegistryList", [this](Call& call, const sluice_agent_v1_RegistryListRequest&) {
+      kNetworkService, "RegistryList",
+      [this](Call& call, const sluice_agent_v1_RegistryListRequest&) {
         if (needs_dns(call)) list_names(call, dns_->registry());
       });
   methods.add_unary<sluice_agent_v1_DnsRequest, sluice_agent_v1_DnsResponse>(
-      kService, "Dns", [this](Call& call, const sluice_agent_v1_DnsRequest&) {
+      kNetworkService, "Dns", [this](Call& call, const sluice_agent_v1_DnsRequest&) {
         if (needs_dns(call)) describe_dns(call, *dns_);
       });
-  methods.add(kService, "Ports", {.begin = [this](Call& call, ConstBytes request) {
+  methods.add(kNetworkService, "Ports", {.begin = [this](Call& call, ConstBytes request) {
                 return PortsCall::begin(loop_, namespaces_, call, request);
               }});
-  methods.add(kService, "Tunnel",
+  methods.add(kNetworkService, "Tunnel",
               {.begin =
                    [this](Call& call, ConstBytes first) {
                      return TunnelCall::begin(host_, dns_ ? &dns_->registry() : nullptr, call,

@@ -23,7 +23,7 @@ using rpc::Code;
 using rpc::field;
 using rpc::text;
 
-constexpr const char* kService = "sluice.agent.v1.Process";
+constexpr const char* kProcessService = "sluice.agent.v1.Process";
 constexpr Duration kAbandonGrace = std::chrono::seconds(5);
 /// Beyond it a time-out is none.
 constexpr Duration kMostTimeout = std::chrono::hours(24 * 365);
@@ -64,14 +64,14 @@ class WaitCall final : public rpc::Handler {
 }  // namespace
 
 void ProcessService::add_to(rpc::Methods& methods) {
-  methods.add(kService, "Exec",
+  methods.add(kProcessService, "Exec",
               {.begin = [this](Call& call, ConstBytes first) -> std::unique_ptr<rpc::Handler> {
                  return ExecCall::begin(*this, call, first, std::make_shared<LocalLauncher>());
                },
                .streams_in = true});
 
   methods.add_unary<sluice_agent_v1_SignalRequest, sluice_agent_v1_SignalResponse>(
-      kService, "Signal", [this](Call& call, const sluice_agent_v1_SignalRequest& request) {
+      kProcessService, "Signal", [this](Call& call, const sluice_agent_v1_SignalRequest& request) {
         std::string id(text(request.id));
         const ProcessTable::Process* process = table_.find(id);
         if (request.signal == 0 || request.signal > kLastSignal) {
@@ -85,7 +85,7 @@ void ProcessService::add_to(rpc::Methods& methods) {
         }
       });
 
-  methods.add(kService, "Wait",
+  methods.add(kProcessService, "Wait",
               {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
                 auto request = rpc::Message<sluice_agent_v1_WaitRequest>::parse(bytes);
                 if (!request) {
@@ -103,7 +103,7 @@ void ProcessService::add_to(rpc::Methods& methods) {
               }});
 
   methods.add_unary<sluice_agent_v1_ListProcessesRequest, sluice_agent_v1_ListProcessesResponse>(
-      kService, "List", [this](Call& call, const sluice_agent_v1_ListProcessesRequest&) {
+      kProcessService, "List", [this](Call& call, const sluice_agent_v1_ListProcessesRequest&) {
         std::vector<sluice_agent_v1_ProcessInfo> infos;
         std::vector<std::vector<char*>> args;
         for (const ProcessTable::Process* process : table_.list()) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/os/file.h"
+#include "agent/os/mount_table.h"
 #include "agent/os/text.h"
 #include "agent/rpc/message.h"
 #include "base/number.h"
@@ -105,24 +106,6 @@ std::map<std::string, InterfaceInfo> interfaces() {
   return found;
 }
 
-struct MountInfo {
-  std::string fields[4];  ///< Source, target, type, options.
-};
-
-std::list<MountInfo> mounts() {
-  std::list<MountInfo> found;
-  std::string file = rpc::valid_utf8(read_file("/proc/self/mounts").value_or(""));
-  std::string_view rest = file;
-  while (!rest.empty()) {
-    std::string_view line = take_part(rest, '\n');
-    MountInfo& info = found.emplace_back();
-    for (std::string& one : info.fields) {
-      one = take_part(line, ' ');
-    }
-  }
-  return found;
-}
-
 }  // namespace
 
 void answer_system_info(rpc::Call& call) {
@@ -156,13 +139,16 @@ void answer_system_info(rpc::Call& call) {
                                   .addresses_count = static_cast<pb_size_t>(addresses.size()),
                                   .addresses = addresses.data()});
   }
-  std::list<MountInfo> mounted = mounts();
+  std::vector<MountedAt> mounted = mount_table();
   std::vector<sluice_agent_v1_Mount> mount_messages;
-  for (const MountInfo& one : mounted) {
-    mount_messages.push_back({.source = field(one.fields[0]),
-                              .target = field(one.fields[1]),
-                              .type = field(one.fields[2]),
-                              .options = field(one.fields[3])});
+  for (MountedAt& one : mounted) {
+    for (std::string* text : {&one.source, &one.target, &one.type, &one.options}) {
+      *text = rpc::valid_utf8(std::move(*text));
+    }
+    mount_messages.push_back({.source = field(one.source),
+                              .target = field(one.target),
+                              .type = field(one.type),
+                              .options = field(one.options)});
   }
 
   sluice_agent_v1_SystemInfoResponse response{};

@@ -15,9 +15,6 @@ using rpc::CallError;
 using rpc::Code;
 using rpc::text;
 
-constexpr std::uint64_t kMostCredit = std::uint64_t{1} << 40;
-/// Grants are not sent for less, but when all is written.
-constexpr std::uint32_t kGrantStep = rpc::kInitialCredit / 4;
 constexpr std::uint32_t kLastPort = 65535;
 
 void refuse(rpc::Call& call, Code code, std::string message) {
@@ -156,7 +153,7 @@ void TunnelCall::on_message(ConstBytes bytes) {
       if (request.message.closed) on_half_close();
       break;
     case sluice_agent_v1_TunnelRequest_grant_tag:
-      credit_ = std::min(credit_ + request.message.grant, kMostCredit);
+      credit_ = rpc::with_grant(credit_, request.message.grant);
       pump();
       break;
     case sluice_agent_v1_TunnelRequest_open_tag:
@@ -228,7 +225,8 @@ void TunnelCall::pump_in() {
 }
 
 void TunnelCall::grant_room() {
-  bool due = written_since_grant_ >= kGrantStep || (pending_.empty() && written_since_grant_ > 0);
+  bool due =
+      written_since_grant_ >= rpc::kGrantStep || (pending_.empty() && written_since_grant_ > 0);
   if (!due) return;
   sluice_agent_v1_TunnelResponse response{};
   response.which_message = sluice_agent_v1_TunnelResponse_grant_tag;

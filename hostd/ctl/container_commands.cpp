@@ -9,6 +9,7 @@
 #include "hostd/ctl/container_run.h"
 #include "hostd/ctl/container_text.h"
 #include "hostd/ctl/guest_commands.h"
+#include "hostd/ctl/guest_text.h"
 #include "hostd/ctl/table.h"
 #include "hostd/ctl/text.h"
 
@@ -25,37 +26,13 @@ using agent::rpc::CallError;
 using agent::rpc::Code;
 using nlohmann::json;
 
-constexpr int kFailed = 1;
 constexpr int kBadUsage = 2;
-constexpr int kCallFailed = 125;
 constexpr std::size_t kShortId = 12;
-
-/// Of the guest's: a terminal must not obey it.
-std::string printable(const std::string& words) {
-  return text(json(words));
-}
-
-bool worked(const CallError& error) {
-  if (error.code == Code::ok) return true;
-  fmt::print(stderr, "hostctl: {}\n", printable(error.message));
-  return false;
-}
 
 std::int64_t now_ns() {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
-}
-
-/// False where nobody reads it any more.
-bool write_all(int fd, ConstBytes bytes) {
-  while (!bytes.empty()) {
-    ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return true;
 }
 
 /// A record's lines, each with its time before it.

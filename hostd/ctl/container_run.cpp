@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "hostd/ctl/guest_text.h"
 #include "hostd/ctl/text.h"
 
 namespace sluice::ctl {
@@ -14,12 +15,6 @@ namespace {
 
 using agent::rpc::CallError;
 using agent::rpc::Code;
-
-constexpr int kCallFailed = 125;
-
-void print_error(const std::string& words) {
-  fmt::print(stderr, "hostctl: {}\n", text(nlohmann::json(words)));
-}
 
 }  // namespace
 

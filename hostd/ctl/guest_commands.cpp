@@ -18,8 +18,6 @@ using agent::rpc::CallError;
 using agent::rpc::Code;
 using nlohmann::json;
 
-constexpr int kCallFailed = 125;
-
 double milliseconds(std::int64_t ns) {
   return static_cast<double>(ns) / 1e6;
 }

@@ -12,6 +12,7 @@
 #include <cstdlib>
 
 #include "hostd/ctl/container_options.h"
+#include "hostd/ctl/guest_text.h"
 #include "hostd/ctl/text.h"
 
 namespace sluice::ctl {
@@ -25,21 +26,9 @@ using agent::client::TerminalSize;
 using agent::rpc::CallError;
 using agent::rpc::Code;
 
-constexpr int kCallFailed = 125;
 constexpr int kCannotRun = 126;
 constexpr int kNoProgram = 127;
 constexpr std::size_t kInputBytes = std::size_t{32} << 10;
-
-/// False where nobody reads it any more.
-bool write_all(int fd, ConstBytes bytes) {
-  while (!bytes.empty()) {
-    ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return true;
-}
 
 ExecSpec spec_of(const ExecAsked& asked) {
   ExecSpec spec{.args = asked.command,

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <csignal>
 
-#include "hostd/ctl/text.h"
+#include "hostd/ctl/guest_text.h"
 
 namespace sluice::ctl {
 
@@ -17,7 +17,6 @@ using agent::client::Tunnel;
 using agent::rpc::CallError;
 using agent::rpc::Code;
 
-constexpr int kFailed = 1;
 constexpr std::size_t kInputBytes = std::size_t{32} << 10;
 
 }  // namespace
@@ -28,35 +27,24 @@ void GuestTunnel::begin(agent::client::Caller& caller, const std::string& host, 
   std::signal(SIGPIPE, SIG_IGN);
   tunnel_ = std::make_unique<Tunnel>(
       caller, host, port,
-      Tunnel::Events{.on_opened =
-                         [this] {
-                           input_open_ = true;
-                           input_watch_ = loop_.watch(STDIN_FILENO, {.readable = true},
-                                                      [this](FdReady) { pump_input(); });
-                           // A file is always ready, and can't be waited for.
-                           if (!input_watch_) loop_.defer([this] { pump_input(); });
-                         },
-                     .on_data = [this](ConstBytes bytes) { print(bytes); },
-                     .on_closed = [this] { end_(0); },
-                     .on_room = [this] { pump_input(); },
-                     .on_end =
-                         [this](const CallError& error) {
-                           if (error.code != Code::ok) {
-                             fmt::print(stderr, "hostctl: {}\n",
-                                        text(nlohmann::json(error.message)));
-                           }
-                           end_(error.code == Code::ok ? 0 : kFailed);
-                         }});
+      Tunnel::Events{
+          .on_opened =
+              [this] {
+                input_open_ = true;
+                input_watch_ = loop_.watch(STDIN_FILENO, {.readable = true},
+                                           [this](FdReady) { pump_input(); });
+                // A file is always ready, and can't be waited for.
+                if (!input_watch_) loop_.defer([this] { pump_input(); });
+              },
+          .on_data = [this](ConstBytes bytes) { print(bytes); },
+          .on_closed = [this] { end_(0); },
+          .on_room = [this] { pump_input(); },
+          .on_end = [this](const CallError& error) { end_(worked(error) ? 0 : kFailed); }});
 }
 
 void GuestTunnel::print(ConstBytes bytes) {
   tunnel_->consumed(bytes.size());
-  while (!bytes.empty()) {
-    ssize_t written = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return end_(kFailed);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
+  if (!write_all(STDOUT_FILENO, bytes)) end_(kFailed);
 }
 
 void GuestTunnel::pump_input() {

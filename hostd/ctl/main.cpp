@@ -215,13 +215,17 @@ int main(int argc, char** argv) {
 
   CLI::App* guest = app.add_subcommand("guest", "the guest, by its agent (hostd --agent)");
   guest->require_subcommand(1);
-  auto guest_command = [&](const char* word, const char* meaning,
-                           std::function<int(GuestCommands&)> run) {
-    return command(*guest, word, meaning, [run = std::move(run)](Commands& commands) {
+  auto command_of_guest = [&](CLI::App& parent, const char* word, const char* meaning,
+                              std::function<int(GuestCommands&)> run) {
+    return command(parent, word, meaning, [run = std::move(run)](Commands& commands) {
       GuestCommands guest_commands(
           sluice::hostd::agent_socket_path(commands.client().socket_path()), commands.output());
       return run(guest_commands);
     });
+  };
+  auto guest_command = [&](const char* word, const char* meaning,
+                           std::function<int(GuestCommands&)> run) {
+    return command_of_guest(*guest, word, meaning, std::move(run));
   };
   guest_command("ping", "who answers, and how soon", [](GuestCommands& in) { return in.ping(); });
   guest_command("info", "its system, memory and addresses",
@@ -253,10 +257,8 @@ int main(int argc, char** argv) {
   guest_dns->require_subcommand(1);
   auto dns_command = [&](const char* word, const char* meaning,
                          std::function<int(GuestNetworkCommands&)> run) {
-    return command(*guest_dns, word, meaning, [run = std::move(run)](Commands& commands) {
-      GuestCommands guest_commands(
-          sluice::hostd::agent_socket_path(commands.client().socket_path()), commands.output());
-      GuestNetworkCommands network_commands(guest_commands);
+    return command_of_guest(*guest_dns, word, meaning, [run = std::move(run)](GuestCommands& in) {
+      GuestNetworkCommands network_commands(in);
       return run(network_commands);
     });
   };
@@ -301,11 +303,7 @@ int main(int argc, char** argv) {
   image->require_subcommand(1);
   auto image_command = [&](const char* word, const char* meaning,
                            std::function<int(GuestCommands&)> run) {
-    return command(*image, word, meaning, [run = std::move(run)](Commands& commands) {
-      GuestCommands guest_commands(
-          sluice::hostd::agent_socket_path(commands.client().socket_path()), commands.output());
-      return run(guest_commands);
-    });
+    return command_of_guest(*image, word, meaning, std::move(run));
   };
   sluice::ctl::ImportAsked imported;
   CLI::App* import_image =

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "wire/dns.h"
 #include "wire/ethernet.h"
 #include "wire/icmp.h"
 #include "wire/tcp.h"
@@ -10,8 +11,6 @@
 namespace sluice::core {
 
 namespace {
-
-constexpr Port kDns{53};
 
 /// Holds the storage of a reassembled packet for as long as TCP refers to it.
 struct OwnedPacket : Buffer {
@@ -167,8 +166,8 @@ void Dispatcher::on_udp(const wire::Packet& packet, const BufferRef& buffer, boo
     ++counters_.bad_checksum;
     return;
   }
-  if (datagram->destination_port() == kDns) {
-    on_dns({packet.source(), datagram->source_port()}, {packet.destination(), kDns},
+  if (datagram->destination_port() == wire::kDnsPort) {
+    on_dns({packet.source(), datagram->source_port()}, {packet.destination(), wire::kDnsPort},
            datagram->payload());
     return;
   }

@@ -11,7 +11,6 @@ namespace sluice::core {
 
 namespace {
 
-constexpr Port kDns{53};
 constexpr Port kDnsOverTls{853};
 
 }  // namespace
@@ -49,7 +48,8 @@ bool Gatekeeper::is_host(const IpAddress& address) const {
 }
 
 bool Gatekeeper::is_own_service(const Endpoint& remote) const {
-  return is_gateway(remote.address) && (remote.port == kDns || remote.port == kDnsOverTls);
+  return is_gateway(remote.address) &&
+         (remote.port == wire::kDnsPort || remote.port == kDnsOverTls);
 }
 
 bool Gatekeeper::is_unroutable(const IpAddress& address) const {
@@ -67,7 +67,7 @@ flow::TcpRoute Gatekeeper::route_tcp(const Endpoint& guest, const Endpoint& remo
               .source = guest,
               .destination = remote,
               .flow = flow};
-  if (remote.port == kDns) {
+  if (remote.port == wire::kDnsPort) {
     route.kind = flow::TcpRoute::Kind::session;
     route.grant = grant(asked, ground_of("the gateway's DNS service"));
     route.session = dns_->open_session({.guest = 0, .source = guest, .server = remote});
@@ -115,7 +115,7 @@ void Gatekeeper::lead(flow::TcpRoute& route, const Endpoint& remote) {
 void Gatekeeper::look_up(const Endpoint& guest, const DomainName& name, Family family,
                          flow::AddressesTo done) {
   const IpAddress& gateway = guest.address.is_v4() ? config_.gateway4 : config_.gateway6;
-  dns_->look_up(name, family, {.guest = 0, .source = guest, .server = {gateway, kDns}},
+  dns_->look_up(name, family, {.guest = 0, .source = guest, .server = {gateway, wire::kDnsPort}},
                 std::move(done));
 }
 

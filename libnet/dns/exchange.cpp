@@ -9,7 +9,6 @@ using wire::DnsMessage;
 
 namespace {
 
-constexpr std::size_t kLengthPrefixBytes = 2;
 /// A resolver sends one answer. So many others are an attack, and a TCP handshake ends it.
 constexpr int kForgedTolerated = 16;
 constexpr std::size_t kStreamReadBytes = 4096;
@@ -47,7 +46,7 @@ std::string Exchange::waits_for() const {
 }
 
 bool Exchange::send_datagram() {
-  iovec data = to_iovec(ConstBytes(request_).subspan(kLengthPrefixBytes));
+  iovec data = to_iovec(ConstBytes(request_).subspan(wire::kDnsLengthPrefixBytes));
   OutDatagram datagram{upstream_, {&data, 1}};
   auto result = udp_->send_batch({&datagram, 1});
   // A full send queue loses the datagram like any other way would; the owner asks again.
@@ -133,15 +132,16 @@ void Exchange::read_stream() {
     if (result.would_block()) return;
     if (!result.ok() || result.bytes == 0) return fail(kCutOff);
     // At most one message of 64 KiB and one read are held.
-    if (received_.size() < kLengthPrefixBytes) continue;
+    if (received_.size() < wire::kDnsLengthPrefixBytes) continue;
     std::size_t length = load_be16(received_.data());
-    if (received_.size() - kLengthPrefixBytes >= length) return take_stream_message();
+    if (received_.size() - wire::kDnsLengthPrefixBytes >= length) return take_stream_message();
   }
 }
 
 void Exchange::take_stream_message() {
   auto whole = ConstBytes(received_);
-  auto message = DnsMessage::parse(whole.subspan(kLengthPrefixBytes, load_be16(received_.data())));
+  auto message =
+      DnsMessage::parse(whole.subspan(wire::kDnsLengthPrefixBytes, load_be16(received_.data())));
   if (!message || !is_reply_to(*message, id_, question_))
     return finish(Outcome::refused, std::nullopt, kNonsense);
   take_answer(*message);

@@ -11,12 +11,12 @@
 
 #include "base/log.h"
 #include "base/unique_fd.h"
+#include "wire/dns.h"
 
 namespace sluice::dns {
 
 namespace {
 
-constexpr Port kDnsPort{53};
 constexpr std::size_t kMaxResolvers = 8;
 
 /// Changes whenever the file, or what its name leads to, does.
@@ -98,7 +98,7 @@ Result<DnsResolver> parse_resolver(std::string_view text) {
   if (uses_tls) text.remove_prefix(kScheme.size());
   auto hash = text.find('#');
   uses_tls |= hash != std::string_view::npos;
-  auto endpoint = parse_endpoint(text.substr(0, hash), uses_tls ? kTlsPort : kDnsPort);
+  auto endpoint = parse_endpoint(text.substr(0, hash), uses_tls ? kTlsPort : wire::kDnsPort);
   if (!endpoint) return endpoint.status();
   if (!uses_tls) return DnsResolver(*endpoint);
   auto name = parse_tls_name(hash == std::string_view::npos ? "" : text.substr(hash + 1));
@@ -137,7 +137,7 @@ std::vector<Endpoint> parse_resolv_conf(std::string_view text) {
     if (take_word(line) != "nameserver") continue;
     auto word = take_word(line);
     if (auto address = IpAddress::parse(word)) {
-      resolvers.push_back({*address, kDnsPort});
+      resolvers.push_back({*address, wire::kDnsPort});
     } else {
       log(LogLevel::warn, "resolv.conf: nameserver '{}' can't be used", word);
     }

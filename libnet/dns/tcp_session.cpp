@@ -9,11 +9,7 @@
 
 namespace sluice::dns {
 
-namespace {
-
-constexpr std::size_t kLengthPrefixBytes = 2;
-
-}  // namespace
+namespace {}  // namespace
 
 TcpSession::TcpSession(Loop& loop, const Client& client, Ask ask)
     : loop_(loop),
@@ -84,16 +80,16 @@ void TcpSession::take_queries() {
   if (taking_) return;
   taking_ = true;
   std::size_t at = 0;
-  while (may_take() && untaken_.size() - at >= kLengthPrefixBytes) {
+  while (may_take() && untaken_.size() - at >= wire::kDnsLengthPrefixBytes) {
     std::size_t length = load_be16(&untaken_[at]);
-    if (untaken_.size() - at - kLengthPrefixBytes < length) break;
+    if (untaken_.size() - at - wire::kDnsLengthPrefixBytes < length) break;
     idle_->start(kIdle);
     ++open_queries_;
-    ask_(ConstBytes(untaken_).subspan(at + kLengthPrefixBytes, length),
+    ask_(ConstBytes(untaken_).subspan(at + wire::kDnsLengthPrefixBytes, length),
          [self = self_](std::vector<std::uint8_t> reply) {
            if (*self) (*self)->on_reply(std::move(reply));
          });
-    at += kLengthPrefixBytes + length;
+    at += wire::kDnsLengthPrefixBytes + length;
   }
   taking_ = false;
   bool was_full = untaken_.size() == kMaxUntakenBytes;
@@ -109,9 +105,9 @@ void TcpSession::on_reply(std::vector<std::uint8_t> reply) {
   --open_queries_;
   if (ended_) return;
   if (reply.empty()) return end();
-  std::uint8_t prefix[kLengthPrefixBytes];
+  std::uint8_t prefix[wire::kDnsLengthPrefixBytes];
   store_be16(prefix, static_cast<std::uint16_t>(reply.size()));
-  reply.insert(reply.begin(), prefix, prefix + kLengthPrefixBytes);
+  reply.insert(reply.begin(), prefix, prefix + wire::kDnsLengthPrefixBytes);
   unread_bytes_ += reply.size();
   unread_.push_back(std::move(reply));
   notify();

@@ -9,7 +9,6 @@ namespace sluice::dns {
 
 namespace {
 
-constexpr std::size_t kLengthPrefixBytes = 2;
 constexpr std::size_t kReadBytes = 16384;
 /// A resolver that never stops talking gives way to the rest of the loop after this.
 constexpr int kReadsInTurn = 16;
@@ -126,10 +125,10 @@ void TlsUpstream::take_plaintext() {
   auto bytes = channel_->plaintext();
   incoming_.insert(incoming_.end(), bytes.begin(), bytes.end());
   std::size_t at = 0;
-  while (incoming_.size() - at >= kLengthPrefixBytes) {
+  while (incoming_.size() - at >= wire::kDnsLengthPrefixBytes) {
     std::size_t length = load_be16(&incoming_[at]);
-    if (incoming_.size() - at - kLengthPrefixBytes < length) break;
-    at += kLengthPrefixBytes;
+    if (incoming_.size() - at - wire::kDnsLengthPrefixBytes < length) break;
+    at += wire::kDnsLengthPrefixBytes;
     if (owed_ == 0) return end("it says what it was not asked");
     --owed_;
     take_message(ConstBytes(incoming_).subspan(at, length));

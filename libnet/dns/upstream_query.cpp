@@ -10,7 +10,6 @@ using wire::DnsRcode;
 
 namespace {
 
-constexpr std::size_t kLengthPrefixBytes = 2;
 /// RFC 8467 section 4.1.
 constexpr std::size_t kQueryBlockBytes = 128;
 
@@ -38,9 +37,9 @@ std::vector<std::uint8_t> encode_query(std::uint16_t id, const wire::DnsQuestion
   edns.udp_bytes = wire::kDnsEdnsUdpBytes;
   writer.edns(edns, std::nullopt, privacy == Privacy::encrypted ? kQueryBlockBytes : 0);
   auto message = std::move(writer).finish();
-  std::vector<std::uint8_t> request(kLengthPrefixBytes + message.size());
+  std::vector<std::uint8_t> request(wire::kDnsLengthPrefixBytes + message.size());
   store_be16(request.data(), static_cast<std::uint16_t>(message.size()));
-  std::copy(message.begin(), message.end(), request.begin() + kLengthPrefixBytes);
+  std::copy(message.begin(), message.end(), request.begin() + wire::kDnsLengthPrefixBytes);
   return request;
 }
 

@@ -3,9 +3,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <net/address.h>
+
 #include "wire/dns_name.h"
 
 namespace sluice::wire {
+
+inline constexpr Port kDnsPort{53};
+/// Of each message over TCP (RFC 1035 section 4.2.2).
+inline constexpr std::size_t kDnsLengthPrefixBytes = 2;
 
 /// Record and query types that something here treats by name; every other value is legal too.
 enum class DnsType : std::uint16_t {

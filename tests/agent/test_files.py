@@ -55,30 +55,36 @@ class Files:
         self.unary("Mkdir", "MakeDirectoryRequest", "MakeDirectoryResponse", path, **fields)
 
     def read(self, path, **fields):
-        return Download(self.client, FILE, "Read", protocol.file.ReadFileRequest,
-                        protocol.file.ReadFileResponse,
-                        protocol.file.ReadFileStart(place=self.place(path), **fields))
+        start = protocol.file.ReadFileStart(place=self.place(path), **fields)
+        return Download(self.client, FILE, "Read", protocol.file.ReadFileRequest(start=start),
+                        protocol.file.ReadFileResponse)
 
     def write(self, path, data=None, client=None, **fields):
-        call = Upload(client or self.client, FILE, "Write", protocol.file.WriteFileRequest,
-                      protocol.file.WriteFileResponse, Write(place=self.place(path), **fields))
+        start = Write(place=self.place(path), **fields)
+        call = Upload(client or self.client, FILE, "Write",
+                      protocol.file.WriteFileRequest(start=start), protocol.file.WriteFileResponse)
         if data is None:
             return call
         call.write(data)
         return call.finish().bytes
 
+    def begin_copy_in(self, client, path, **fields):
+        start = protocol.file.CopyInStart(place=self.place(path), **fields)
+        return Upload(client, FILE, "CopyIn", protocol.file.CopyInRequest(start=start),
+                      protocol.file.CopyInResponse)
+
     def copy_in(self, path, archive, **fields):
-        call = Upload(self.client, FILE, "CopyIn", protocol.file.CopyInRequest,
-                      protocol.file.CopyInResponse,
-                      protocol.file.CopyInStart(place=self.place(path), **fields))
+        call = self.begin_copy_in(self.client, path, **fields)
         call.write(archive)
         call.finish()
 
     def copy_out(self, path, **fields):
-        data = Download(self.client, FILE, "CopyOut", protocol.file.CopyOutRequest,
-                        protocol.file.CopyOutResponse,
-                        protocol.file.CopyOutStart(place=self.place(path), **fields)).all()
-        return tarfile.open(fileobj=io.BytesIO(data))
+        return tarfile.open(fileobj=io.BytesIO(self.packed(path, **fields)))
+
+    def packed(self, path, **fields):
+        start = protocol.file.CopyOutStart(place=self.place(path), **fields)
+        return Download(self.client, FILE, "CopyOut", protocol.file.CopyOutRequest(start=start),
+                        protocol.file.CopyOutResponse).all()
 
 
 @pytest.fixture
@@ -321,9 +327,7 @@ def test_a_tree_comes_out_and_goes_in_as_it_is(files, root, tmp_path):
     archive = files.copy_out("tree")
     assert sorted(member.name for member in archive.getmembers())[:2] == ["tree", "tree/file"]
     out = tmp_path / "out"
-    data = Download(files.client, FILE, "CopyOut", protocol.file.CopyOutRequest,
-                    protocol.file.CopyOutResponse,
-                    protocol.file.CopyOutStart(place=files.place("tree"), name="copy")).all()
+    data = files.packed("tree", name="copy")
     files.mkdir("in")
     files.copy_in("in", data, keep_owners=True)
     assert look_of(root / "in/copy") == look_of(root / "tree")
@@ -366,8 +370,7 @@ def test_packed_archives_go_in_and_bombs_are_stopped(files, root, how):
 def test_a_copy_that_is_given_up_leaves_no_half_of_a_file(agent, files, root):
     archive = tar(entry("first", b"1"), entry("second", os.urandom(4 * MIB)))
     going = agent.connect()
-    call = Upload(going, FILE, "CopyIn", protocol.file.CopyInRequest, protocol.file.CopyInResponse,
-                  protocol.file.CopyInStart(place=files.place("/")))
+    call = files.begin_copy_in(going, "/")
     call.write(archive[:MIB])
     agents.until(lambda: (root / "second").exists(), "it has begun")
     going.close()

@@ -29,8 +29,9 @@ class Store:
         self.client = self.agent.connect()
 
     def begin(self, client=None, **start):
-        return Upload(client or self.client, IMAGE, "Import", protocol.image.ImportImageRequest,
-                      protocol.image.ImportImageResponse, protocol.image.ImportImageStart(**start))
+        first = protocol.image.ImportImageRequest(start=protocol.image.ImportImageStart(**start))
+        return Upload(client or self.client, IMAGE, "Import", first,
+                      protocol.image.ImportImageResponse)
 
     def load(self, archive, client=None, **start):
         call = self.begin(client, **start)

@@ -14,8 +14,7 @@ from test_init import Guest
 
 from harness import protocol
 from harness.agent import Agent, until
-from harness.client import (AGENT, DATA, PROCESS, REMOTE_CLOSED, REMOTE_OPEN, RESPONSE, CallFailed,
-                            Exec)
+from harness.client import AGENT, DATA, PROCESS, REMOTE_OPEN, CallFailed, Exec, Stream
 from harness.netns import OwnNetwork, ip
 
 NETWORK = "sluice.agent.v1.Network"
@@ -41,33 +40,13 @@ def agent(network, tmp_path_factory):
     made.close()
 
 
-class Stream:
-    """A call whose answers are a stream."""
-
-    def __init__(self, client, service, method, request, response, flags=0):
-        self.client = client
-        self.response = response
-        self.stream = client.begin(service, method, request, flags=flags)
-
-    def receive(self):
-        kind, flags, payload = self.client.read_frame(self.stream)
-        if kind == RESPONSE:
-            raise CallFailed(protocol.envelope.Response.FromString(payload).status)
-        return None if flags & REMOTE_CLOSED else self.response.FromString(payload)
-
-    def send(self, message):
-        self.client.send_frame(self.stream, DATA, 0, message.SerializeToString())
-
-    def close(self):
-        self.client.send_frame(self.stream, DATA, REMOTE_CLOSED | 4)
-
-
 # Ports
 
 class Ports(Stream):
     def __init__(self, client, *namespaces):
         super().__init__(client, NETWORK, "Ports",
-                         messages.PortsRequest(namespaces=namespaces), messages.PortsResponse)
+                         messages.PortsRequest(namespaces=namespaces), messages.PortsResponse,
+                         flags=0)
         self.now = set()
         self.present = False
 
@@ -174,16 +153,12 @@ def test_thousands_of_ports_are_told_in_messages_of_a_bounded_size(client):
 class Tunnel(Stream):
     def __init__(self, client, **target):
         first = messages.TunnelRequest(open=messages.TunnelOpen(**target))
-        super().__init__(client, NETWORK, "Tunnel", first, messages.TunnelResponse,
-                         flags=REMOTE_OPEN)
+        super().__init__(client, NETWORK, "Tunnel", first, messages.TunnelResponse)
         self.granted = 0
 
     def opened(self):
         assert self.receive().WhichOneof("message") == "opened"
         return self
-
-    def give(self, **message):
-        self.send(messages.TunnelRequest(**message))
 
     def read(self, size, grant=True):
         """So many bytes, or fewer at the end."""
@@ -198,7 +173,7 @@ class Tunnel(Stream):
             else:
                 data += message.data
                 if grant:
-                    self.give(grant=len(message.data))
+                    self.send(grant=len(message.data))
         return bytes(data)
 
 
@@ -242,9 +217,9 @@ def test_a_tunnel_carries_both_ways_and_each_is_closed_by_itself(client, host):
     sock = listening("::1" if host == "::1" else "127.0.0.1")
     with served(echo_to_the_end, sock):
         tunnel = Tunnel(client, **tcp(sock, host)).opened()
-        tunnel.give(data=b"what is said ")
-        tunnel.give(data=b"here")
-        tunnel.give(closed=True)
+        tunnel.send(data=b"what is said ")
+        tunnel.send(data=b"here")
+        tunnel.send(closed=True)
         assert tunnel.read(17) == b"WHAT IS SAID HERE"
         assert tunnel.receive().closed
         assert tunnel.receive() is None
@@ -264,8 +239,8 @@ def test_a_tunnel_to_a_unix_socket(client, tmp_path):
     sock.listen()
     with served(echo_to_the_end, sock):
         tunnel = Tunnel(client, unix_path=str(tmp_path / "s")).opened()
-        tunnel.give(data=b"hello", )
-        tunnel.give(closed=True)
+        tunnel.send(data=b"hello")
+        tunnel.send(closed=True)
         assert tunnel.read(5) == b"HELLO"
 
 
@@ -289,7 +264,7 @@ def test_16_mib_each_way_arrive_unchanged(client):
         while sent < size or len(got) < size:
             while sent < size and credit >= 64 * KIB:
                 offset = sent % MIB
-                tunnel.give(data=pattern[offset:offset + 64 * KIB])
+                tunnel.send(data=pattern[offset:offset + 64 * KIB])
                 sent += 64 * KIB
                 credit -= 64 * KIB
             message = tunnel.receive()
@@ -297,9 +272,9 @@ def test_16_mib_each_way_arrive_unchanged(client):
                 credit += message.grant
             else:
                 got += message.data
-                tunnel.give(grant=len(message.data))
+                tunnel.send(grant=len(message.data))
         assert got == pattern * 16
-        tunnel.give(closed=True)
+        tunnel.send(closed=True)
         assert tunnel.read(4) == b"same"
 
 
@@ -309,7 +284,7 @@ def test_a_client_that_grants_nothing_gets_its_credit_and_stalls_nobody(client, 
         assert len(tunnel.read(256 * KIB, grant=False)) == 256 * KIB
         assert client.ping().version
         assert not client._waiting[tunnel.stream]       # pylint: disable=protected-access
-        tunnel.give(grant=8 * MIB)
+        tunnel.send(grant=8 * MIB)
         assert len(tunnel.read(8 * MIB - 256 * KIB, grant=False)) == 8 * MIB - 256 * KIB
 
 
@@ -319,7 +294,7 @@ def test_a_server_that_does_not_read_holds_up_its_own_tunnel_and_no_more_is_take
         tunnel = Tunnel(client, **tcp(server)).opened()
         with pytest.raises(CallFailed) as failed:
             for _ in range(1000):
-                tunnel.give(data=bytes(64 * KIB))
+                tunnel.send(data=bytes(64 * KIB))
             while True:
                 tunnel.receive()
         assert failed.value.code == RESOURCE_EXHAUSTED
@@ -355,7 +330,7 @@ def test_a_server_that_resets_fails_the_tunnel(client):
 
     with served(reset) as server:
         tunnel = Tunnel(client, **tcp(server)).opened()
-        tunnel.give(data=b"x")
+        tunnel.send(data=b"x")
         with pytest.raises(CallFailed) as failed:
             while True:
                 tunnel.receive()
@@ -394,7 +369,7 @@ def test_tunnels_leave_nothing_behind(client, agent):
 
 def events_of(client):
     events = Stream(client, AGENT, "Events", protocol.agent.EventsRequest(),
-                    protocol.agent.EventsResponse)
+                    protocol.agent.EventsResponse, flags=0)
     assert events.receive().WhichOneof("event") is None
     return events
 

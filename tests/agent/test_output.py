@@ -95,7 +95,7 @@ def test_no_more_comes_than_was_granted(client):
     client.ping()       # Had there been more, it would have come before this answer.
     agents.until(lambda: is_stuck(call.pid), "the program waits")
     client.ping()
-    assert not client._waiting[call.stream]
+    assert not call.waits()
     call.send(grant=1000)
     assert len(call.receive().stdout) == 1000
     call.send(signal=9)

@@ -60,6 +60,10 @@ class Client:
             self._waiting[number].append((kind, flags, self._receive(length)))
         return self._waiting[stream].popleft()
 
+    def has_read(self, stream):
+        """Whether a frame of that stream is here and was not asked for yet."""
+        return bool(self._waiting[stream])
+
     def begin(self, service, method, message, flags=0, timeout_ns=0):
         """Sends a request; returns its stream's number."""
         stream = self._next
@@ -85,23 +89,22 @@ class Client:
         return self.call(AGENT, "Ping", protocol.agent.PingRequest(), protocol.agent.PingResponse)
 
 
-class Exec:
-    """A call of Process.Exec."""
+class Stream:
+    """A call whose answers are a stream, and with REMOTE_OPEN its requests too."""
 
-    def __init__(self, client, *args, **start):
+    def __init__(self, client, service, method, first, response, flags=REMOTE_OPEN):
         self.client = client
-        self.exit = None
-        first = protocol.process.ExecRequest(
-            start=protocol.process.ExecStart(args=args, **start))
-        self.stream = client.begin(PROCESS, "Exec", first, flags=REMOTE_OPEN)
-        message = self.receive()
-        self.id = message.started.id
-        self.pid = message.started.pid
+        self._request = type(first)
+        self._response = response
+        self.stream = client.begin(service, method, first, flags=flags)
 
     def send(self, **message):
-        self.client.send_frame(
-            self.stream, DATA, 0,
-            protocol.process.ExecRequest(**message).SerializeToString())
+        self.client.send_frame(self.stream, DATA, 0,
+                               self._request(**message).SerializeToString())
+
+    def close(self):
+        """Says that no more is sent."""
+        self.client.send_frame(self.stream, DATA, REMOTE_CLOSED | NO_DATA)
 
     def receive(self):
         """The next message; None at the stream's end."""
@@ -110,7 +113,24 @@ class Exec:
             raise CallFailed(protocol.envelope.Response.FromString(payload).status)
         if flags & REMOTE_CLOSED:
             return None
-        return protocol.process.ExecResponse.FromString(payload)
+        return self._response.FromString(payload)
+
+    def waits(self):
+        """Whether a frame of it came while another stream was being read."""
+        return self.client.has_read(self.stream)
+
+
+class Exec(Stream):
+    """A call of Process.Exec; of a container's program with `container` and its service."""
+
+    def __init__(self, client, *args, service=PROCESS, **start):
+        start = protocol.process.ExecStart(args=args, **start)
+        super().__init__(client, service, "Exec", protocol.process.ExecRequest(start=start),
+                         protocol.process.ExecResponse)
+        self.exit = None
+        started = self.receive().started
+        self.id = started.id
+        self.pid = started.pid
 
     def finish(self, grant=True):
         """All that it says until its end: (stdout, stderr), and sets `exit`."""
@@ -131,30 +151,7 @@ CREDIT = 256 << 10
 PIECE = 64 << 10
 
 
-class _Stream:
-    """A call that carries bytes one way."""
-
-    def __init__(self, client, service, method, request, response, start):
-        self.client = client
-        self._request = request
-        self._response = response
-        self.stream = client.begin(service, method, request(start=start), flags=REMOTE_OPEN)
-
-    def send(self, **message):
-        self.client.send_frame(self.stream, DATA, 0,
-                               self._request(**message).SerializeToString())
-
-    def receive(self):
-        """The next message; None at the stream's end."""
-        kind, flags, payload = self.client.read_frame(self.stream)
-        if kind == RESPONSE:
-            raise CallFailed(protocol.envelope.Response.FromString(payload).status)
-        if flags & REMOTE_CLOSED:
-            return None
-        return self._response.FromString(payload)
-
-
-class Upload(_Stream):
+class Upload(Stream):
     """A call that takes bytes: File.Write, File.CopyIn, Image.Import."""
 
     credit = CREDIT
@@ -188,7 +185,7 @@ class Upload(_Stream):
         return self.done
 
 
-class Download(_Stream):
+class Download(Stream):
     """A call that gives bytes: File.Read, File.CopyOut."""
 
     info = None

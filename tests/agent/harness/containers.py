@@ -14,7 +14,6 @@ import pytest
 from . import agent as agents
 from . import client as ttrpc
 from . import protocol
-from .client import DATA, REMOTE_CLOSED, REMOTE_OPEN, RESPONSE, CallFailed
 
 CONTAINER = "sluice.agent.v1.Container"
 messages = protocol.container
@@ -209,35 +208,13 @@ class Box:
         return Attach(self.client, container, **start)
 
 
-class Stream:
-    """A call with messages both ways."""
-
-    request = response = None
-
-    def __init__(self, client, method, **first):
-        self.client = client
-        self.stream = client.begin(CONTAINER, method, self.request(**first), flags=REMOTE_OPEN)
-
-    def send(self, **message):
-        self.client.send_frame(self.stream, DATA, 0, self.request(**message).SerializeToString())
-
-    def receive(self):
-        """The next message; None at the stream's end."""
-        kind, flags, payload = self.client.read_frame(self.stream)
-        if kind == RESPONSE:
-            raise CallFailed(protocol.envelope.Response.FromString(payload).status)
-        if flags & REMOTE_CLOSED:
-            return None
-        return self.response.FromString(payload)
-
-
-class Logs(Stream):
+class Logs(ttrpc.Stream):
     """A call of Container.Logs."""
 
-    request, response = messages.LogsRequest, messages.LogsResponse
-
     def __init__(self, client, container, **start):
-        super().__init__(client, "Logs", start=messages.LogsStart(container=container, **start))
+        start = messages.LogsStart(container=container, **start)
+        super().__init__(client, CONTAINER, "Logs", messages.LogsRequest(start=start),
+                         messages.LogsResponse)
         self.end = None
 
     def records(self, grant=True):
@@ -257,13 +234,13 @@ class Logs(Stream):
         return messages.LogEnd.Reason.Name(self.end.reason)
 
 
-class Attach(Stream):
+class Attach(ttrpc.Stream):
     """A call of Container.Attach."""
 
-    request, response = messages.AttachRequest, messages.AttachResponse
-
     def __init__(self, client, container, **start):
-        super().__init__(client, "Attach", start=messages.AttachStart(container=container, **start))
+        start = messages.AttachStart(container=container, **start)
+        super().__init__(client, CONTAINER, "Attach", messages.AttachRequest(start=start),
+                         messages.AttachResponse)
         self.exit = None
         self.attached = self.receive().attached
 
@@ -297,15 +274,7 @@ class ContainerExec(ttrpc.Exec):
     """A call of Container.Exec."""
 
     def __init__(self, client, container, *args, **start):
-        # pylint: disable=super-init-not-called
-        self.client = client
-        self.exit = None
-        first = protocol.process.ExecRequest(
-            start=protocol.process.ExecStart(args=args, container=container, **start))
-        self.stream = client.begin(CONTAINER, "Exec", first, flags=REMOTE_OPEN)
-        message = self.receive()
-        self.id = message.started.id
-        self.pid = message.started.pid
+        super().__init__(client, *args, service=CONTAINER, container=container, **start)
 
 
 def fixtures():
