@@ -25,7 +25,6 @@ constexpr std::size_t kMaxLinkedFiles = std::size_t{64} << 10;
 constexpr int kMaxDepth = 256;
 constexpr std::size_t kMaxXattrNames = std::size_t{64} << 10;
 constexpr std::size_t kMaxXattrValue = std::size_t{64} << 10;
-constexpr unsigned kModeBits = 07777;
 
 std::map<std::string, std::string> xattrs_of(int fd) {
   std::map<std::string, std::string> found;
@@ -159,7 +158,7 @@ Result<TarEntry> describe(int parent, const std::string& name) {
   }
   TarEntry entry;
   entry.path = name;
-  entry.mode = file.st_mode & kModeBits;
+  entry.mode = file.st_mode & tar::kModeBits;
   entry.uid = file.st_uid;
   entry.gid = file.st_gid;
   entry.mtime = file.st_mtim.tv_sec;

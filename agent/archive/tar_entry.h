@@ -36,6 +36,8 @@ struct TarEntry {
 namespace tar {
 
 inline constexpr std::size_t kBlockBytes = 512;
+/// What an archive keeps of a mode.
+inline constexpr std::uint32_t kModeBits = 07777;
 inline constexpr const char* kXattrKey = "SCHILY.xattr.";
 
 struct Field {

@@ -14,10 +14,9 @@ namespace {
 using tar::kBlockBytes;
 
 constexpr std::uint64_t kMaxSize = std::uint64_t{1} << 62;
-constexpr std::uint32_t kModeBits = 07777;
 constexpr std::uint32_t kNanosecondDigits = 9;
 
-Status bad(std::string_view why) {
+Status bad_archive(std::string_view why) {
   return Status(StatusCode::invalid_argument, fmt::format("tar: {}", why));
 }
 
@@ -34,7 +33,8 @@ Result<std::int64_t> binary_number(const std::uint8_t* bytes, std::size_t size) 
     std::uint8_t byte = bytes[i];
     if (i == 0) byte = negative ? byte | 0x80 : byte & 0x7F;
     // Nothing but the sign may leave at the top.
-    if (i > 0 && (value >> 55) != (negative ? 0x1FF : 0)) return bad("a number is too large");
+    if (i > 0 && (value >> 55) != (negative ? 0x1FF : 0))
+      return bad_archive("a number is too large");
     value = value << 8 | byte;
   }
   return static_cast<std::int64_t>(value);
@@ -51,7 +51,7 @@ Result<std::int64_t> number_of(const std::uint8_t* block, tar::Field field) {
   text = text.substr(0, text.find_first_of(std::string_view(" \0", 2)));
   std::int64_t value = 0;  // 12 digits at most: it fits.
   for (char c : text) {
-    if (c < '0' || c > '7') return bad("a number of a header is none");
+    if (c < '0' || c > '7') return bad_archive("a number of a header is none");
     value = value << 3 | (c - '0');
   }
   return value;
@@ -60,7 +60,7 @@ Result<std::int64_t> number_of(const std::uint8_t* block, tar::Field field) {
 Result<std::uint32_t> id_of(std::int64_t value, const char* what) {
   // The last one stands for "leave it as it is" in chown().
   if (value < 0 || value >= UINT32_MAX)
-    return bad(fmt::format("{} {} is out of range", what, value));
+    return bad_archive(fmt::format("{} {} is out of range", what, value));
   return static_cast<std::uint32_t>(value);
 }
 
@@ -130,7 +130,7 @@ Result<bool> TarReader::read_block(std::uint8_t* block) {
 }
 
 Result<std::string> TarReader::read_content(std::uint64_t size) {
-  if (size > kMaxExtensionBytes) return bad("a header's extension is too long");
+  if (size > kMaxExtensionBytes) return bad_archive("a header's extension is too long");
   std::string text(size, '\0');
   Status status = read_exactly(source_, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()},
                                "a header of it");
@@ -143,7 +143,7 @@ Status TarReader::take_long_name(std::optional<std::string>& place, std::uint64_
   auto text = read_content(size);
   if (!text) return text.status();
   std::string name(text->c_str());
-  if (name.size() > kMaxPathBytes) return bad("a path is too long");
+  if (name.size() > kMaxPathBytes) return bad_archive("a path is too long");
   place = std::move(name);
   return Status::ok();
 }
@@ -157,12 +157,12 @@ Status TarReader::take_pax(std::uint64_t size) {
     auto length = parse_number<std::size_t>(rest.substr(0, rest.find(' ')));
     std::size_t blank = rest.find(' ');
     if (!length || *length <= blank + 1 || *length > rest.size() || rest[*length - 1] != '\n') {
-      return bad("an extended header is damaged");
+      return bad_archive("an extended header is damaged");
     }
     std::string_view record = rest.substr(blank + 1, *length - blank - 2);
     rest.remove_prefix(*length);
     std::size_t equals = record.find('=');
-    if (equals == std::string_view::npos) return bad("an extended header is damaged");
+    if (equals == std::string_view::npos) return bad_archive("an extended header is damaged");
     Status status = take_pax_record(record.substr(0, equals), record.substr(equals + 1));
     if (!status) return status;
   }
@@ -173,11 +173,12 @@ Status TarReader::take_pax_record(std::string_view key, std::string_view value) 
   constexpr std::string_view kXattr = tar::kXattrKey;
   auto take_number = [&](std::optional<std::uint64_t>& place) {
     place = parse_number<std::uint64_t>(value);
-    return place ? Status::ok() : bad(fmt::format("{} of an extended header is no number", key));
+    return place ? Status::ok()
+                 : bad_archive(fmt::format("{} of an extended header is no number", key));
   };
   auto take_path = [&](std::optional<std::string>& place) {
-    if (value.size() > kMaxPathBytes) return bad("a path is too long");
-    if (has_nul(value)) return bad("a path has a NUL in it");
+    if (value.size() > kMaxPathBytes) return bad_archive("a path is too long");
+    if (has_nul(value)) return bad_archive("a path has a NUL in it");
     place = value;
     return Status::ok();
   };
@@ -186,11 +187,12 @@ Status TarReader::take_pax_record(std::string_view key, std::string_view value) 
   if (key == "size") return take_number(extension_.size);
   if (key == "uid") return take_number(extension_.uid);
   if (key == "gid") return take_number(extension_.gid);
-  if (key.starts_with("GNU.sparse.")) return bad("sparse files are not supported");
+  if (key.starts_with("GNU.sparse.")) return bad_archive("sparse files are not supported");
   if (key.starts_with(kXattr)) {
     std::string_view name = key.substr(kXattr.size());
-    if (name.empty() || has_nul(name)) return bad("an extended attribute has no name");
-    if (extension_.xattrs.size() >= kMaxXattrs) return bad("a file has too many attributes");
+    if (name.empty() || has_nul(name)) return bad_archive("an extended attribute has no name");
+    if (extension_.xattrs.size() >= kMaxXattrs)
+      return bad_archive("a file has too many attributes");
     extension_.xattrs[std::string(name)] = value;
     return Status::ok();
   }
@@ -202,11 +204,11 @@ Status TarReader::take_pax_record(std::string_view key, std::string_view value) 
   std::string_view whole = value.substr(0, value.find('.'));
   std::string_view fraction = value.substr(std::min(value.size(), whole.size() + 1));
   auto seconds = parse_number<std::int64_t>(whole);
-  if (!seconds || *seconds < 0) return bad("mtime of an extended header is no number");
+  if (!seconds || *seconds < 0) return bad_archive("mtime of an extended header is no number");
   std::uint32_t nanoseconds = 0;
   for (std::size_t i = 0; i < kNanosecondDigits; ++i) {
     char c = i < fraction.size() ? fraction[i] : '0';
-    if (c < '0' || c > '9') return bad("mtime of an extended header is no number");
+    if (c < '0' || c > '9') return bad_archive("mtime of an extended header is no number");
     nanoseconds = nanoseconds * 10 + static_cast<std::uint32_t>(c - '0');
   }
   constexpr std::uint32_t kSecond = 1'000'000'000;
@@ -231,16 +233,16 @@ Result<std::optional<TarEntry>> TarReader::next() {
     if (!got) return got.status();
     bool is_zero = std::all_of(block.begin(), block.end(), [](std::uint8_t b) { return b == 0; });
     if (!*got && end_mark_ == EndMark::required) {
-      return bad("it ends without its end mark: it was cut off, or is no archive");
+      return bad_archive("it ends without its end mark: it was cut off, or is no archive");
     }
     if (!*got || is_zero) {
       ended_ = true;
       return std::optional<TarEntry>();
     }
-    if (!checksum_fits(block.data())) return bad("a header's checksum is wrong");
+    if (!checksum_fits(block.data())) return bad_archive("a header's checksum is wrong");
     auto size = number_of(block.data(), tar::kSize);
     if (!size) return size.status();
-    if (*size < 0) return bad("a size is out of range");
+    if (*size < 0) return bad_archive("a size is out of range");
     auto bytes = static_cast<std::uint64_t>(*size);
 
     char type = static_cast<char>(block[tar::kType]);
@@ -269,10 +271,11 @@ Result<std::optional<TarEntry>> TarReader::next() {
 }
 
 Result<TarEntry> TarReader::entry_of(const std::uint8_t* block, char type) {
-  if (type == 'S') return bad("sparse files are not supported");
+  if (type == 'S') return bad_archive("sparse files are not supported");
   auto kind = type_of(type);
   if (!kind) {
-    return bad(fmt::format("entries of type {:#x} are not supported", static_cast<unsigned>(type)));
+    return bad_archive(
+        fmt::format("entries of type {:#x} are not supported", static_cast<unsigned>(type)));
   }
   TarEntry entry;
   entry.type = *kind;
@@ -284,7 +287,7 @@ Result<TarEntry> TarReader::entry_of(const std::uint8_t* block, char type) {
   }
   if (extension_.path) entry.path = std::move(*extension_.path);
   if (extension_.link) entry.link = std::move(*extension_.link);
-  if (entry.path.empty()) return bad("an entry has no name");
+  if (entry.path.empty()) return bad_archive("an entry has no name");
   if (type == '\0' && entry.path.ends_with('/')) entry.type = TarEntry::Type::directory;
   entry.xattrs = std::move(extension_.xattrs);
 
@@ -311,7 +314,7 @@ Result<TarEntry> TarReader::entry_of(const std::uint8_t* block, char type) {
   if (extension_.mtime) mtime.value = *extension_.mtime;
   entry.mtime = mtime.value;
   entry.mtime_nsec = extension_.mtime_nsec;
-  entry.mode = static_cast<std::uint32_t>(mode.value) & kModeBits;
+  entry.mode = static_cast<std::uint32_t>(mode.value) & tar::kModeBits;
   auto owner = id_of(uid.value, "uid");
   auto group = id_of(gid.value, "gid");
   auto device_major = id_of(major.value, "device number");
@@ -324,7 +327,7 @@ Result<TarEntry> TarReader::entry_of(const std::uint8_t* block, char type) {
   entry.major = *device_major;
   entry.minor = *device_minor;
   if (size.value < 0 || static_cast<std::uint64_t>(size.value) > kMaxSize) {
-    return bad("a size is out of range");
+    return bad_archive("a size is out of range");
   }
   // Of other types it says something else, or nothing; there is no content.
   if (entry.type == TarEntry::Type::file) entry.size = static_cast<std::uint64_t>(size.value);
@@ -338,7 +341,7 @@ Result<std::size_t> TarReader::read(Bytes into) {
   if (most == 0) return std::size_t{0};
   auto got = source_.read(into.first(most));
   if (!got) return got;
-  if (*got == 0) return bad("the stream ends within a file of it");
+  if (*got == 0) return bad_archive("the stream ends within a file of it");
   left_ -= *got;
   return got;
 }

@@ -10,6 +10,7 @@ namespace {
 
 using rpc::CallError;
 using rpc::field;
+using rpc::strings;
 using rpc::text;
 
 constexpr std::string_view kService = "sluice.agent.v1.Container";

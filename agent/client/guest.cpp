@@ -16,9 +16,9 @@ namespace {
 
 using rpc::CallError;
 using rpc::field;
+using rpc::strings;
 using rpc::text;
 
-constexpr std::string_view kAgent = "sluice.agent.v1.Agent";
 constexpr std::string_view kProcess = "sluice.agent.v1.Process";
 constexpr std::string_view kContainer = "sluice.agent.v1.Container";
 
@@ -45,7 +45,7 @@ const char* result_name(sluice_agent_v1_BootStep_Result result) {
 
 void ping(Caller& caller, OnAnswer<Ping> on_answer, Duration timeout) {
   call<sluice_agent_v1_PingResponse>(
-      caller, kAgent, "Ping", sluice_agent_v1_PingRequest{}, std::move(on_answer),
+      caller, kAgentService, "Ping", sluice_agent_v1_PingRequest{}, std::move(on_answer),
       [](const sluice_agent_v1_PingResponse& response) {
         return Ping{.version = std::string(text(response.version)),
                     .protocol = response.protocol,
@@ -59,8 +59,8 @@ void ping(Caller& caller, OnAnswer<Ping> on_answer, Duration timeout) {
 
 void system_info(Caller& caller, OnAnswer<SystemInfo> on_answer) {
   call<sluice_agent_v1_SystemInfoResponse>(
-      caller, kAgent, "SystemInfo", sluice_agent_v1_SystemInfoRequest{}, std::move(on_answer),
-      [](const sluice_agent_v1_SystemInfoResponse& response) {
+      caller, kAgentService, "SystemInfo", sluice_agent_v1_SystemInfoRequest{},
+      std::move(on_answer), [](const sluice_agent_v1_SystemInfoResponse& response) {
         SystemInfo info{.kernel = std::string(text(response.kernel)),
                         .os_name = std::string(text(response.os_name)),
                         .os_version = std::string(text(response.os_version)),
@@ -86,8 +86,8 @@ void system_info(Caller& caller, OnAnswer<SystemInfo> on_answer) {
 
 void boot_report(Caller& caller, OnAnswer<BootReport> on_answer) {
   call<sluice_agent_v1_BootReportResponse>(
-      caller, kAgent, "BootReport", sluice_agent_v1_BootReportRequest{}, std::move(on_answer),
-      [](const sluice_agent_v1_BootReportResponse& response) {
+      caller, kAgentService, "BootReport", sluice_agent_v1_BootReportRequest{},
+      std::move(on_answer), [](const sluice_agent_v1_BootReportResponse& response) {
         BootReport report{.steps = {}, .complete = response.complete, .failed = response.failed};
         for (pb_size_t i = 0; i < response.steps_count; ++i) {
           const sluice_agent_v1_BootStep& step = response.steps[i];
@@ -126,7 +126,7 @@ void shutdown(Caller& caller, bool reboot, Duration grace, OnAnswer<Done> on_ans
                           : sluice_agent_v1_ShutdownRequest_Action_POWER_OFF;
   request.grace_ns = grace.count();
   call<sluice_agent_v1_ShutdownResponse>(
-      caller, kAgent, "Shutdown", request, std::move(on_answer),
+      caller, kAgentService, "Shutdown", request, std::move(on_answer),
       [](const sluice_agent_v1_ShutdownResponse&) { return Done{}; });
 }
 

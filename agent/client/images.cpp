@@ -9,6 +9,7 @@ namespace {
 
 using rpc::CallError;
 using rpc::field;
+using rpc::strings;
 using rpc::text;
 
 constexpr std::string_view kImage = "sluice.agent.v1.Image";

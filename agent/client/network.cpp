@@ -14,9 +14,9 @@ namespace {
 
 using rpc::CallError;
 using rpc::field;
+using rpc::strings;
 using rpc::text;
 
-constexpr std::string_view kAgent = "sluice.agent.v1.Agent";
 constexpr std::string_view kNetwork = "sluice.agent.v1.Network";
 
 std::string string_of(const char* field) {
@@ -171,7 +171,7 @@ void remove_names(Caller& caller, const std::string& owner, const std::string& n
 
 void metrics(Caller& caller, OnAnswer<std::vector<NamedValue>> on_answer) {
   call<sluice_agent_v1_MetricsResponse>(
-      caller, kAgent, "Metrics", sluice_agent_v1_MetricsRequest{}, std::move(on_answer),
+      caller, kAgentService, "Metrics", sluice_agent_v1_MetricsRequest{}, std::move(on_answer),
       [](const sluice_agent_v1_MetricsResponse& response) {
         std::vector<NamedValue> list;
         for (pb_size_t i = 0; i < response.metrics_count; ++i) {
@@ -201,7 +201,7 @@ void watch_ports(Caller& caller, const std::vector<std::string>& namespaces,
 void watch_events(Caller& caller, std::function<void(const GuestEvent&)> on_event,
                   OnStreamEnd on_end) {
   watch<sluice_agent_v1_EventsResponse>(
-      caller, kAgent, "Events", rpc::encode(sluice_agent_v1_EventsRequest{}),
+      caller, kAgentService, "Events", rpc::encode(sluice_agent_v1_EventsRequest{}),
       [on_event = std::move(on_event)](const sluice_agent_v1_EventsResponse& response) {
         on_event(event_of(response));
       },

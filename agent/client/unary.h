@@ -10,6 +10,8 @@
 
 namespace sluice::agent::client {
 
+inline constexpr std::string_view kAgentService = "sluice.agent.v1.Agent";
+
 template <typename T>
 using OnAnswer = std::function<void(const rpc::CallError& error, const T& answer)>;
 
@@ -30,12 +32,6 @@ void call(Caller& caller, std::string_view service, std::string_view method, con
                       on_answer({.code = rpc::Code::ok}, convert(**response));
                     }},
                false, timeout);
-}
-
-inline std::vector<std::string> strings(char* const* fields, pb_size_t count) {
-  std::vector<std::string> list;
-  for (pb_size_t i = 0; i < count; ++i) list.emplace_back(rpc::text(fields[i]));
-  return list;
 }
 
 /// Fields that point to `texts`, for a message that is encoded while these live.

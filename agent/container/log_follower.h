@@ -10,6 +10,10 @@
 
 namespace sluice::agent {
 
+/// What a call sends of a log in one go; others have their turn then, for the pause.
+inline constexpr std::uint64_t kLogPieceBytes = std::uint64_t{1} << 20;
+inline constexpr Duration kLogPause = std::chrono::milliseconds(1);
+
 /// A LogReader that is told when there is more. One thread.
 class LogFollower {
  public:

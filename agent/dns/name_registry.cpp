@@ -10,10 +10,6 @@ namespace {
 
 constexpr std::string_view kLocalhost = "localhost";
 
-Status bad(std::string text) {
-  return Status(StatusCode::invalid_argument, std::move(text));
-}
-
 bool is_localhost(const DomainName& name) {
   const std::string& text = name.text();
   return text.ends_with(kLocalhost) &&
@@ -60,11 +56,12 @@ bool NameView::sees(const Registration& registration) const {
 }
 
 Status NameRegistry::check_suffix(const DomainName& suffix) {
-  if (suffix.is_root()) return bad("the suffix can't be the root");
+  if (suffix.is_root()) return Status::invalid_argument("the suffix can't be the root");
   if (suffix.is_in(gateway_zone())) {
-    return bad(fmt::format("{} is the gateway's, which answers for it", gateway_zone().text()));
+    return Status::invalid_argument(
+        fmt::format("{} is the gateway's, which answers for it", gateway_zone().text()));
   }
-  if (is_localhost(suffix)) return bad("localhost is no suffix");
+  if (is_localhost(suffix)) return Status::invalid_argument("localhost is no suffix");
   return Status::ok();
 }
 
@@ -84,16 +81,17 @@ DomainName NameRegistry::with_suffix(const DomainName& name) const {
 
 Status NameRegistry::check(Registration& registration) const {
   if (registration.owner.empty() || registration.owner.size() > kMaxOwnerBytes) {
-    return bad(fmt::format("owner: 1 to {} bytes are needed", kMaxOwnerBytes));
+    return Status::invalid_argument(fmt::format("owner: 1 to {} bytes are needed", kMaxOwnerBytes));
   }
   if (registration.network.size() > kMaxOwnerBytes) {
-    return bad(fmt::format("network: {} bytes are the most", kMaxOwnerBytes));
+    return Status::invalid_argument(fmt::format("network: {} bytes are the most", kMaxOwnerBytes));
   }
-  if (registration.names.empty()) return bad("names: there is none");
-  if (registration.addresses.empty()) return bad("addresses: there is none");
+  if (registration.names.empty()) return Status::invalid_argument("names: there is none");
+  if (registration.addresses.empty()) return Status::invalid_argument("addresses: there is none");
   for (const IpAddress& address : registration.addresses) {
     if (address.is_unspecified() || address.is_multicast()) {
-      return bad(fmt::format("addresses: {} is nobody's", address.to_string()));
+      return Status::invalid_argument(
+          fmt::format("addresses: {} is nobody's", address.to_string()));
     }
   }
   for (DomainName& name : registration.names) {
@@ -103,12 +101,14 @@ Status NameRegistry::check(Registration& registration) const {
       auto before = DomainName::parse(std::string_view(name.text()).substr(0, rest));
       if (before) name = std::move(*before);
     }
-    if (name.is_root()) return bad("names: the root, or the suffix itself, is nobody's to take");
+    if (name.is_root())
+      return Status::invalid_argument("names: the root, or the suffix itself, is nobody's to take");
     if (is_localhost(name) || name.is_in(gateway_zone())) {
-      return bad(fmt::format("names: {} is nobody's to take", name.text()));
+      return Status::invalid_argument(fmt::format("names: {} is nobody's to take", name.text()));
     }
     if (with_suffix(name).is_root()) {
-      return bad(fmt::format("names: {} is too long before .{}", name.text(), suffix_.text()));
+      return Status::invalid_argument(
+          fmt::format("names: {} is too long before .{}", name.text(), suffix_.text()));
     }
   }
   keep_each_once(registration.names);

@@ -20,10 +20,6 @@ constexpr const char* kContainerdName = "io.containerd.image.name";
 constexpr const char* kReferenceName = "org.opencontainers.image.ref.name";
 constexpr const char* kReferenceType = "vnd.docker.reference.type";
 
-Status bad(std::string why) {
-  return Status(StatusCode::invalid_argument, std::move(why));
-}
-
 /// Writes down what passes.
 class TeeSource final : public Source {
  public:
@@ -93,8 +89,8 @@ Status check_platform(const ImageDescription& image, const std::string& platform
                                                 image.architecture, image.variant)) {
     return Status::ok();
   }
-  return bad(fmt::format("the image is for {}/{}, and not for {}", image.os, image.architecture,
-                         platform));
+  return Status::invalid_argument(fmt::format("the image is for {}/{}, and not for {}", image.os,
+                                              image.architecture, platform));
 }
 
 }  // namespace
@@ -164,7 +160,8 @@ const ImageArchive::Part* ImageArchive::find(const std::string& path) const {
 }
 
 Result<std::string> ImageArchive::load(const Part& part, const std::string& path) const {
-  if (part.size > kMaxJsonBytes) return bad(fmt::format("{} is too large", path));
+  if (part.size > kMaxJsonBytes)
+    return Status::invalid_argument(fmt::format("{} is too large", path));
   std::string text(part.size, '\0');
   FileRangeSource source(file_.get(), part.offset, part.size);
   Status status = read_exactly(source, {reinterpret_cast<std::uint8_t*>(text.data()), text.size()},
@@ -175,30 +172,31 @@ Result<std::string> ImageArchive::load(const Part& part, const std::string& path
 
 Result<const ImageArchive::Part*> ImageArchive::blob(const Descriptor& descriptor) const {
   if (!is_digest(descriptor.digest)) {
-    return bad(fmt::format("'{}' is no sha256 digest", descriptor.digest));
+    return Status::invalid_argument(fmt::format("'{}' is no sha256 digest", descriptor.digest));
   }
   const Part* part = find(fmt::format("blobs/sha256/{}", digest_hex(descriptor.digest)));
-  if (!part) return bad(fmt::format("blob {} is missing", descriptor.digest));
+  if (!part) return Status::invalid_argument(fmt::format("blob {} is missing", descriptor.digest));
   if (part->digest != descriptor.digest) {
-    return bad(
+    return Status::invalid_argument(
         fmt::format("blob {} is damaged: its digest is {}", descriptor.digest, part->digest));
   }
   if (part->size != descriptor.size) {
-    return bad(fmt::format("blob {} has {} bytes, and not {}", descriptor.digest, part->size,
-                           descriptor.size));
+    return Status::invalid_argument(fmt::format("blob {} has {} bytes, and not {}",
+                                                descriptor.digest, part->size, descriptor.size));
   }
   return part;
 }
 
 Result<std::vector<PlannedImage>> ImageArchive::plan_oci(const std::string& platform) const {
   const Part* part = find("index.json");
-  if (!part) return bad("index.json is missing");
+  if (!part) return Status::invalid_argument("index.json is missing");
   auto text = load(*part, "index.json");
   if (!text) return text.status();
   auto json = parse_json(*text, "index.json");
   if (!json) return json.status();
   const json_t* manifests = member(json->get(), "manifests");
-  if (json_array_size(manifests) > kMaxImages) return bad("index.json lists too many images");
+  if (json_array_size(manifests) > kMaxImages)
+    return Status::invalid_argument("index.json lists too many images");
   std::vector<PlannedImage> images;
   std::string others;
   for (std::size_t i = 0; i < json_array_size(manifests); ++i) {
@@ -207,8 +205,8 @@ Result<std::vector<PlannedImage>> ImageArchive::plan_oci(const std::string& plat
     if (!status) return status;
   }
   if (images.empty()) {
-    return bad(fmt::format("there is no image for {} in it{}{}", platform,
-                           others.empty() ? "" : ", but for", others));
+    return Status::invalid_argument(fmt::format("there is no image for {} in it{}{}", platform,
+                                                others.empty() ? "" : ", but for", others));
   }
   return images;
 }
@@ -217,7 +215,7 @@ Result<std::vector<PlannedImage>> ImageArchive::plan_oci(const std::string& plat
 Status ImageArchive::plan_descriptor(const Descriptor& descriptor, const std::string& platform,
                                      int depth, std::vector<PlannedImage>& images,
                                      std::string& others) const {
-  if (depth > kMaxNesting) return bad("its indexes are nested too deep");
+  if (depth > kMaxNesting) return Status::invalid_argument("its indexes are nested too deep");
   // Attestations and the like are no images.
   if (member(descriptor.annotations, kReferenceType)) return Status::ok();
   if (descriptor.platform) {
@@ -236,7 +234,8 @@ Status ImageArchive::plan_descriptor(const Descriptor& descriptor, const std::st
   if (!json) return json.status();
   const json_t* manifests = member(json->get(), "manifests");
   if (!manifests) return plan_manifest(*text, descriptor, platform, images);
-  if (json_array_size(manifests) > kMaxImages) return bad("an index lists too many images");
+  if (json_array_size(manifests) > kMaxImages)
+    return Status::invalid_argument("an index lists too many images");
   std::size_t before = images.size();
   for (std::size_t i = 0; i < json_array_size(manifests) && images.size() == before; ++i) {
     Status status = plan_descriptor(Descriptor(json_array_get(manifests, i)), platform, depth + 1,
@@ -258,7 +257,8 @@ Status ImageArchive::plan_manifest(const std::string& json, const Descriptor& de
   if (!manifest) return manifest.status();
   Descriptor config(member(manifest->get(), "config"));
   const json_t* layers = member(manifest->get(), "layers");
-  if (!json_is_array(layers)) return bad(fmt::format("{} is no manifest", descriptor.digest));
+  if (!json_is_array(layers))
+    return Status::invalid_argument(fmt::format("{} is no manifest", descriptor.digest));
   auto part = blob(config);
   if (!part) return part.status();
   auto text = load(**part, config.digest);
@@ -269,8 +269,9 @@ Status ImageArchive::plan_manifest(const std::string& json, const Descriptor& de
     if (Status status = check_platform(*description, platform); !status) return status;
   }
   if (json_array_size(layers) != description->diff_ids.size()) {
-    return bad(fmt::format("the manifest has {} layers, and the configuration {}",
-                           json_array_size(layers), description->diff_ids.size()));
+    return Status::invalid_argument(
+        fmt::format("the manifest has {} layers, and the configuration {}", json_array_size(layers),
+                    description->diff_ids.size()));
   }
   PlannedImage image{.id = config.digest,
                      .config = std::move(*text),
@@ -290,24 +291,27 @@ Status ImageArchive::plan_manifest(const std::string& json, const Descriptor& de
 
 Result<std::vector<PlannedImage>> ImageArchive::plan_docker(const std::string& platform) const {
   const Part* part = find("manifest.json");
-  if (!part) return bad("manifest.json is missing");
+  if (!part) return Status::invalid_argument("manifest.json is missing");
   auto manifest_text = load(*part, "manifest.json");
   if (!manifest_text) return manifest_text.status();
   auto json = parse_json(*manifest_text, "manifest.json");
   if (!json) return json.status();
-  if (!json_is_array(json->get())) return bad("manifest.json is no list");
-  if (json_array_size(json->get()) > kMaxImages) return bad("manifest.json lists too many images");
+  if (!json_is_array(json->get())) return Status::invalid_argument("manifest.json is no list");
+  if (json_array_size(json->get()) > kMaxImages)
+    return Status::invalid_argument("manifest.json lists too many images");
   std::vector<PlannedImage> images;
   for (std::size_t i = 0; i < json_array_size(json->get()); ++i) {
     const json_t* one = json_array_get(json->get(), i);
     std::string path = joined(split_path(string_member(one, "Config")));
     const Part* config = find(path);
-    if (!config) return bad(fmt::format("the configuration '{}' is missing", path));
+    if (!config)
+      return Status::invalid_argument(fmt::format("the configuration '{}' is missing", path));
     // Its name is its digest, with most tools.
     std::string name = split_path(path).name;
     std::string said = "sha256:" + name.substr(0, name.find('.'));
     if (is_digest(said) && said != config->digest) {
-      return bad(fmt::format("'{}' is damaged: its digest is {}", path, config->digest));
+      return Status::invalid_argument(
+          fmt::format("'{}' is damaged: its digest is {}", path, config->digest));
     }
     auto text = load(*config, path);
     if (!text) return text.status();
@@ -316,8 +320,9 @@ Result<std::vector<PlannedImage>> ImageArchive::plan_docker(const std::string& p
     if (Status status = check_platform(*description, platform); !status) return status;
     std::vector<std::string> layers = strings_of(member(one, "Layers"));
     if (layers.size() != description->diff_ids.size()) {
-      return bad(fmt::format("the manifest has {} layers, and the configuration {}", layers.size(),
-                             description->diff_ids.size()));
+      return Status::invalid_argument(
+          fmt::format("the manifest has {} layers, and the configuration {}", layers.size(),
+                      description->diff_ids.size()));
     }
     PlannedImage image{.id = config->digest,
                        .config = std::move(*text),
@@ -329,14 +334,15 @@ Result<std::vector<PlannedImage>> ImageArchive::plan_docker(const std::string& p
     }
     for (std::size_t layer = 0; layer < layers.size(); ++layer) {
       const Part* blob = find(joined(split_path(layers[layer])));
-      if (!blob) return bad(fmt::format("the layer '{}' is missing", layers[layer]));
+      if (!blob)
+        return Status::invalid_argument(fmt::format("the layer '{}' is missing", layers[layer]));
       image.layers.push_back({.diff_id = image.description.diff_ids[layer],
                               .offset = blob->offset,
                               .size = blob->size});
     }
     images.push_back(std::move(image));
   }
-  if (images.empty()) return bad("manifest.json lists no image");
+  if (images.empty()) return Status::invalid_argument("manifest.json lists no image");
   return images;
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kMaxNameBytes = 255;
 
-Status bad(std::string why) {
+Status bad_config(std::string why) {
   return Status(StatusCode::invalid_argument, "the image's configuration: " + std::move(why));
 }
 
@@ -40,7 +40,7 @@ Result<ImageDescription> parse_image_config(std::string_view json) {
   auto parsed = parse_json(json, "the image's configuration");
   if (!parsed) return parsed.status();
   const json_t* root = parsed->get();
-  if (!json_is_object(root)) return bad("it is no object");
+  if (!json_is_object(root)) return bad_config("it is no object");
   ImageDescription description{.config = config_of(member(root, "config")),
                                .os = string_member(root, "os"),
                                .architecture = string_member(root, "architecture"),
@@ -48,10 +48,11 @@ Result<ImageDescription> parse_image_config(std::string_view json) {
                                .created = string_member(root, "created"),
                                .diff_ids = strings_of(member(member(root, "rootfs"), "diff_ids"))};
   if (description.diff_ids.size() > kMaxLayers) {
-    return bad(fmt::format("{} layers; {} are the most", description.diff_ids.size(), kMaxLayers));
+    return bad_config(
+        fmt::format("{} layers; {} are the most", description.diff_ids.size(), kMaxLayers));
   }
   for (const std::string& diff_id : description.diff_ids) {
-    if (!is_digest(diff_id)) return bad(fmt::format("'{}' is no sha256 digest", diff_id));
+    if (!is_digest(diff_id)) return bad_config(fmt::format("'{}' is no sha256 digest", diff_id));
   }
   return description;
 }

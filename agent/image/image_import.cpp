@@ -16,6 +16,7 @@
 #include "agent/image/image_store.h"
 #include "agent/image/json.h"
 #include "agent/image/staging.h"
+#include "agent/os/clock.h"
 #include "agent/os/file.h"
 
 namespace sluice::agent {
@@ -24,12 +25,6 @@ namespace {
 
 /// Layers that somebody removed since we saw them are unpacked anew, this often.
 constexpr int kMaxCommits = 4;
-
-std::int64_t now_ns() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
 
 Status sync_file_system(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -215,7 +210,7 @@ Result<bool> ImageStore::commit(const std::vector<PlannedImage>& images,
                        .names = image.names,
                        .diff_ids = image.description.diff_ids,
                        .size = 0,
-                       .imported_at_ns = now_ns()};
+                       .imported_at_ns = clock_ns(CLOCK_REALTIME)};
     std::set<std::string> counted;
     for (const std::string& diff_id : entry.diff_ids) {
       auto size = layer_size(diff_id);

@@ -13,6 +13,7 @@
 
 #include "agent/init/mounts.h"
 #include "agent/os/file.h"
+#include "agent/os/process_stat.h"
 #include "base/log.h"
 
 namespace sluice::agent {
@@ -27,20 +28,10 @@ constexpr Duration kMostGrace = std::chrono::hours(24 * 365);
 constexpr int kSyncSeconds = 10;
 constexpr useconds_t kSyncLookMicroseconds = 5000;
 
-/// Of /proc/PID/stat: the state, and the kernel's flags; nothing where it has gone meanwhile.
 bool is_living_program(const std::string& pid) {
-  constexpr unsigned long kKernelThread = 0x00200000;  // PF_KTHREAD
-  std::string stat = read_line("/proc/" + pid + "/stat");
-  // The name, in brackets, may have anything in it.
-  auto name_end = stat.rfind(')');
-  char state = 0;
-  unsigned long flags = 0;
-  if (name_end == std::string::npos ||
-      std::sscanf(stat.c_str() + name_end + 1, " %c %*d %*d %*d %*d %*d %lu", &state, &flags) !=
-          2) {
-    return false;
-  }
-  return state != 'Z' && state != 'X' && (flags & kKernelThread) == 0;
+  constexpr std::uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD
+  auto stat = parse_process_stat(read_file("/proc/" + pid + "/stat").value_or(""));
+  return stat && stat->state != 'Z' && stat->state != 'X' && (stat->flags & kKernelThread) == 0;
 }
 
 /// There is no program but this one. (kill(-1, 0) would count the kernel's threads too.)

@@ -22,7 +22,7 @@ namespace sluice::agent {
 namespace {
 
 // A packet as long as the largest MTU of an Ethernet link.
-constexpr std::size_t kReadBytes = 65536;
+constexpr std::size_t kPacketBytes = 65536;
 
 /// Lets through IPv4, UDP, no fragment but a first one, to port 68. Offsets are of the IP header:
 /// a SOCK_DGRAM packet socket gives no link header.
@@ -151,7 +151,7 @@ Status DhcpSocket::send(const IpAddress& source, const IpAddress& server, ConstB
 
 void DhcpSocket::on_readable() {
   std::weak_ptr<bool> alive = alive_;
-  std::vector<std::uint8_t> buffer(kReadBytes);
+  std::vector<std::uint8_t> buffer(kPacketBytes);
   for (int reads = 0; reads < kMaxReads; ++reads) {
     iovec data{.iov_base = buffer.data(), .iov_len = buffer.size()};
     alignas(cmsghdr) std::array<char, 256> control;

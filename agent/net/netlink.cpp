@@ -16,9 +16,9 @@ namespace sluice::agent {
 namespace {
 
 // The kernel fills at most this much per read of a dump (NLMSG_GOODSIZE grows up to 32 KiB).
-constexpr std::size_t kReadBytes = 32 * 1024;
+constexpr std::size_t kAnswerBytes = 32 * 1024;
 // Bounds what is read of one answer: 128 MiB of routes.
-constexpr int kMaxReads = 4096;
+constexpr int kMaxAnswerReads = 4096;
 // A dump that keeps being overtaken by changes is taken as it is after so many tries.
 constexpr int kMaxDumps = 8;
 // The answer is there when send() returns; this only keeps a fault from hanging us.
@@ -92,7 +92,7 @@ Result<Netlink> Netlink::open() {
 }
 
 Result<std::vector<std::uint8_t>> Netlink::read_answer() {
-  std::vector<std::uint8_t> buffer(kReadBytes);
+  std::vector<std::uint8_t> buffer(kAnswerBytes);
   sockaddr_nl sender{};
   iovec data{.iov_base = buffer.data(), .iov_len = buffer.size()};
   msghdr message{};
@@ -124,7 +124,7 @@ Netlink::Outcome Netlink::exchange(NetlinkRequest& request, const Visit& visit) 
     if (errno != EINTR) return {{errno, {}}};
   }
   Outcome outcome;
-  for (int reads = 0; reads < kMaxReads; ++reads) {
+  for (int reads = 0; reads < kMaxAnswerReads; ++reads) {
     auto answer = read_answer();
     if (!answer) return {{EPROTO, answer.status().message()}};
     NetlinkReader reader(*answer);

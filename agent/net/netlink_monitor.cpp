@@ -13,9 +13,9 @@ namespace sluice::agent {
 namespace {
 
 // Notifications come one to a datagram; the largest tell of links with many attributes.
-constexpr std::size_t kReadBytes = 16 * 1024;
+constexpr std::size_t kNewsBytes = 16 * 1024;
 // Datagrams per turn of the loop, so that a storm of changes leaves room for others.
-constexpr int kMaxReads = 64;
+constexpr int kMaxNewsReads = 64;
 
 constexpr std::array kGroups{RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR,
                              RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,  RTNLGRP_ND_USEROPT};
@@ -43,8 +43,8 @@ Result<std::unique_ptr<NetlinkMonitor>> NetlinkMonitor::open(Loop& loop, OnChang
 
 void NetlinkMonitor::on_readable() {
   std::weak_ptr<bool> alive = alive_;
-  std::vector<std::uint8_t> buffer(kReadBytes);
-  for (int reads = 0; reads < kMaxReads; ++reads) {
+  std::vector<std::uint8_t> buffer(kNewsBytes);
+  for (int reads = 0; reads < kMaxNewsReads; ++reads) {
     sockaddr_nl sender{};
     socklen_t sender_size = sizeof sender;
     ssize_t n = ::recvfrom(fd_.get(), buffer.data(), buffer.size(), MSG_TRUNC,

@@ -18,30 +18,27 @@ bool is_host_address(const IpAddress& address) {
          !address.is_limited_broadcast();
 }
 
-Status bad(std::string message) {
-  return Status(StatusCode::invalid_argument, std::move(message));
-}
-
 Status check_addresses(const NetworkConfig& config) {
   for (const AddressOnLink& own : config.addresses) {
     std::string text = fmt::format("{}/{}", own.address.to_string(), own.prefix_length);
-    if (!is_host_address(own.address)) return bad(fmt::format("address {}: no host's", text));
+    if (!is_host_address(own.address))
+      return Status::invalid_argument(fmt::format("address {}: no host's", text));
     if (own.prefix_length < 1 || own.prefix_length > own.address.bits()) {
-      return bad(
+      return Status::invalid_argument(
           fmt::format("address {}: the prefix length must be 1 to {}", text, own.address.bits()));
     }
     bool is_off = own.address.is_v4() ? config.ipv4 == Ipv4Mode::off : config.ipv6 == Ipv6Mode::off;
-    if (is_off) return bad(fmt::format("address {}: its family is off", text));
+    if (is_off) return Status::invalid_argument(fmt::format("address {}: its family is off", text));
   }
   auto count = [&](Family family) {
     return std::ranges::count_if(
         config.addresses, [&](const AddressOnLink& own) { return own.address.family() == family; });
   };
   if (config.ipv4 == Ipv4Mode::fixed && count(Family::v4) == 0) {
-    return bad("IPv4 is fixed, but there is no IPv4 address");
+    return Status::invalid_argument("IPv4 is fixed, but there is no IPv4 address");
   }
   if (config.ipv6 == Ipv6Mode::fixed && count(Family::v6) == 0) {
-    return bad("IPv6 is fixed, but there is no IPv6 address");
+    return Status::invalid_argument("IPv6 is fixed, but there is no IPv6 address");
   }
   return Status::ok();
 }
@@ -50,9 +47,9 @@ Status check_gateway(const std::optional<IpAddress>& gateway, Family family, boo
   if (!gateway) return Status::ok();
   std::string text = gateway->to_string();
   if (gateway->family() != family || !is_host_address(*gateway)) {
-    return bad(fmt::format("gateway {}: no host of its family", text));
+    return Status::invalid_argument(fmt::format("gateway {}: no host of its family", text));
   }
-  if (is_off) return bad(fmt::format("gateway {}: its family is off", text));
+  if (is_off) return Status::invalid_argument(fmt::format("gateway {}: its family is off", text));
   return Status::ok();
 }
 
@@ -68,14 +65,16 @@ Result<AddressOnLink> AddressOnLink::parse(std::string_view text) {
   auto [end, error] = std::from_chars(length.begin(), length.end(), result.prefix_length);
   if (error != std::errc() || end != length.end() || length.empty() || result.prefix_length < 0 ||
       result.prefix_length > address->bits()) {
-    return bad(fmt::format("\"{}\": the prefix length must be 0 to {}", text, address->bits()));
+    return Status::invalid_argument(
+        fmt::format("\"{}\": the prefix length must be 0 to {}", text, address->bits()));
   }
   return result;
 }
 
 Status check(const NetworkConfig& config) {
   if (config.interface.size() > kMaxName || config.interface.find('/') != std::string::npos) {
-    return bad(fmt::format("interface \"{}\": no interface has this name", config.interface));
+    return Status::invalid_argument(
+        fmt::format("interface \"{}\": no interface has this name", config.interface));
   }
   if (Status status = check_addresses(config); !status) return status;
   Status status = check_gateway(config.gateway4, Family::v4, config.ipv4 == Ipv4Mode::off);
@@ -83,10 +82,11 @@ Status check(const NetworkConfig& config) {
   status = check_gateway(config.gateway6, Family::v6, config.ipv6 == Ipv6Mode::off);
   if (!status) return status;
   if (config.mtu != 0 && (config.mtu < kMinMtu || config.mtu > kMaxMtu)) {
-    return bad(fmt::format("mtu {}: must be {} to {}", config.mtu, kMinMtu, kMaxMtu));
+    return Status::invalid_argument(
+        fmt::format("mtu {}: must be {} to {}", config.mtu, kMinMtu, kMaxMtu));
   }
   if (config.mtu != 0 && config.mtu < kMinIpv6Mtu && config.ipv6 != Ipv6Mode::off) {
-    return bad(fmt::format("mtu {}: IPv6 needs {}", config.mtu, kMinIpv6Mtu));
+    return Status::invalid_argument(fmt::format("mtu {}: IPv6 needs {}", config.mtu, kMinIpv6Mtu));
   }
   return Status::ok();
 }

@@ -84,6 +84,12 @@ BytesField::BytesField(ConstBytes bytes) : storage_(PB_BYTES_ARRAY_T_ALLOCSIZE(b
   if (!bytes.empty()) std::memcpy(array()->bytes, bytes.data(), bytes.size());
 }
 
+std::vector<std::string> strings(char* const* fields, pb_size_t count) {
+  std::vector<std::string> list;
+  for (pb_size_t i = 0; i < count; ++i) list.emplace_back(text(fields[i]));
+  return list;
+}
+
 std::string valid_utf8(std::string_view text) {
   constexpr std::size_t kMostBytes = 4;
   std::string valid;

@@ -84,6 +84,9 @@ inline std::string_view text(const char* field) {
   return field ? std::string_view(field) : std::string_view();
 }
 
+/// A repeated string field.
+std::vector<std::string> strings(char* const* fields, pb_size_t count);
+
 /// Text of whoever's making (a mount's place, a host name) as a message can carry it: what is no
 /// UTF-8 becomes '?'.
 std::string valid_utf8(std::string_view text);

@@ -9,6 +9,7 @@
 #include <list>
 #include <vector>
 
+#include "agent/os/clock.h"
 #include "agent/os/file.h"
 #include "agent/rpc/message.h"
 #include "agent/services/system_info.h"
@@ -24,18 +25,11 @@ using rpc::Code;
 using rpc::field;
 
 constexpr const char* kAgentService = "sluice.agent.v1.Agent";
-constexpr std::int64_t kSecond = 1'000'000'000;
 /// What leaves room to reckon with in 64 bits, and no clock of the kernel's at its end.
-constexpr std::int64_t kLastTime = std::int64_t{272} * 365 * 86'400 * kSecond;
-constexpr std::int64_t kMostRoundTrip = 60 * kSecond;
+constexpr std::int64_t kLastTime = std::int64_t{272} * 365 * 86'400 * kNsPerSecond;
+constexpr std::int64_t kMostRoundTrip = 60 * kNsPerSecond;
 /// From here on the clock is set, and below it is slewed.
-constexpr std::int64_t kStepNs = kSecond / 2;
-
-std::int64_t clock_ns(clockid_t clock) {
-  timespec now{};
-  ::clock_gettime(clock, &now);
-  return std::int64_t{now.tv_sec} * kSecond + now.tv_nsec;
-}
+constexpr std::int64_t kStepNs = kNsPerSecond / 2;
 
 void ping(Call& call, const sluice_agent_v1_PingRequest&) {
   static const std::string version = kVersion;
@@ -98,10 +92,10 @@ void set_time(Call& call, const sluice_agent_v1_SetTimeRequest& request) {
   if (step) {
     // Relative, so that the time this takes is not lost.
     adjustment.modes = ADJ_SETOFFSET | ADJ_NANO;
-    std::int64_t seconds = offset / kSecond;
-    std::int64_t rest = offset % kSecond;
+    std::int64_t seconds = offset / kNsPerSecond;
+    std::int64_t rest = offset % kNsPerSecond;
     if (rest < 0) {
-      rest += kSecond;
+      rest += kNsPerSecond;
       --seconds;
     }
     adjustment.time.tv_sec = seconds;

@@ -21,9 +21,6 @@ using rpc::text;
 
 /// How much is read before the shim is told of it.
 constexpr std::uint64_t kTellStep = std::uint64_t{64} << 10;
-/// Log that is read in one go; others have their turn then.
-constexpr std::uint64_t kPieceBytes = std::uint64_t{1} << 20;
-constexpr Duration kPause = std::chrono::milliseconds(1);
 constexpr std::size_t kMostPending = 1024;
 
 }  // namespace
@@ -134,10 +131,10 @@ bool AttachCall::pump() {
   bool over =
       was_alive_ ? !container_->is_alive() : container_->state() == Container::State::removed;
   LogReader& reader = follower_.reader();
-  std::uint64_t most = reader.position() + kPieceBytes;
+  std::uint64_t most = reader.position() + kLogPieceBytes;
   while (send_piece()) {
     if (reader.position() < most) continue;
-    again_->start(kPause);
+    again_->start(kLogPause);
     tell_position();
     return true;
   }

@@ -14,6 +14,7 @@ namespace sluice::agent {
 
 namespace {
 
+using rpc::strings;
 using rpc::text;
 
 constexpr std::int64_t kUsualStopNs = 10'000'000'000;
@@ -24,16 +25,6 @@ constexpr std::size_t kShortId = 12;
 constexpr std::size_t kMostHostName = 64;
 constexpr std::uint32_t kMostSide = 0xFFFF;
 constexpr std::size_t kShownArgBytes = 1024;
-
-Status bad(std::string message) {
-  return Status(StatusCode::invalid_argument, std::move(message));
-}
-
-std::vector<std::string> strings(char* const* fields, pb_size_t count) {
-  std::vector<std::string> list;
-  for (pb_size_t i = 0; i < count; ++i) list.emplace_back(text(fields[i]));
-  return list;
-}
 
 /// `env` has NAME=value; what it has of a name is replaced.
 void set_env(std::vector<std::string>& env, std::string_view name, std::string_view value) {
@@ -69,13 +60,14 @@ Result<ContainerMount> mount_of(const sluice_agent_v1_ContainerMount& mount) {
       result.kind = ContainerMount::Kind::bind;
   }
   if (!is_absolute(result.target) || result.target == "/") {
-    return bad(fmt::format("mounts: '{}' is no absolute path below /", result.target));
+    return Status::invalid_argument(
+        fmt::format("mounts: '{}' is no absolute path below /", result.target));
   }
   if (result.kind == ContainerMount::Kind::bind && !is_absolute(result.source)) {
-    return bad(fmt::format("mounts: '{}' is no absolute path", result.source));
+    return Status::invalid_argument(fmt::format("mounts: '{}' is no absolute path", result.source));
   }
   if (result.kind == ContainerMount::Kind::virtiofs && result.source.empty()) {
-    return bad("mounts: the share's tag is missing");
+    return Status::invalid_argument("mounts: the share's tag is missing");
   }
   return result;
 }
@@ -85,10 +77,11 @@ Status take_image(const sluice_agent_v1_CreateContainerRequest& request,
   spec.image = text(request.image);
   spec.rootfs = text(request.rootfs);
   if (spec.image.empty() == spec.rootfs.empty()) {
-    return bad("one of image and rootfs is needed, and not both");
+    return Status::invalid_argument("one of image and rootfs is needed, and not both");
   }
   if (spec.image.empty()) {
-    if (!is_absolute(spec.rootfs)) return bad("rootfs: an absolute path is needed");
+    if (!is_absolute(spec.rootfs))
+      return Status::invalid_argument("rootfs: an absolute path is needed");
     struct stat found{};
     if (::stat(spec.rootfs.c_str(), &found) == 0 && S_ISDIR(found.st_mode)) return Status::ok();
     return Status(StatusCode::not_found,
@@ -113,19 +106,21 @@ Status take_program(const sluice_agent_v1_CreateContainerRequest& request,
   spec.args = std::move(entrypoint);
   spec.args.insert(spec.args.end(), args.begin(), args.end());
   if (spec.args.empty() || spec.args[0].empty()) {
-    return bad("args: the program to run is missing, and the image names none");
+    return Status::invalid_argument(
+        "args: the program to run is missing, and the image names none");
   }
   spec.env = config.env;
   for (pb_size_t i = 0; i < request.env_count; ++i) {
     std::string_view name = text(request.env[i].key);
     if (name.empty() || name.find('=') != std::string_view::npos) {
-      return bad(fmt::format("env: '{}' is no variable's name", name));
+      return Status::invalid_argument(fmt::format("env: '{}' is no variable's name", name));
     }
     set_env(spec.env, name, text(request.env[i].value));
   }
   spec.cwd = text(request.cwd);
   if (spec.cwd.empty()) spec.cwd = config.working_dir.empty() ? "/" : config.working_dir;
-  if (!spec.cwd.starts_with('/')) return bad("cwd: an absolute path is needed");
+  if (!spec.cwd.starts_with('/'))
+    return Status::invalid_argument("cwd: an absolute path is needed");
   spec.user = text(request.user);
   if (spec.user.empty()) spec.user = config.user;
   return Status::ok();
@@ -137,7 +132,8 @@ Status take_stop(const sluice_agent_v1_CreateContainerRequest& request, const Im
   if (name.empty()) name = config.stop_signal;
   if (!name.empty()) {
     auto signal = parse_signal(name);
-    if (!signal) return bad(fmt::format("stop_signal: '{}' is no signal", name));
+    if (!signal)
+      return Status::invalid_argument(fmt::format("stop_signal: '{}' is no signal", name));
     spec.stop_signal = *signal;
   }
   spec.stop_timeout_ns = request.stop_timeout_ns > 0 ? request.stop_timeout_ns : kUsualStopNs;
@@ -153,19 +149,23 @@ Status take_network(const sluice_agent_v1_CreateContainerRequest& request,
   } else if (auto network = parse_network(asked)) {
     spec.network = *network;
   } else {
-    return bad(fmt::format("network: '{}' is not bridge, host or none", asked));
+    return Status::invalid_argument(
+        fmt::format("network: '{}' is not bridge, host or none", asked));
   }
   if (spec.network == ContainerNetwork::bridge && !has_bridge) {
-    return bad("network: there is no bridge, as sluice.containers names no prefix for it");
+    return Status::invalid_argument(
+        "network: there is no bridge, as sluice.containers names no prefix for it");
   }
   spec.aliases = strings(request.aliases, request.aliases_count);
   spec.dns = strings(request.dns, request.dns_count);
   for (const std::string& one : spec.dns) {
-    if (!IpAddress::parse(one)) return bad(fmt::format("dns: '{}' is no address", one));
+    if (!IpAddress::parse(one))
+      return Status::invalid_argument(fmt::format("dns: '{}' is no address", one));
   }
   spec.dns_search = strings(request.dns_search, request.dns_search_count);
   for (const std::string& one : spec.dns_search) {
-    if (!DomainName::parse(one)) return bad(fmt::format("dns_search: '{}' is no name", one));
+    if (!DomainName::parse(one))
+      return Status::invalid_argument(fmt::format("dns_search: '{}' is no name", one));
   }
   return Status::ok();
 }
@@ -176,13 +176,13 @@ Status take_names(const sluice_agent_v1_CreateContainerRequest& request, Contain
   std::string short_id = spec.id.substr(0, kShortId);
   if (spec.name.empty()) spec.name = "c" + short_id;
   if (!is_container_name(spec.name)) {
-    return bad(fmt::format(
+    return Status::invalid_argument(fmt::format(
         "name: '{}' is none (letters, digits, '_', '.', '-'; 1 to 128, no sign first)", spec.name));
   }
   spec.hostname = text(request.hostname);
   if (spec.hostname.empty()) spec.hostname = short_id;
   if (spec.hostname.size() > kMostHostName || !is_container_name(spec.hostname)) {
-    return bad(fmt::format("hostname: '{}' is none", spec.hostname));
+    return Status::invalid_argument(fmt::format("hostname: '{}' is none", spec.hostname));
   }
   return Status::ok();
 }
@@ -258,13 +258,14 @@ Result<ContainerLimits> limits_of(const sluice_agent_v1_ContainerLimits& limits)
   constexpr std::uint64_t kLeastMemory = 512 << 10;
   std::string cpus(text(limits.cpus));
   if (cpus.find_first_not_of("0123456789,-") != std::string::npos) {
-    return bad(fmt::format("limits: '{}' is no list of CPUs", cpus));
+    return Status::invalid_argument(fmt::format("limits: '{}' is no list of CPUs", cpus));
   }
   if (limits.memory > 0 && limits.memory < kLeastMemory) {
-    return bad("limits: 512 KiB of memory are the least");
+    return Status::invalid_argument("limits: 512 KiB of memory are the least");
   }
   if (limits.cpu_millis > kMostMillis || limits.cpu_weight > 10000 || limits.io_weight > 1000) {
-    return bad("limits: cpu_millis 1 to 1000000, cpu_weight 1 to 10000, io_weight 1 to 1000");
+    return Status::invalid_argument(
+        "limits: cpu_millis 1 to 1000000, cpu_weight 1 to 10000, io_weight 1 to 1000");
   }
   return ContainerLimits{.memory = limits.memory,
                          .memory_swap = limits.memory_swap,
@@ -330,7 +331,7 @@ Result<ContainerSpec> spec_of(const sluice_agent_v1_CreateContainerRequest& requ
   spec.auto_remove = request.auto_remove;
   spec.all_devices = request.all_devices;
   if (spec.auto_remove && spec.restart.kind != RestartPolicy::Kind::no) {
-    return bad("auto_remove and a restart policy exclude each other");
+    return Status::invalid_argument("auto_remove and a restart policy exclude each other");
   }
   return spec;
 }

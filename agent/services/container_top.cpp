@@ -6,6 +6,7 @@
 #include <array>
 
 #include "agent/os/file.h"
+#include "agent/os/process_stat.h"
 #include "agent/os/text.h"
 #include "agent/rpc/message.h"
 #include "agent/services/container_messages.h"
@@ -18,7 +19,6 @@ namespace {
 constexpr std::uint64_t kNsPerUs = 1000;
 constexpr std::size_t kMostProcesses = 2000;
 constexpr std::size_t kShownArgBytes = 256;
-constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 
 bool runs(rpc::Call& call, const Container& container) {
   if (!container.is_running()) {
@@ -48,18 +48,6 @@ std::string_view status_value(const std::string& status, std::string_view name) 
 
 std::uint64_t first_number(std::string_view text) {
   return parse_number<std::uint64_t>(text.substr(0, text.find_first_of(" \t"))).value_or(0);
-}
-
-/// utime and stime of /proc/PID/stat.
-std::uint64_t cpu_ns(const std::string& stat) {
-  constexpr int kUserTime = 11;  // Fields behind the name's ')'.
-  auto end = stat.rfind(')');
-  if (end == std::string::npos || end + 2 > stat.size()) return 0;
-  std::string_view rest = std::string_view(stat).substr(end + 2);
-  for (int i = 0; i < kUserTime; ++i) take_part(rest, ' ');
-  std::uint64_t ticks = first_number(take_part(rest, ' '));
-  ticks += first_number(take_part(rest, ' '));
-  return ticks * (kNsPerSecond / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK)));
 }
 
 std::vector<std::string> args_of(pid_t pid) {
@@ -125,7 +113,8 @@ void answer_top(rpc::Call& call, const Container& container) {
     process.parent_pid = static_cast<std::int32_t>(first_number(status_value(*status, "PPid")));
     process.uid = static_cast<std::uint32_t>(first_number(status_value(*status, "Uid")));
     process.state = store.text(std::string(status_value(*status, "State").substr(0, 1)));
-    process.cpu_ns = cpu_ns(read_file(fmt::format("/proc/{}/stat", pid)).value_or(""));
+    auto stat = parse_process_stat(read_file(fmt::format("/proc/{}/stat", pid)).value_or(""));
+    process.cpu_ns = stat ? stat->cpu_ns : 0;
     process.memory = first_number(status_value(*status, "VmRSS")) << 10;
     process.args_count = static_cast<pb_size_t>(args.size());
     process.args = store.list(args);

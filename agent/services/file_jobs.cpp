@@ -16,6 +16,7 @@
 #include "agent/archive/extract.h"
 #include "agent/archive/pack.h"
 #include "agent/archive/root.h"
+#include "agent/os/clock.h"
 #include "agent/os/file.h"
 #include "agent/rpc/message.h"
 #include "sluice/agent/v1/file.pb.h"
@@ -31,7 +32,6 @@ using rpc::field;
 /// Of a page: so many files, and with their names so many bytes, fit into a message.
 constexpr std::size_t kMaxFilesPerPage = 1000;
 constexpr std::size_t kMaxBytesPerPage = std::size_t{256} << 10;
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr unsigned kPermissions = 07777;
 constexpr int kReadFlags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
 
@@ -60,7 +60,7 @@ Info info_of(const struct stat& file, const std::string& name) {
   info.message.size = static_cast<std::uint64_t>(file.st_size);
   info.message.uid = file.st_uid;
   info.message.gid = file.st_gid;
-  info.message.mtime_ns = std::int64_t{file.st_mtim.tv_sec} * kSecond + file.st_mtim.tv_nsec;
+  info.message.mtime_ns = nanoseconds(file.st_mtim);
   info.message.device = file.st_rdev;
   info.message.inode = file.st_ino;
   info.message.links = file.st_nlink;

@@ -14,6 +14,7 @@ namespace {
 
 using rpc::Call;
 using rpc::field;
+using rpc::strings;
 using rpc::text;
 
 constexpr const char* kImageService = "sluice.agent.v1.Image";
@@ -71,12 +72,6 @@ class ImageMessages {
   std::list<std::vector<sluice_agent_v1_ImageSettings_LabelsEntry>> labels_;
   std::vector<sluice_agent_v1_ImageInfo> infos_;
 };
-
-std::vector<std::string> strings(char* const* fields, pb_size_t count) {
-  std::vector<std::string> list;
-  for (pb_size_t i = 0; i < count; ++i) list.emplace_back(text(fields[i]));
-  return list;
-}
 
 ImportOrder order_of(const sluice_agent_v1_ImportImageStart& start) {
   ImportOrder order;

@@ -14,9 +14,6 @@ using rpc::CallError;
 using rpc::Code;
 using rpc::text;
 
-/// Log that is read in one go; others have their turn then.
-constexpr std::uint64_t kPieceBytes = std::uint64_t{1} << 20;
-constexpr Duration kPause = std::chrono::milliseconds(1);
 constexpr Duration kMostWait = std::chrono::hours(24 * 365);
 
 }  // namespace
@@ -92,7 +89,7 @@ bool LogsCall::pump() {
   bool removed = container_->state() == Container::State::removed;
   bool over = container_->is_over();
   LogReader& reader = follower_.reader();
-  std::uint64_t most = reader.position() + kPieceBytes;
+  std::uint64_t most = reader.position() + kLogPieceBytes;
   for (;;) {
     if (!record_) record_ = reader.next();
     if (!record_) break;
@@ -109,7 +106,7 @@ bool LogsCall::pump() {
     skip_ = 0;
     record_.reset();
     if (reader.position() >= most) {
-      again_->start(kPause);
+      again_->start(kLogPause);
       return true;
     }
   }

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/os/clock.h"
 #include "agent/os/file.h"
 #include "agent/os/mount_table.h"
 #include "agent/os/text.h"
@@ -123,8 +124,6 @@ void answer_system_info(rpc::Call& call) {
   std::vector<double> load;
   for (unsigned long one : info.loads)
     load.push_back(static_cast<double>(one) / (1 << SI_LOAD_SHIFT));
-  timespec uptime{};
-  ::clock_gettime(CLOCK_BOOTTIME, &uptime);
 
   auto network = interfaces();
   std::vector<sluice_agent_v1_Interface> interface_messages;
@@ -162,7 +161,7 @@ void answer_system_info(rpc::Call& call) {
   response.cpus = static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_ONLN));
   response.load_count = static_cast<pb_size_t>(load.size());
   response.load = load.data();
-  response.uptime_ns = std::int64_t{uptime.tv_sec} * 1'000'000'000 + uptime.tv_nsec;
+  response.uptime_ns = clock_ns(CLOCK_BOOTTIME);
   response.interfaces_count = static_cast<pb_size_t>(interface_messages.size());
   response.interfaces = interface_messages.data();
   response.mounts_count = static_cast<pb_size_t>(mount_messages.size());

@@ -17,15 +17,11 @@ using nlohmann::json;
 
 namespace {
 
-Status bad(std::string why) {
-  return Status(StatusCode::invalid_argument, std::move(why));
-}
-
 /// `key`, from the query or the body, as a name that is not the root.
 Result<DomainName> name_of(const std::string& text, std::string_view key) {
   auto name = DomainName::parse(text);
   if (!name) return name.status();
-  if (name->is_root()) return bad(fmt::format("{} is needed", key));
+  if (name->is_root()) return Status::invalid_argument(fmt::format("{} is needed", key));
   return name;
 }
 
@@ -35,14 +31,16 @@ Result<DomainName> name_in_query(const HttpRequest& request, const std::string& 
 
 Result<DomainName> zone_in(const json& body) {
   auto zone = body.find("zone");
-  if (zone == body.end() || !zone->is_string()) return bad("zone is a string and needed");
+  if (zone == body.end() || !zone->is_string())
+    return Status::invalid_argument("zone is a string and needed");
   return name_of(zone->get<std::string>(), "zone");
 }
 
 Result<std::vector<DnsResolver>> resolvers_in(const json& body) {
   auto texts = strings_of(body, "resolvers");
   if (!texts) return texts.status();
-  if (!body.contains("resolvers")) return bad("resolvers, an array of strings, is needed");
+  if (!body.contains("resolvers"))
+    return Status::invalid_argument("resolvers, an array of strings, is needed");
   std::vector<DnsResolver> resolvers;
   for (const std::string& text : *texts) {
     auto resolver = dns::parse_resolver(text);
@@ -58,7 +56,8 @@ Result<DnsRecordMatch> match_of(const HttpRequest& request) {
   if (!name) return name.status();
   std::string word = argument(request, "type").value_or("");
   auto type = dns::parse_type(word);
-  if (!word.empty() && !type) return bad(fmt::format("'{}' is no type of a record here", word));
+  if (!word.empty() && !type)
+    return Status::invalid_argument(fmt::format("'{}' is no type of a record here", word));
   return DnsRecordMatch{std::move(*name), std::string(type ? dns::type_name(*type) : ""),
                         argument(request, "value").value_or("")};
 }
@@ -92,10 +91,10 @@ HttpResponse Api::add_dns_records(const HttpRequest& request) {
   auto records = strings_of(*body, "records");
   if (!records) return problem(records.status());
   if (records->empty()) {
-    return problem(bad(R"({"records": ["NAME [TTL] TYPE VALUE"]} is needed)"));
+    return problem(Status::invalid_argument(R"({"records": ["NAME [TTL] TYPE VALUE"]} is needed)"));
   }
   json replace = body->value("replace", json(false));
-  if (!replace.is_boolean()) return problem(bad("replace is true or false"));
+  if (!replace.is_boolean()) return problem(Status::invalid_argument("replace is true or false"));
   DnsChange change;
   std::vector<DnsRecordMatch> sets;
   for (const std::string& text : *records) {
@@ -116,7 +115,7 @@ HttpResponse Api::add_dns_records(const HttpRequest& request) {
 HttpResponse Api::remove_dns_records(const HttpRequest& request) {
   auto match = match_of(request);
   if (!match) return problem(match.status());
-  if (match->name.is_root()) return problem(bad("?name=NAME is needed"));
+  if (match->name.is_root()) return problem(Status::invalid_argument("?name=NAME is needed"));
   auto wanted = [&](const DnsRecord& record) { return match->matches(record); };
   auto removed = only(network_.dns_records(), wanted);
   if (removed.empty()) {
@@ -167,7 +166,8 @@ HttpResponse Api::set_dns_split(const HttpRequest& request) {
   auto resolvers = resolvers_in(*body);
   if (!resolvers) return problem(resolvers.status());
   if (resolvers->empty()) {
-    return problem(bad(fmt::format("zone {} has no resolver; give at least one", zone->text())));
+    return problem(Status::invalid_argument(
+        fmt::format("zone {} has no resolver; give at least one", zone->text())));
   }
   DnsChange change;
   change.add_split = {{std::move(*zone), std::move(*resolvers)}};

@@ -21,8 +21,6 @@ static_assert(kSlot > link::kMaxFrame);
 constexpr int kSocketBuffer = 7 << 20;
 /// How long a client that went is taken to be there, if nothing else tells.
 constexpr Duration kCheckEvery = std::chrono::seconds(1);
-/// Linux's IOV_MAX, of all frames of a batch together.
-constexpr std::size_t kMaxPieces = 1024;
 constexpr std::size_t kEthernet = 14;
 constexpr std::uint8_t kHello[] = {'V', 'F', 'K', 'T'};
 
@@ -70,7 +68,7 @@ struct DgramPort::Incoming {
 /// What sendmmsg() takes.
 struct DgramPort::Outgoing {
   mmsghdr messages[kWriteBatch];
-  iovec pieces[kMaxPieces];
+  iovec pieces[kMaxIovecs];
 };
 
 void size_message_buffers(int fd) {

@@ -10,6 +10,9 @@
 
 namespace sluice::hostd {
 
+/// Linux's IOV_MAX.
+inline constexpr std::size_t kMaxIovecs = 1024;
+
 /// Frames that wait for the guest's socket to take them: headers copied, payload by reference where
 /// the frame allows it, cut into segments where it asks for it. Bounded in bytes; frames of TCP are
 /// refused first, so that there is room for those that nobody would send again.

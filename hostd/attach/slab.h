@@ -8,6 +8,9 @@
 
 namespace sluice::hostd {
 
+/// One read: several of the largest frames, so that a fast guest costs few system calls.
+inline constexpr std::size_t kSlabBytes = 512 << 10;
+
 /// Memory that several frames from the guest are read into; each is handed on where it lies, with a
 /// reference to all of it.
 struct Slab : Buffer {

@@ -14,12 +14,8 @@ namespace sluice::hostd {
 namespace {
 
 constexpr std::size_t kLength = 4;
-/// One read: several of the largest frames, so that a fast guest costs few system calls.
-constexpr std::size_t kSlabBytes = 512 << 10;
 /// A slab with less room than one frame at the largest is left for the next.
 constexpr std::size_t kLeastRoom = kLength + link::kMaxFrame;
-/// Linux's IOV_MAX.
-constexpr std::size_t kMaxPieces = 1024;
 constexpr int kSocketBuffer = 1 << 20;
 
 }  // namespace
@@ -87,7 +83,7 @@ bool StreamPort::read_frames() {
 
 void StreamPort::write_queue() {
   while (!queue_.empty()) {
-    iovec vector[kMaxPieces];
+    iovec vector[kMaxIovecs];
     std::size_t count = 0, total = 0;
     for (std::size_t i = 0; i < queue_.frames(); ++i) {
       std::size_t pieces = queue_.gather(i, std::span(vector).subspan(count));

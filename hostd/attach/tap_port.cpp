@@ -12,10 +12,8 @@ namespace sluice::hostd {
 
 namespace {
 
-constexpr std::size_t kSlabBytes = 512 << 10;
 /// Frames handed on at once.
 constexpr std::size_t kBatch = 64;
-constexpr std::size_t kMaxPieces = 1024;
 /// Where the next frame begins: the IP header after 14 bytes of Ethernet is then aligned.
 constexpr std::size_t kAlign = 16, kOffset = 2;
 
@@ -57,7 +55,7 @@ bool TapPort::read_frames() {
 }
 
 void TapPort::write_queue() {
-  iovec vector[kMaxPieces];
+  iovec vector[kMaxIovecs];
   while (!queue_.empty()) {
     std::size_t count = queue_.gather(0, vector);
     if (::writev(fd_.get(), vector, static_cast<int>(count)) < 0) {

@@ -26,10 +26,6 @@ constexpr std::string_view kAddressGroup = "Addresses";
 constexpr std::string_view kNamesGroup = "Names";
 constexpr std::string_view kProcessGroup = "Process";
 
-Status bad(std::string why) {
-  return Status(StatusCode::invalid_argument, std::move(why));
-}
-
 /// Moves a parsed value to its place, or passes the parser's error on.
 template <typename T, typename Place>
 Status take(Result<T> result, Place&& place) {
@@ -42,7 +38,7 @@ Status take(Result<T> result, Place&& place) {
 template <typename Number>
 Status set_number(const Given& given, Number least, Number most, const char* refusal, Number& out) {
   auto number = parse_number<Number>(given.text);
-  if (!number || *number < least || *number > most) return bad(refusal);
+  if (!number || *number < least || *number > most) return Status::invalid_argument(refusal);
   out = *number;
   return Status::ok();
 }
@@ -58,7 +54,7 @@ template <typename PathNic>
 Status set_path(Options& options, const Given& given) {
   constexpr std::size_t kMaxUnixPath = 107;
   if (given.text.empty() || given.text.size() > kMaxUnixPath) {
-    return bad("a Unix socket's path has 1 to 107 bytes");
+    return Status::invalid_argument("a Unix socket's path has 1 to 107 bytes");
   }
   return set_nic(options, PathNic{given.text});
 }
@@ -69,7 +65,7 @@ Status set_tap(Options& options, const Given& given) {
   constexpr std::size_t kMaxName = 15;  // IFNAMSIZ less the final zero
   if (tap.name.empty() || tap.name.size() > kMaxName ||
       (at != std::string::npos && tap.netns.empty())) {
-    return bad("the form is NAME[@NETNS], NAME of 1 to 15 characters");
+    return Status::invalid_argument("the form is NAME[@NETNS], NAME of 1 to 15 characters");
   }
   return set_nic(options, std::move(tap));
 }
@@ -92,7 +88,7 @@ Status add_rule(Options& options, const Given& given, std::optional<Action> shor
 
 Status set_action(const Given& given, std::string_view allow, Action& out) {
   if (given.text != allow && given.text != "deny") {
-    return bad(fmt::format("'deny' or '{}' is needed", allow));
+    return Status::invalid_argument(fmt::format("'deny' or '{}' is needed", allow));
   }
   out = given.text == "deny" ? Action::deny : Action::allow;
   return Status::ok();
@@ -101,7 +97,8 @@ Status set_action(const Given& given, std::string_view allow, Action& out) {
 /// "NAME=MEMBER,..."
 Status add_set(Options& options, const Given& given) {
   auto equals = given.text.find('=');
-  if (equals == std::string::npos) return bad("the form is NAME=TARGET[,TARGET...]");
+  if (equals == std::string::npos)
+    return Status::invalid_argument("the form is NAME=TARGET[,TARGET...]");
   options.network.policy.sets.push_back({.name = given.text.substr(0, equals),
                                          .members = given.text.substr(equals + 1),
                                          .where = given.where,
@@ -112,7 +109,7 @@ Status add_set(Options& options, const Given& given) {
 /// "BLOCK=RULE"
 Status add_scoped_rule(Options& options, const Given& given) {
   auto equals = given.text.find('=');
-  if (equals == std::string::npos) return bad("the form is BLOCK=RULE");
+  if (equals == std::string::npos) return Status::invalid_argument("the form is BLOCK=RULE");
   return take(IpPrefix::parse(given.text.substr(0, equals)), [&](const IpPrefix& scope) {
     static_cast<void>(
         add_rule(options, {given.text.substr(equals + 1), given.where, given.line}, {}));
@@ -130,7 +127,7 @@ Status add_preset(Options& options, const Given& given) {
 Status set_address(const Given& given, std::optional<IpAddress>& out) {
   auto address = IpAddress::parse(given.text);
   if (!address) return address.status();
-  if (!address->is_v4()) return bad("an IPv4 address is needed");
+  if (!address->is_v4()) return Status::invalid_argument("an IPv4 address is needed");
   out = *address;
   return Status::ok();
 }
@@ -143,7 +140,8 @@ Status set_prefix(const Given& given, IpPrefix& out) {
 template <typename Enum>
 Status set_choice(const Given& given, std::array<std::string_view, 2> words, Enum& out) {
   auto at = std::find(words.begin(), words.end(), given.text);
-  if (at == words.end()) return bad(fmt::format("{} or {} is needed", words[0], words[1]));
+  if (at == words.end())
+    return Status::invalid_argument(fmt::format("{} or {} is needed", words[0], words[1]));
   out = static_cast<Enum>(at - words.begin());
   return Status::ok();
 }
@@ -204,7 +202,7 @@ constexpr auto kSettings = std::to_array<Setting>({
      "of a rule deny!@...: close-guest (default), or event",
      [](Options& options, const Given& given) {
        if (given.text != "event" && given.text != "close-guest") {
-         return bad("event or close-guest is needed");
+         return Status::invalid_argument("event or close-guest is needed");
        }
        options.on_violation =
            given.text == "event" ? OnViolation::event : OnViolation::close_guest;
@@ -298,7 +296,9 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"--dns-ca", "dns.ca", Setting::Kind::value, kNamesGroup, "FILE",
      "certificates for resolvers over TLS (the host's trust store)",
      [](Options& options, const Given& given) {
-       if (given.text.empty()) return bad("a file of certificates in PEM is needed");
+       if (given.text.empty()) {
+          return Status::invalid_argument("a file of certificates in PEM is needed");
+        }
        options.network.dns_ca = given.text;
        return Status::ok();
      }},
@@ -357,14 +357,17 @@ constexpr auto kSettings = std::to_array<Setting>({
                        given.text.find_first_not_of(
                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
                            std::string::npos;
-       if (!is_plain) return bad("1 to 64 letters, digits, '-', '_' or '.', not first, are needed");
+       if (!is_plain) {
+          return Status::invalid_argument(
+              "1 to 64 letters, digits, '-', '_' or '.', not first, are needed");
+        }
        options.name = given.text;
        return Status::ok();
      }},
     {"--api", "api", Setting::Kind::value, kProcessGroup, "PATH",
      "control socket (/run/sluice/NAME.sock), or none",
      [](Options& options, const Given& given) {
-       if (given.text.empty()) return bad("a path, or 'none', is needed");
+       if (given.text.empty()) return Status::invalid_argument("a path, or 'none', is needed");
        options.api_path = given.text;
        return Status::ok();
      }},
@@ -382,7 +385,7 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"--event-file", "event-file", Setting::Kind::value, kProcessGroup, "PATH",
      "write them there too, a JSON object a line; SIGHUP reopens it",
      [](Options& options, const Given& given) {
-       if (given.text.empty()) return bad("a path is needed");
+       if (given.text.empty()) return Status::invalid_argument("a path is needed");
        options.event_file = given.text;
        return Status::ok();
      }},
@@ -392,7 +395,7 @@ constexpr auto kSettings = std::to_array<Setting>({
        constexpr std::uint64_t kLeast = 4096;
        auto size = parse_number<std::uint64_t>(given.text);
        if (!size || (*size > 0 && *size < kLeast)) {
-         return bad("4096 or more bytes are needed; 0: it grows without end");
+         return Status::invalid_argument("4096 or more bytes are needed; 0: it grows without end");
        }
        options.event_file_bytes = *size;
        return Status::ok();
@@ -445,7 +448,7 @@ Status complete(Options& options) {
       if (setting.group == kNicGroup)
         flags += fmt::format("{}{}", flags.empty() ? "" : ", ", setting.flag());
     }
-    return bad("no guest: give one of " + flags);
+    return Status::invalid_argument("no guest: give one of " + flags);
   }
   auto records = dns::parse_record_set(options.network.dns_records, options.network.dns_zones);
   if (!records) return records.status();

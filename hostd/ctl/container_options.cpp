@@ -16,10 +16,6 @@ using agent::client::ContainerMount;
 using agent::client::ContainerSpec;
 using agent::client::Restart;
 
-Status bad(std::string text) {
-  return Status(StatusCode::invalid_argument, std::move(text));
-}
-
 /// A number with a fraction, and nothing besides.
 std::optional<double> parse_decimal(std::string_view text) {
   std::string copy(text);
@@ -32,7 +28,7 @@ std::optional<double> parse_decimal(std::string_view text) {
 Result<ContainerMount> mount_of(std::string_view text) {
   auto colon = text.find(':');
   if (colon == std::string_view::npos) {
-    return bad(fmt::format("-v {}: SOURCE:TARGET[:ro] is needed", text));
+    return Status::invalid_argument(fmt::format("-v {}: SOURCE:TARGET[:ro] is needed", text));
   }
   ContainerMount mount{.source = std::string(text.substr(0, colon)), .target = {}};
   std::string_view target = text.substr(colon + 1);
@@ -54,10 +50,12 @@ Status take_restart(std::string_view text, ContainerSpec& spec) {
     spec.restart = Restart::on_failure;
     if (kind.size() == text.size()) return Status::ok();
     auto most = parse_number<std::uint32_t>(text.substr(kind.size() + 1));
-    if (!most || *most == 0) return bad(fmt::format("--restart {}: no number of times", text));
+    if (!most || *most == 0)
+      return Status::invalid_argument(fmt::format("--restart {}: no number of times", text));
     spec.most_restarts = *most;
   } else if (!text.empty() && text != "no") {
-    return bad(fmt::format("--restart {}: no, always or on-failure[:N]", text));
+    return Status::invalid_argument(
+        fmt::format("--restart {}: no, always or on-failure[:N]", text));
   }
   return Status::ok();
 }
@@ -131,7 +129,8 @@ Result<ContainerSpec> spec_of(const RunAsked& asked) {
   spec.rootfs = asked.rootfs;
   spec.args = asked.words;
   if (spec.rootfs.empty()) {
-    if (spec.args.empty()) return bad("an IMAGE is needed, or --rootfs DIR and a COMMAND");
+    if (spec.args.empty())
+      return Status::invalid_argument("an IMAGE is needed, or --rootfs DIR and a COMMAND");
     spec.image = spec.args.front();
     spec.args.erase(spec.args.begin());
   }
@@ -163,11 +162,13 @@ Result<ContainerSpec> spec_of(const RunAsked& asked) {
   }
   if (!asked.memory.empty()) {
     auto memory = parse_size(asked.memory);
-    if (!memory || *memory == 0) return bad(fmt::format("-m {}: no size (512M)", asked.memory));
+    if (!memory || *memory == 0)
+      return Status::invalid_argument(fmt::format("-m {}: no size (512M)", asked.memory));
     spec.limits.memory = *memory;
   }
   constexpr double kMostCpus = 1000;
-  if (asked.cpus < 0 || asked.cpus > kMostCpus) return bad("--cpus: 0.01 to 1000");
+  if (asked.cpus < 0 || asked.cpus > kMostCpus)
+    return Status::invalid_argument("--cpus: 0.01 to 1000");
   spec.limits.cpu_millis = static_cast<std::uint64_t>(std::lround(asked.cpus * 1000));
   spec.limits.pids = asked.pids;
   if (Status status = take_restart(asked.restart, spec); !status) return status;

@@ -1,12 +1,12 @@
 #include "hostd/ctl/guest_network_commands.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <ctime>
 
 #include "base/number.h"
+#include "hostd/ctl/container_text.h"
+#include "hostd/ctl/guest_text.h"
 #include "hostd/ctl/guest_tunnel.h"
 #include "hostd/ctl/table.h"
 #include "hostd/ctl/text.h"
@@ -24,23 +24,8 @@ using agent::client::Names;
 using agent::client::Nothing;
 using agent::client::PortNews;
 using agent::rpc::CallError;
-using agent::rpc::Code;
 using nlohmann::json;
 using End = GuestCommands::End;
-
-constexpr int kFailed = 1;
-
-/// Of the guest's: a terminal must not obey it.
-std::string printable(const std::string& words) {
-  return text(json(words));
-}
-
-bool worked(const CallError& error, const End& end) {
-  if (error.code == Code::ok) return true;
-  fmt::print(stderr, "hostctl: {}\n", printable(error.message));
-  end(kFailed);
-  return false;
-}
 
 json to_json(const Names& one) {
   return {{"owner", one.owner},
@@ -107,15 +92,6 @@ void print_port(const char* sign, const ListeningPort& one) {
   fmt::print("{}{} {}{}{}:{}{}{}\n", sign, one.udp ? "udp" : "tcp", v6 ? "[" : "",
              printable(one.address), v6 ? "]" : "", one.port, one.netns.empty() ? "" : " in ",
              printable(one.netns));
-}
-
-/// "2026-01-31 12:00:00.123", of the host's time zone.
-std::string time_text(std::int64_t realtime_ns) {
-  constexpr std::int64_t kSecond = 1'000'000'000;
-  std::time_t seconds = realtime_ns / kSecond;
-  std::tm parts{};
-  ::localtime_r(&seconds, &parts);
-  return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03}", parts, realtime_ns % kSecond / 1'000'000);
 }
 
 }  // namespace

@@ -12,13 +12,10 @@ constexpr std::uint16_t kLeastMtu = 1280;  // RFC 8200 section 5
 constexpr std::uint16_t kMostMtu = 65520;  // what QEMU's and libkrun's NICs take as a frame
 constexpr int kLongestSubnet = 29;         // gateway, guest and host alias have to fit
 
-Status bad(std::string message) {
-  return Status(StatusCode::invalid_argument, std::move(message));
-}
-
 Status check_mtu(unsigned mtu) {
   if (mtu >= kLeastMtu && mtu <= kMostMtu) return Status::ok();
-  return bad(fmt::format("a number from {} to {} is needed", kLeastMtu, kMostMtu));
+  return Status::invalid_argument(
+      fmt::format("a number from {} to {} is needed", kLeastMtu, kMostMtu));
 }
 
 }  // namespace
@@ -33,20 +30,21 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   gateway::Config out;
   const IpPrefix& subnet = config.subnet4;
   if (subnet.family() != Family::v4 || subnet.length() > kLongestSubnet || subnet.length() < 8) {
-    return bad(
+    return Status::invalid_argument(
         fmt::format("subnet {}: an IPv4 block from /8 to /{} is needed, such as "
                     "192.168.127.0/24",
                     subnet.to_string(), kLongestSubnet));
   }
   if (config.prefix6.family() != Family::v6 || config.prefix6.length() != 64) {
-    return bad(fmt::format("prefix6 {}: an IPv6 /64 is needed, such as fd00:1::/64",
-                           config.prefix6.to_string()));
+    return Status::invalid_argument(fmt::format(
+        "prefix6 {}: an IPv6 /64 is needed, such as fd00:1::/64", config.prefix6.to_string()));
   }
   if (Status status = check_mtu(config.mtu); !status) {
-    return bad(fmt::format("mtu {}: {}", config.mtu, status.message()));
+    return Status::invalid_argument(fmt::format("mtu {}: {}", config.mtu, status.message()));
   }
   if (config.max_flows == 0 || config.max_held_syns == 0) {
-    return bad("max-flows and max-held-syns: at least 1, or no connection is possible");
+    return Status::invalid_argument(
+        "max-flows and max-held-syns: at least 1, or no connection is possible");
   }
   out.subnet4 = subnet;
   out.prefix6 = config.prefix6;
@@ -68,13 +66,15 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   for (const Named& one : named) {
     if (!subnet.contains(one.address) || one.address == subnet.address() ||
         one.address == broadcast) {
-      return bad(fmt::format("{} {}: not a host address of the subnet {}", one.setting,
-                             one.address.to_string(), subnet.to_string()));
+      return Status::invalid_argument(fmt::format("{} {}: not a host address of the subnet {}",
+                                                  one.setting, one.address.to_string(),
+                                                  subnet.to_string()));
     }
     for (const Named* before = named; before != &one; ++before) {
       if (one.address == before->address) {
-        return bad(fmt::format("{} {}: that is the {}'s address; choose another", one.setting,
-                               one.address.to_string(), before->setting));
+        return Status::invalid_argument(
+            fmt::format("{} {}: that is the {}'s address; choose another", one.setting,
+                        one.address.to_string(), before->setting));
       }
     }
   }
@@ -84,8 +84,8 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
   out.mtu = config.mtu;
   auto guest_name = DomainName::parse(config.guest_name);
   if (!guest_name || guest_name->labels() != 1) {
-    return bad(fmt::format("guest-name '{}': one label of letters, digits and '-' is needed",
-                           config.guest_name));
+    return Status::invalid_argument(fmt::format(
+        "guest-name '{}': one label of letters, digits and '-' is needed", config.guest_name));
   }
   out.guest_name = guest_name->text();
   out.domain = *DomainName::parse("vm.internal");
@@ -94,14 +94,16 @@ Result<gateway::Config> make_gateway_config(const NetworkConfig& config) {
     bool taken = address == out.gateway4 || address == out.host_alias4 || address == out.gateway6 ||
                  address == *out.host_alias6 || address == subnet.address() || address == broadcast;
     if (!in_subnet || taken || mac.is_multicast() || mac.is_zero()) {
-      return bad(fmt::format("lease {} = {}: a guest's MAC and an address of the subnet are needed",
-                             mac.to_string(), address.to_string()));
+      return Status::invalid_argument(
+          fmt::format("lease {} = {}: a guest's MAC and an address of the subnet are needed",
+                      mac.to_string(), address.to_string()));
     }
     out.static_leases.push_back({mac, address, {}});
   }
   for (const IpPrefix& prefix : config.routed_prefixes) {
     if (prefix.overlaps(subnet) || prefix.overlaps(out.prefix6)) {
-      return bad(fmt::format("route {}: overlaps the guest's own subnet", prefix.to_string()));
+      return Status::invalid_argument(
+          fmt::format("route {}: overlaps the guest's own subnet", prefix.to_string()));
     }
   }
   out.routed = config.routed_prefixes;

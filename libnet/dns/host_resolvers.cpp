@@ -108,13 +108,13 @@ Result<DnsResolver> parse_resolver(std::string_view text) {
 
 Result<DnsSplit> parse_split(std::string_view text) {
   auto equals = text.find('=');
-  auto bad = [](std::string why) { return Status(StatusCode::invalid_argument, std::move(why)); };
   if (equals == std::string_view::npos) {
-    return bad(fmt::format("'{}': the form is ZONE=ADDRESS[,ADDRESS]", text));
+    return Status::invalid_argument(fmt::format("'{}': the form is ZONE=ADDRESS[,ADDRESS]", text));
   }
   auto zone = DomainName::parse(text.substr(0, equals));
   if (!zone) return zone.status();
-  if (zone->is_root()) return bad("the root has the general resolvers; name a zone");
+  if (zone->is_root())
+    return Status::invalid_argument("the root has the general resolvers; name a zone");
   DnsSplit split{std::move(*zone), {}};
   for (auto rest = text.substr(equals + 1); !rest.empty();) {
     auto part = rest.substr(0, rest.find(','));
@@ -124,7 +124,8 @@ Result<DnsSplit> parse_split(std::string_view text) {
     split.resolvers.push_back(*resolver);
   }
   if (split.resolvers.empty()) {
-    return bad(fmt::format("zone {} has no resolver; give at least one", split.zone.text()));
+    return Status::invalid_argument(
+        fmt::format("zone {} has no resolver; give at least one", split.zone.text()));
   }
   return split;
 }

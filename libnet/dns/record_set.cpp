@@ -14,10 +14,6 @@ using wire::DnsType;
 
 namespace {
 
-Status bad(std::string why) {
-  return Status(StatusCode::invalid_argument, std::move(why));
-}
-
 const Record* alias_of(const std::vector<Record>& records) {
   auto alias = std::find_if(records.begin(), records.end(),
                             [](const Record& record) { return record.type == DnsType::cname; });
@@ -44,12 +40,14 @@ Result<RecordSet> parse_record_set(const std::vector<std::string>& records,
 
 Result<RecordSet> RecordSet::make(std::vector<Record> records, std::vector<DomainName> zones) {
   if (records.size() > kMaxRecords || zones.size() > kMaxZones) {
-    return bad(fmt::format("{} DNS records in {} zones are too many; at most {} in {} are possible",
-                           records.size(), zones.size(), kMaxRecords, kMaxZones));
+    return Status::invalid_argument(
+        fmt::format("{} DNS records in {} zones are too many; at most {} in {} are possible",
+                    records.size(), zones.size(), kMaxRecords, kMaxZones));
   }
   RecordSet set;
   for (auto& zone : zones) {
-    if (zone.is_root()) return bad("the root can't be a DNS zone of ours; name the zone");
+    if (zone.is_root())
+      return Status::invalid_argument("the root can't be a DNS zone of ours; name the zone");
     set.zones_.insert(std::move(zone));
   }
   for (auto& record : records) {
@@ -61,7 +59,9 @@ Result<RecordSet> RecordSet::make(std::vector<Record> records, std::vector<Domai
 
 Status RecordSet::add(Record record) {
   auto name = record.owner.domain();
-  if (!name) return bad(fmt::format("DNS record of {}: not a name", record.owner.to_string()));
+  if (!name)
+    return Status::invalid_argument(
+        fmt::format("DNS record of {}: not a name", record.owner.to_string()));
   auto& there = names_[*name];
   std::size_t bytes = record.rdata.size();
   for (const auto& other : there) {
@@ -69,18 +69,19 @@ Status RecordSet::add(Record record) {
     if (same_type && other.rdata == record.rdata) return Status::ok();
     if (same_type) bytes += other.rdata.size();
     if (other.type == DnsType::cname || record.type == DnsType::cname) {
-      return bad(
+      return Status::invalid_argument(
           fmt::format("DNS record of {}: a name with a CNAME can have no other record; "
                       "remove the CNAME or the others",
                       name->text()));
     }
   }
   if (bytes > kMaxSetBytes) {
-    return bad(fmt::format("DNS records of {}: more than {} bytes of one type; remove some",
-                           name->text(), kMaxSetBytes));
+    return Status::invalid_argument(
+        fmt::format("DNS records of {}: more than {} bytes of one type; remove some", name->text(),
+                    kMaxSetBytes));
   }
   if (record.type == DnsType::cname && zones_.contains(*name)) {
-    return bad(
+    return Status::invalid_argument(
         fmt::format("DNS record of {}: a zone's own name can't be a CNAME; give it A or "
                     "AAAA records",
                     name->text()));
@@ -107,7 +108,7 @@ Status RecordSet::check_aliases() const {
     }
   }
   if (!faulty) return Status::ok();
-  return bad(
+  return Status::invalid_argument(
       fmt::format("DNS record of {}: its CNAMEs lead back to themselves, or are more than {}; "
                   "end the chain",
                   faulty->text(), kMaxAliases));

@@ -39,10 +39,6 @@ constexpr std::array<TypeName, 9> kTypes{{{"A", DnsType::a},
                                           {"CAA", DnsType::caa},
                                           {"PTR", DnsType::ptr}}};
 
-Status bad(std::string why) {
-  return Status(StatusCode::invalid_argument, std::move(why));
-}
-
 std::string_view take_word(std::string_view& text) {
   text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
   auto word = text.substr(0, text.find_first_of(kBlanks));
@@ -61,7 +57,7 @@ void append_u16(Rdata& rdata, std::uint16_t value) {
 }
 
 Status append_name(Rdata& rdata, std::string_view text) {
-  if (text.empty()) return bad("a name is missing");
+  if (text.empty()) return Status::invalid_argument("a name is missing");
   auto name = DomainName::parse(text);
   if (!name) return name.status();
   DnsName wire_name(*name);
@@ -74,7 +70,9 @@ Result<Rdata> numbers_and_name(std::string_view value, int count, std::string_vi
   Rdata rdata;
   for (int i = 0; i < count; ++i) {
     auto number = parse_number<std::uint16_t>(take_word(value));
-    if (!number) return bad(fmt::format("the value's form is {}, numbers from 0 to 65535", form));
+    if (!number)
+      return Status::invalid_argument(
+          fmt::format("the value's form is {}, numbers from 0 to 65535", form));
     append_u16(rdata, *number);
   }
   if (Status status = append_name(rdata, trimmed(value)); !status) return status;
@@ -84,7 +82,7 @@ Result<Rdata> numbers_and_name(std::string_view value, int count, std::string_vi
 Result<Rdata> address_of(std::string_view value, Family family) {
   auto address = IpAddress::parse(value);
   if (!address || address->family() != family) {
-    return bad(
+    return Status::invalid_argument(
         fmt::format("'{}' is not an {} address", value, family == Family::v4 ? "IPv4" : "IPv6"));
   }
   return Rdata(address->bytes().begin(), address->bytes().end());
@@ -112,11 +110,13 @@ Result<std::string> take_quoted(std::string_view& text) {
     auto code = escaped.size() < kEscapeDigits
                     ? std::nullopt
                     : parse_number<std::uint8_t>(escaped.substr(0, kEscapeDigits));
-    if (!code) return bad("a backslash in quotes is followed by '\"', '\\' or three digits");
+    if (!code)
+      return Status::invalid_argument(
+          "a backslash in quotes is followed by '\"', '\\' or three digits");
     out.push_back(static_cast<char>(*code));
     i += kEscapeDigits;
   }
-  return bad("the closing quote is missing");
+  return Status::invalid_argument("the closing quote is missing");
 }
 
 void append_strings(Rdata& rdata, std::string_view text) {
@@ -129,14 +129,16 @@ void append_strings(Rdata& rdata, std::string_view text) {
 }
 
 Result<Rdata> text_strings(std::string_view value) {
-  if (value.size() > kMaxTextBytes) return bad(fmt::format("longer than {} bytes", kMaxTextBytes));
+  if (value.size() > kMaxTextBytes)
+    return Status::invalid_argument(fmt::format("longer than {} bytes", kMaxTextBytes));
   Rdata rdata;
   if (!value.starts_with('"')) {
     append_strings(rdata, value);
     return rdata;
   }
   while (!value.empty()) {
-    if (value[0] != '"') return bad("after a string in quotes only another one can follow");
+    if (value[0] != '"')
+      return Status::invalid_argument("after a string in quotes only another one can follow");
     auto part = take_quoted(value);
     if (!part) return part.status();
     append_strings(rdata, *part);
@@ -156,13 +158,15 @@ Result<Rdata> authorization(std::string_view value) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
       });
   if (!flags || !tag_fits || value.empty()) {
-    return bad("the value's form is FLAGS TAG \"TEXT\", such as 0 issue \"ca.example\"");
+    return Status::invalid_argument(
+        "the value's form is FLAGS TAG \"TEXT\", such as 0 issue \"ca.example\"");
   }
   std::string text(value);
   if (value[0] == '"') {
     auto quoted = take_quoted(value);
     if (!quoted) return quoted.status();
-    if (!trimmed(value).empty()) return bad("nothing can follow the string in quotes");
+    if (!trimmed(value).empty())
+      return Status::invalid_argument("nothing can follow the string in quotes");
     text = std::move(*quoted);
   }
   Rdata rdata{*flags, static_cast<std::uint8_t>(tag.size())};
@@ -208,10 +212,11 @@ Result<DnsName> parse_owner(std::string_view word, DnsType type) {
       return DnsName(*DomainName::parse(reverse_name(*address)));
     }
   }
-  if (word.starts_with("*.")) return bad("wildcards are not served; name each name");
+  if (word.starts_with("*."))
+    return Status::invalid_argument("wildcards are not served; name each name");
   auto name = DomainName::parse(word);
   if (!name) return name.status();
-  if (name->is_root()) return bad("the root can't have records");
+  if (name->is_root()) return Status::invalid_argument("the root can't have records");
   return DnsName(*name);
 }
 
@@ -222,21 +227,22 @@ Result<Record> parse(std::string_view text) {
   if (!word.empty() && word[0] >= '0' && word[0] <= '9') {
     auto number = parse_number<std::uint32_t>(word);
     if (!number || *number > kMaxRecordTtlSeconds) {
-      return bad(fmt::format("'{}' is not a TTL; 0 to {} seconds are possible", word,
-                             kMaxRecordTtlSeconds));
+      return Status::invalid_argument(fmt::format("'{}' is not a TTL; 0 to {} seconds are possible",
+                                                  word, kMaxRecordTtlSeconds));
     }
     ttl = *number;
     word = take_word(text);
   }
   auto value = trimmed(text);
-  if (word.empty()) return bad("the form is NAME [TTL] TYPE VALUE");
+  if (word.empty()) return Status::invalid_argument("the form is NAME [TTL] TYPE VALUE");
   auto type = parse_type(word);
   if (!type) {
-    return bad(fmt::format(
+    return Status::invalid_argument(fmt::format(
         "'{}' is not a type that can be served; A, AAAA, CNAME, MX, NS, SRV, TXT, CAA and PTR are",
         word));
   }
-  if (value.empty()) return bad("the value is missing; the form is NAME [TTL] TYPE VALUE");
+  if (value.empty())
+    return Status::invalid_argument("the value is missing; the form is NAME [TTL] TYPE VALUE");
   auto owner = parse_owner(name, *type);
   if (!owner) return owner.status();
   auto rdata = parse_value(*type, value);

@@ -32,6 +32,9 @@ class [[nodiscard]] Status {
   Status(StatusCode code, std::string message) : code_(code), message_(std::move(message)) {}
 
   static Status ok() { return {}; }
+  static Status invalid_argument(std::string message) {
+    return Status(StatusCode::invalid_argument, std::move(message));
+  }
   /// Wraps an errno value: `what` says what was tried, e.g. "bind 127.0.0.1:80".
   static Status from_errno(int error, std::string_view what);
 
