@@ -2,6 +2,7 @@
 # as libraries, which would bring their shared dependencies along.
 find_library(LIBUV_STATIC NAMES libuv_a.a REQUIRED)
 add_library(agent_fmt OBJECT static_fmt.cpp)
+target_compile_options(agent_fmt PRIVATE ${agent_options})
 target_include_directories(agent_fmt PRIVATE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
 
 # Of libnet's rooms only the objects that are used: of `dns` what reads queries and writes replies, and
@@ -15,5 +16,7 @@ target_sources(agent PRIVATE
   $<TARGET_OBJECTS:sluice_agent_proto> $<TARGET_OBJECTS:nanopb> $<TARGET_OBJECTS:agent_fmt> static_libc.cpp static_zstd.cpp)
 target_link_libraries(agent PRIVATE agent_libnet ${LIBUV_STATIC} ${JANSSON_STATIC} ${NETTLE_STATIC}
   ${ZLIB_STATIC} ${ZSTD_STATIC} Threads::Threads)
-target_link_options(agent PRIVATE -static -Wl,--gc-sections)
+target_link_options(agent PRIVATE -static -Wl,--gc-sections -Wl,--no-eh-frame-hdr
+  -Wl,-T,${CMAKE_CURRENT_SOURCE_DIR}/without_unwind_tables.ld)
+set_property(TARGET agent APPEND PROPERTY LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/without_unwind_tables.ld)
 set_target_properties(agent PROPERTIES POSITION_INDEPENDENT_CODE OFF LINKER_LANGUAGE CXX)
