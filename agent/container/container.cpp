@@ -213,6 +213,7 @@ Status Container::prepare() {
   OciPlace place{.rootfs = rootfs(),
                  .cgroup = world_.cgroup + "/" + spec_.id,
                  .identity = std::move(*identity),
+                 .filter = ::access("/proc/sys/kernel/seccomp", F_OK) == 0,
                  .files = {{file("resolv.conf"), "/etc/resolv.conf"},
                            {file("hosts"), "/etc/hosts"},
                            {file("hostname"), "/etc/hostname"}}};

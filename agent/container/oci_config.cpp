@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "agent/container/json.h"
+#include "agent/container/seccomp.h"
 
 namespace sluice::agent {
 
@@ -263,6 +264,9 @@ std::string oci_config(const ContainerSpec& spec, const OciPlace& place) {
   json_put(os, "resources", resources_json(spec));
   json_put(os, "maskedPaths", masked_paths());
   json_put(os, "readonlyPaths", read_only_paths());
+  if (json_t* filter = place.filter ? seccomp_json(spec.capabilities) : nullptr) {
+    json_put(os, "seccomp", filter);
+  }
   json_put(config.get(), "linux", os);
   return json_text(config.get());
 }

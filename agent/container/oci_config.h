@@ -14,6 +14,7 @@ struct OciPlace {
   std::string rootfs;  ///< As the VM sees it.
   std::string cgroup;  ///< From the hierarchy's root on: "/sluice/ID".
   Identity identity;   ///< Whose the program is.
+  bool filter = true;  ///< Its system calls are filtered (seccomp.h).
   /// Files of the VM that the container sees in the place of its own: {source, target}.
   std::vector<std::pair<std::string, std::string>> files;
 };

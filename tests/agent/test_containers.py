@@ -253,6 +253,18 @@ def test_a_read_only_root_cannot_be_written_to(box):
     assert status.code == 0
 
 
+def test_calls_that_reach_the_kernel_are_refused_to_its_programs(box):
+    script = "grep Seccomp: /proc/self/status; unshare -U true || mount -t tmpfs x /tmp || echo no"
+    _, out = box.ended("sh", "-c", script)
+    assert out.startswith(b"Seccomp:\t2\n") and out.endswith(b"\nno\n"), out
+    made = box.run("sleep", "1000")
+    out, _ = ContainerExec(box.client, made, "grep", "Seccomp:", "/proc/self/status").finish()
+    assert out == b"Seccomp:\t2\n"
+    # Who has every capability may do all of it.
+    _, out = box.ended("grep", "Seccomp:", "/proc/self/status", add_capabilities=["ALL"])
+    assert out == b"Seccomp:\t0\n"
+
+
 def test_capabilities_are_the_usual_ones_and_what_is_asked_for(box):
     def effective(**fields):
         _, out = box.ended("sh", "-c", "grep CapEff /proc/self/status", **fields)
