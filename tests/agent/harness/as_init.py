@@ -1,9 +1,10 @@
-"""Runs the agent as PID 1: as_init.py AGENT KERNEL_COMMAND_LINE [read-only]
+"""Runs the agent as PID 1: as_init.py AGENT KERNEL_COMMAND_LINE [read-only] [netns=NAME]
 
 Nothing of the machine is within its reach: it has pid, mount, uts, ipc, net and cgroup namespaces of
 its own, and a root of its own on a tmpfs, with the machine's root let go of. /dev, /sys and
 /sys/fs/cgroup are tmpfs, as a devtmpfs, sysfs or cgroup2 would be the machine's; the agent leaves
-what is mounted as it is. It isn't run unless each mount it sees is one of those.
+what is mounted as it is. It isn't run unless each mount it sees is one of those. With `netns` it gets a
+network namespace that is there already.
 
 Prints its pid, and how it ended: "exited N" or "signal N". Ends with it, and it with this.
 """
@@ -20,7 +21,8 @@ import tempfile
 
 PROGRAMS = ["sh", "sleep", "cat", "true", "stty", "id", "env"]
 NEW_MOUNTS = 0x00020000
-OTHER_NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
+OTHER_NAMESPACES = 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000
+NEW_NET = 0x40000000
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 1, 32, 4096, 16384, 1 << 18, 2
 PR_SET_PDEATHSIG = 1
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
@@ -103,6 +105,11 @@ def main():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     root = pathlib.Path(tempfile.mkdtemp(prefix="sluice-init-"))
     try:
+        if name := next((one.removeprefix("netns=") for one in options if one.startswith("netns=")), None):
+            with open(f"/run/netns/{name}", "rb") as namespace:
+                check(libc.setns(namespace.fileno(), NEW_NET), "setns")
+        else:
+            check(libc.unshare(NEW_NET), "unshare")
         check(libc.unshare(OTHER_NAMESPACES), "unshare")
         pid = os.fork()
         if pid == 0:
