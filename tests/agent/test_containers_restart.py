@@ -7,6 +7,7 @@ import pytest
 
 from harness import agent as agents
 from harness import containers
+from harness.client import CallFailed
 from harness.containers import Box, ContainerExec, messages
 
 SECOND = 10**9
@@ -101,7 +102,7 @@ def test_a_shim_that_is_killed_takes_its_container_along_and_that_is_told(agent,
 def test_names_stay_taken(agent, box):
     box.create("true", name="taken")
     box = again(agent, box)
-    with pytest.raises(containers.CallFailed):
+    with pytest.raises(CallFailed):
         box.create("true", name="taken")
 
 
