@@ -127,7 +127,9 @@ class ContainerAgent(agents.Agent):
         return subprocess.run(["nsenter", "--target", str(self.holder.pid), "--mount", "--net",
                                *command], capture_output=True, text=True, check=check)
 
-    def shims(self):
+    def shims(self, container=""):
+        """Their pids; of one container, where its id is said. One ends a moment after its
+        container's end is told."""
         found = []
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -137,7 +139,8 @@ class ContainerAgent(agents.Agent):
                 zombie = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if words[1:2] == [b"shim"] and str(self.state).encode() in words[3] and not zombie:
+            if words[1:2] == [b"shim"] and str(self.state).encode() in words[3] and not zombie \
+                    and words[2].startswith(container.encode()):
                 found.append(int(entry.name))
         return found
 
