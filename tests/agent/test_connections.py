@@ -1,6 +1,7 @@
 """Connections: many, hostile, and gone in the middle of everything."""
 
 import random
+import select
 import socket
 import struct
 
@@ -26,7 +27,7 @@ def settled(agent):
     yield
     for made in agent.clients:
         made.close()
-    agents.until(lambda: not agent.children(), "no process is left", 10)
+    agents.until(lambda: not agent.children(), "no process is left")
     agents.until(lambda: agent.fds() <= before, f"no descriptor is left beyond {before}")
 
 
@@ -67,7 +68,6 @@ def test_garbage_harms_no_other_connection(agent, client):
 def test_frames_of_random_calls_harm_nobody(agent, settled):
     random.seed(6)
     hostile = agent.connect()
-    hostile.sock.settimeout(0.001)
     for number in range(2000):
         payload = protocol.envelope.Request(
             service=random.choice([AGENT, PROCESS, "x"]),
@@ -75,10 +75,8 @@ def test_frames_of_random_calls_harm_nobody(agent, settled):
             payload=random.randbytes(random.randrange(20))).SerializeToString()
         hostile.send_frame(2 * number + 1, random.choice([1, 1, 1, 2, 3, 9]), random.randrange(8),
                            payload)
-        try:
-            hostile.sock.recv(1 << 16)
-        except (TimeoutError, socket.timeout):
-            pass
+        if select.select([hostile.sock], [], [], 0.001)[0]:
+            assert hostile.sock.recv(1 << 16)
     agent.connect().ping()
 
 
@@ -173,7 +171,7 @@ def test_a_thousand_programs_leave_no_descriptor_and_no_memory(agent, settled):
     run_some(300)       # The ends that are remembered are there then.
     before, fds = agent.rss(), agent.fds()
     run_some(many)
-    assert agent.fds() <= fds
+    agents.until(lambda: agent.fds() <= fds, "no descriptor is left")
     if not agents.SANITIZED:
         assert agent.rss() - before < 300_000
 
