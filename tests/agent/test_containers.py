@@ -307,10 +307,12 @@ def test_a_program_in_it_shares_its_namespaces(box):
 def test_a_program_in_it_has_a_terminal_that_is_resized(box):
     made = box.run("sleep", "60")
     call = ContainerExec(box.client, made, "sh", "-c",
-                         "trap 'stty size; exit 5' WINCH; stty size; while :; do sleep 0.02; done",
+                         "until [ \"$(stty size)\" = '20 70' ]; do sleep 0.02; done 2>/dev/null; "
+                         "trap 'stty size; exit 5' WINCH; echo ready; while :; do sleep 0.02; done",
                          terminal=SIZE(rows=20, columns=70))
+    # The runtime starts it before it hands over the terminal, which has its size then.
     seen = b""
-    while b"20 70\r\n" not in seen:
+    while b"ready\r\n" not in seen:
         seen += call.receive().stdout
     call.send(resize=SIZE(rows=33, columns=44))
     assert call.finish()[0] == b"33 44\r\n"
