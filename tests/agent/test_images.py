@@ -443,7 +443,7 @@ def test_a_client_that_goes_leaves_nothing(store):
         agents.until(store.agent.children, "its worker is there")
         other.close()
         agents.until(lambda: not store.agent.children(), "its worker has gone")
-        assert store.is_empty()
+        agents.until(store.is_empty, "nothing is left")
 
 
 def test_what_a_killed_worker_or_agent_left_is_cleared(store, tmp_path):
