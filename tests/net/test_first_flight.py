@@ -55,8 +55,8 @@ class Far:
         with world.world.listen(PUBLIC4, port) as listener:
             self.client = net.guest.connect(PUBLIC4, port)
             self.server, _ = listener.accept()
-        self.client.settimeout(8)
-        self.server.settimeout(8)
+        self.client.settimeout(30)
+        self.server.settimeout(30)
 
     def __enter__(self):
         return self
@@ -132,7 +132,7 @@ def test_a_hello_split_at_any_byte_is_read_all_the_same(net, world):
         for cut, client in clients.items():
             client.sendall(other[cut:])
         for cut, client in clients.items():
-            client.settimeout(8)
+            client.settimeout(30)
             with client:
                 assert client.recv(100) == ALERT, f"cut at {cut}"
         for _ in clients:
