@@ -204,6 +204,13 @@ class Gateway:
             fields = f.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    def idles(self, share=0.05, span=1):
+        """Whether it uses no more than that share of a CPU for so many seconds.  What it still had to
+        do, or does not get to on a busy machine, is over at some time; a loop that spins is not."""
+        before = self.cpu_seconds()
+        time.sleep(span)
+        return self.cpu_seconds() - before <= share * span
+
     def fd_count(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
