@@ -1,4 +1,5 @@
 """Tables of the guest's resolver: query x transport x policy, and what a hostile resolver sends."""
+import concurrent.futures
 import os
 import socket
 import tempfile
@@ -212,17 +213,26 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-def test_what_a_hostile_resolver_sends_harms_nobody(net, zone, case):
-    reply, expected = HOSTILE[case]
-    zone.records[f"{case}.test"] = reply
-    answer = over_tcp(net, make(f"{case}.test")) if case in ("oversized", "slow") else \
-        ask(net, f"{case}.test", timeout=10)
-    if expected is None:
-        assert answer.rcode() == dns.rcode.NOERROR and len(addresses(answer)) == 900
-    else:
-        assert outcome(answer) == expected
-    assert not answer.flags & dns.flags.AD
+def test_what_a_hostile_resolver_sends_harms_nobody(net, zone):
+    """All are asked at once, as hostd asks for many of them again until it gives up; but the slow
+    one, which would make the others late."""
+    zone.records.update({f"{case}.test": reply for case, (reply, _) in HOSTILE.items()})
+
+    def answer_of(case):
+        by_tcp = case in ("oversized", "slow")
+        return over_tcp(net, make(f"{case}.test")) if by_tcp else ask(net, f"{case}.test")
+
+    together = [case for case in HOSTILE if case != "slow"]
+    with concurrent.futures.ThreadPoolExecutor(len(together)) as pool:
+        answers = dict(zip(together, pool.map(answer_of, together)))
+    answers["slow"] = answer_of("slow")
+    for case, (_, expected) in HOSTILE.items():
+        answer = answers[case]
+        if expected is None:
+            assert answer.rcode() == dns.rcode.NOERROR and len(addresses(answer)) == 900, case
+        else:
+            assert outcome(answer) == expected, case
+        assert not answer.flags & dns.flags.AD, case
     assert addresses(ask(net, "good.test")) == [PUBLIC4]
 
 
@@ -235,7 +245,7 @@ def test_an_answer_from_another_port_is_not_believed(net, world, zone):
                 s.sendto(wire, ("198.18.0.1", port))
         return None
     zone.records["elsewhere.test"] = from_elsewhere
-    answer = ask(net, "elsewhere.test", timeout=10)
+    answer = ask(net, "elsewhere.test")
     assert answer.rcode() == dns.rcode.SERVFAIL and not answer.answer
 
 
