@@ -402,7 +402,7 @@ def test_clients_that_go_at_any_point_leave_the_container_as_it_is(agent, box):
 
 
 def test_many_lives_leave_nothing_behind(agent, box):
-    lives(agent, box, 300, 20)
+    lives(agent, box, 300, 12)
 
 
 @pytest.mark.long
