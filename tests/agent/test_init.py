@@ -30,7 +30,8 @@ class Guest:
         with open(self.log, "wb") as log:
             self.launcher = subprocess.Popen(
                 [sys.executable, "-B", str(HERE / "harness/as_init.py"), agents.AGENT, command_line,
-                 *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+                 *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                env=os.environ | {"TMPDIR": str(directory)})    # where a killed one leaves its root
         first = self.launcher.stdout.readline()
         if not first:
             self.launcher.wait()
