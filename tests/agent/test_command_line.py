@@ -14,7 +14,7 @@ from harness.client import Client, Exec
 
 
 def run(*arguments, **options):
-    return subprocess.run([AGENT, *arguments], capture_output=True, text=True, timeout=20,
+    return subprocess.run([AGENT, *arguments], capture_output=True, text=True, timeout=60,
                           stdin=subprocess.DEVNULL, check=False, **options)
 
 
@@ -123,7 +123,7 @@ def test_a_signal_ends_it_and_what_it_runs(tmp_path, number):
     agent = Agent(tmp_path)
     call = Exec(agent.connect(), "sleep", "60")
     agent.process.send_signal(number)
-    assert agent.process.wait(20) == 0
+    assert agent.process.wait(60) == 0
     assert not agent.path.exists()
     agents.until(lambda: not agents.runs(call.pid), "the program ends")
 
@@ -149,7 +149,7 @@ def test_it_serves_on_its_standard_streams_until_they_close():
     assert call.finish() == (b"out\n", b"err\n")
     running = Exec(client, "sleep", "60")
     client.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     agents.until(lambda: not agents.runs(running.pid), "the program ends")
 
 
@@ -163,12 +163,12 @@ def test_standard_streams_may_be_two_pipes():
     assert head[4:] == b"\0\0\0\1\2\0"
     assert len(process.stdout.read(int.from_bytes(head[:4], "big"))) > 50
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
 
 
 def test_standard_streams_that_can_never_be_waited_for_end_it():
     with open(os.devnull, "rb") as nothing:
         result = subprocess.run([AGENT, "--stdio"], stdin=nothing, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, timeout=20, check=False)
+                                stderr=subprocess.PIPE, timeout=60, check=False)
     assert result.returncode in (0, 1)

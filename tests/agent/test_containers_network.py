@@ -48,14 +48,17 @@ def test_containers_and_the_vm_reach_each_other_by_their_own_addresses(agent, bo
     second = box.run("sleep", "60")
     for own, other in zip(addresses(box, first), addresses(box, second)):
         assert own.ip != other.ip
-        code, out = inside(box, first, "ping", "-c", "1", "-W", "5", str(other.ip))
-        assert code == 0, out
-        agent.inside("ping", "-c", "1", "-W", "5", str(other.ip))
+        # A bridge forwards a moment after its port has a carrier.
+        agents.until(lambda ip=str(other.ip): inside(box, first, "ping", "-c", "1", ip)[0] == 0,
+                     "the other container answers")
+        agents.until(lambda ip=str(other.ip): agent.inside("ping", "-c", "1", ip,
+                                                           check=False).returncode == 0,
+                     "it answers the VM")
     # Who is called sees who calls: there is no translation.
     ContainerExec(box.client, second, "nc", "-ll", "-p", "7000", "-e", "netstat", "-tn")
     agents.until(lambda: "7000" in inside(box, second, "netstat", "-ltn")[1], "it listens")
     code, out = inside(box, first, "sh", "-c",
-                       f"sleep 1 | nc -w 5 {addresses(box, second)[0].ip} 7000")
+                       f"sleep 1 | nc -w 60 {addresses(box, second)[0].ip} 7000")
     assert code == 0 and str(addresses(box, first)[0].ip) in out, out
 
 
@@ -97,8 +100,9 @@ def test_the_hosts_network_is_the_vms_and_none_has_only_a_loopback(agent, box):
     assert "sluice0" in inside(box, made, "ip", "link")[1]
     assert not box.info(made).addresses
     alone = box.run("sleep", "60", network="none")
-    _, links = inside(box, alone, "ip", "-o", "link")
-    assert re.findall(r"^\d+: (\w+)", links, re.M) == ["lo"]
+    # Of the kernel's own there may be tunnels, which are down.
+    _, shown = inside(box, alone, "ip", "-o", "addr")
+    assert set(re.findall(r"^\d+: (\w+)", shown, re.M)) == {"lo"}, shown
 
 
 def test_resolvers_and_hosts_are_of_the_containers_own(box):
@@ -112,6 +116,9 @@ def test_resolvers_and_hosts_are_of_the_containers_own(box):
 
 def test_stats_count_what_it_sends_and_receives(box):
     made = box.run("sleep", "60")
-    inside(box, made, "ping", "-c", "3", "-i", "0.1", "10.88.7.1")
-    stats = box.call("Stats", container=made)
-    assert stats.sent_bytes > 200 and stats.received_bytes > 200
+
+    def counted():
+        inside(box, made, "ping", "-c", "3", "-i", "0.1", "10.88.7.1")
+        stats = box.call("Stats", container=made)
+        return stats.sent_bytes > 200 and stats.received_bytes > 200
+    agents.until(counted, "both are counted")

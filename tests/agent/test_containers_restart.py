@@ -7,6 +7,7 @@ import pytest
 
 from harness import agent as agents
 from harness import containers
+from harness.client import CallFailed
 from harness.containers import Box, ContainerExec, messages
 
 SECOND = 10**9
@@ -42,10 +43,16 @@ def test_what_runs_goes_on_and_is_found_again(agent, box):
     assert box.call("Stop", container=made, timeout_ns=SECOND // 10).exit.signal == 9
 
 
-def test_an_end_while_no_agent_is_there_is_not_lost(agent, box):
-    made = box.run("sh", "-c", "sleep 0.3; echo over; exit 42")
-    shim = agent.shims()[0]
-    box = again(agent, box, lambda: agents.until(lambda: not agents.runs(shim), "it ends"))
+def test_an_end_while_no_agent_is_there_is_not_lost(agent, box, tmp_path):
+    made = box.run("sh", "-c", "while [ ! -e /in/go ]; do sleep 0.01; done; echo over; exit 42",
+                   mounts=[messages.ContainerMount(kind="BIND", source=str(tmp_path),
+                                                   target="/in")])
+    (shim,) = agent.shims(made)
+
+    def end():
+        (tmp_path / "go").touch()
+        agents.until(lambda: not agents.runs(shim), "it ends")
+    box = again(agent, box, end)
     assert box.state(made) == "STOPPED"
     assert (box.wait(made).code, box.logs(made).text()) == (42, b"over\n")
 
@@ -64,7 +71,7 @@ def test_a_created_and_a_paused_one_are_what_they_were(agent, box):
 def test_a_restart_policy_holds_over_an_agents_end(agent, box):
     made = box.run("sleep", "60", restart=messages.RestartPolicy(kind="ALWAYS"))
     pid = box.info(made).pid
-    shim = agent.shims()[0]
+    (shim,) = agent.shims(made)
 
     def end():
         os.kill(pid, signal.SIGKILL)
@@ -88,7 +95,7 @@ def test_an_attached_client_goes_on_where_it_was(agent, box):
 def test_a_shim_that_is_killed_takes_its_container_along_and_that_is_told(agent, box):
     made = box.run("sleep", "60")
     pid = box.info(made).pid
-    os.kill(agent.shims()[0], signal.SIGKILL)
+    os.kill(agent.shims(made)[0], signal.SIGKILL)
     status = box.wait(made)
     assert status.lost and status.code == 137
     assert box.state(made) == "STOPPED"
@@ -101,14 +108,15 @@ def test_a_shim_that_is_killed_takes_its_container_along_and_that_is_told(agent,
 def test_names_stay_taken(agent, box):
     box.create("true", name="taken")
     box = again(agent, box)
-    with pytest.raises(containers.CallFailed):
+    with pytest.raises(CallFailed):
         box.create("true", name="taken")
 
 
 @pytest.mark.timing
 def test_a_shim_is_small(agent, box):
-    box.run("sleep", "60")
-    status = open(f"/proc/{agent.shims()[0]}/smaps_rollup", encoding="ascii").read()
+    (shim,) = agent.shims(box.run("sleep", "60"))
+    with open(f"/proc/{shim}/smaps_rollup", encoding="ascii") as file:
+        status = file.read()
     private = [int(line.split()[1]) for line in status.splitlines()
                if line.startswith(("Private_Dirty:", "Private_Clean:"))]
     assert sum(private) < 1200, status

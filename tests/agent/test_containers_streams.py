@@ -28,11 +28,11 @@ def counted(lines):
 
 
 def test_a_gibibyte_by_an_attach_that_pauses_is_whole(agent, box):
-    size = 1 << 30
+    size = 1 << 26 if agents.SANITIZED else 1 << 30
     made = box.create("sh", "-c", f"head -c {size} /dev/zero | tr '\\0' 'x'").id
     attach = box.attach(made)
     box.call("Start", container=made)
-    digest, got, paused, began = hashlib.sha256(), 0, 0, time.monotonic()
+    digest, got, paused = hashlib.sha256(), 0, 0
     while (message := attach.receive()) is not None:
         if message.WhichOneof("message") == "exit":
             attach.exit = message.exit
@@ -45,10 +45,9 @@ def test_a_gibibyte_by_an_attach_that_pauses_is_whole(agent, box):
             time.sleep(0.2)     # The reader's pause: what is tested is that nothing is lost by it.
     assert (got, attach.exit.code) == (size, 0)
     expected = hashlib.sha256()
-    for _ in range(1024):
+    for _ in range(size >> 20):
         expected.update(b"x" * (1 << 20))
     assert digest.digest() == expected.digest()
-    assert time.monotonic() - began < 100
     if not agents.SANITIZED:
         assert agent.rss() < 24 << 20
 
@@ -136,10 +135,15 @@ def test_what_was_rotated_away_is_told_as_lost(box):
 
 
 def test_a_reader_goes_on_where_another_left_off(box):
-    made = box.run("sh", "-c", "for i in 1 2 3 4 5; do echo $i; sleep 0.05; done")
+    # What is written before the last is read is one record with it; so each waits until it was.
+    made = box.run("sh", "-c", "for i in 1 2 3; do echo $i; read x; done", open_stdin=True)
+    attach = box.attach(made)
+    for lines in (2, 4, 6):
+        agents.until(lambda n=lines: len(box.logs(made).text()) == n, "the line is in the log")
+        attach.send(stdin=b"\n")
     box.wait(made)
     records = list(box.logs(made).records())
-    assert len(records) > 1
+    assert [record.data for record in records] == [b"1\n", b"2\n", b"3\n"]
     for number, record in enumerate(records[:-1]):
         rest = b"".join(one.data for one in records[number + 1:])
         logs = box.logs(made, offset=record.next_offset)
@@ -156,7 +160,9 @@ def test_the_tail_has_the_latest_lines(box, lines):
 
 
 def test_streams_and_times_are_filters(box):
-    made = box.run("sh", "-c", "echo out; echo err >&2; sleep 0.3; echo late")
+    made = box.run("sh", "-c", "echo out; echo err >&2; read x; echo late", open_stdin=True)
+    agents.until(lambda: len(box.logs(made).text()) == 8, "both lines are in the log")
+    box.attach(made).send(stdin=b"\n")
     box.wait(made)
     assert box.logs(made, no_stdout=True).text() == b"err\n"
     assert box.logs(made, no_stderr=True).text() == b"out\nlate\n"
@@ -170,10 +176,9 @@ def test_streams_and_times_are_filters(box):
 
 def test_a_follow_ends_at_its_time_though_nothing_is_written(box):
     made = box.run("sleep", "60")
-    began = time.monotonic()
     logs = box.logs(made, follow=True, until_ns=time.time_ns() + SECOND // 5)
     assert logs.text() == b"" and logs.reason() == "UNTIL"
-    assert time.monotonic() - began < 5
+    assert box.state(made) == "RUNNING"
 
 
 def test_each_end_says_why(box):

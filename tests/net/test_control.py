@@ -26,7 +26,7 @@ HOSTCTL = os.path.join(os.path.dirname(HOSTD), "hostctl")
 
 def ctl(net, *arguments, check=True):
     done = subprocess.run([HOSTCTL, "-n", net.ready["socket"], *map(str, arguments)],
-                          capture_output=True, text=True, timeout=10)
+                          capture_output=True, text=True, timeout=60)
     if check:
         assert done.returncode == 0, done.stderr
     return done
@@ -39,7 +39,7 @@ def ctl_json(net, *arguments, **options):
 def http(net, request):
     """The raw answer to a raw request: head and body."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(30)
         client.connect(net.ready["socket"])
         client.sendall(request)
         answer = b""

@@ -25,7 +25,7 @@ def make(name, kind="A", edns=True, **fields):
     return dns.message.make_query(name, kind, use_edns=0 if edns else None, **fields)
 
 
-def over_udp(net, query, server=GATEWAY4, timeout=5):
+def over_udp(net, query, server=GATEWAY4, timeout=30):
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with net.guest.udp(family=family, timeout=timeout) as s:
         s.connect((server, 53))

@@ -47,7 +47,7 @@ def server(world):
             running = world.world.spawn("nghttpd", "--no-tls", "--verbose", "-d", folder,
                                         "-a", PUBLIC4, PORT, stdout=log,
                                         stderr=subprocess.STDOUT)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while True:
                 try:
                     world.world.connect(PUBLIC4, PORT).close()
@@ -60,7 +60,7 @@ def server(world):
 
 
 def curl(net, name, *options):  # noqa: F811
-    return net.guest.run("curl", "-sS", "--max-time", 15, "--resolve", f"{name}:{PORT}:{PUBLIC4}",
+    return net.guest.run("curl", "-sS", "--max-time", 50, "--resolve", f"{name}:{PORT}:{PUBLIC4}",
                          "--http2-prior-knowledge", "-w", "\n%{http_code} %{http_version}",
                          *options, f"http://{name}:{PORT}/page", text=False)
 

@@ -90,7 +90,7 @@ def shoot(guest, port, flights, address=PUBLIC4):
         except OSError:
             pass            # refused before its end
         open_ones[sock] = name
-    end = 10.0
+    end = 30.0
     while open_ones and (ready := select.select(list(open_ones), [], [], end)[0]):
         for sock in ready:
             try:
@@ -187,7 +187,7 @@ def test_of_an_allowed_connection_the_bytes_leave_and_nothing_of_its_headers(hos
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xb8)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 77)
         sock.bind(("0.0.0.0", 4242))
-        sock.settimeout(5)
+        sock.settimeout(30)
         sock.connect((PUBLIC4_B, OPEN_PORT))
         sock.sendall(SECRET)
         sock.shutdown(socket.SHUT_WR)
@@ -223,7 +223,7 @@ def test_whatever_the_ttl_only_the_answers_address_is_opened(hostile, zone, ttl)
 
 
 def refused_tcp(guest, address, port):
-    return connect_error(guest.guest, address, port, timeout=2)[0] is not None
+    return connect_error(guest.guest, address, port, timeout=30)[0] is not None
 
 
 def test_of_a_name_with_many_addresses_no_more_are_open_than_are_remembered(hostile, zone, world):
@@ -424,7 +424,7 @@ def test_a_bad_policy_or_a_killed_gateway_opens_nothing(attack, zone, sink, tmp_
     assert refused(hostile, PUBLIC4_B, WEB)
     hostile.only(LOOKUP)
     hostile.net.process.kill()
-    hostile.net.process.wait(5)
+    hostile.net.process.wait(30)
     for address in (PUBLIC4, PUBLIC4_B):
         assert connect_error(hostile.guest, address, WEB, timeout=1)[0]
     path.write_text(f'[policy]\nrules = ["allow@{GOOD}"]\n')

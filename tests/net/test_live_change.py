@@ -36,7 +36,7 @@ class Control:
 
     def __init__(self, net):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(30)
         self.sock.connect(net.ready["socket"])
 
     def __enter__(self):
@@ -81,7 +81,7 @@ class Datagrams:
 
     def stop(self):
         self.over.set()
-        self.thread.join(5)
+        self.thread.join(30)
         self.sock.close()
 
 
@@ -128,23 +128,33 @@ def in_spans(packets, spans):
     return found
 
 
+def rounds(count, least, seconds=60):
+    """So many, or, but for the least, what a slow machine has of them in so many seconds."""
+    deadline = time.monotonic() + seconds
+    for i in range(count):
+        if i >= least and time.monotonic() > deadline:
+            return
+        yield i
+
+
 def swap_under_load(net, world, swaps, watched_each=20):
-    """Revokes and gives back under load.  Now and then it waits until everything has noticed."""
+    """Revokes and gives back under load.  Now and then it waits until everything has noticed.
+    `swaps` are the numbers of the changes."""
     changes, rss = [], []
     with Recorder(world.world, snap=SNAP) as wire, Control(net) as control, \
             world.world.udp(PUBLIC4_B, UDP_PORT):
         flows, datagrams = Flows(net.guest, world.world, KINDS), Datagrams(net.guest)
         try:
-            wait_for(lambda: all(flows.carried.values()), 10, "every kind of flow carries data")
-            for i in range(swaps):
+            wait_for(lambda: all(flows.carried.values()), 60, "every kind of flow carries data")
+            for i in swaps:
                 rules = (ONE, BOTH)[i % 2]
                 changes.append((rules, *control.set_policy(rules)))
                 if i % watched_each == 0:
-                    wait_for(lambda: not flows.alive(FLAPPING[0]), 10, "every revoked flow is cut")
+                    wait_for(lambda: not flows.alive(FLAPPING[0]), 60, "every revoked flow is cut")
                     assert ask(net, FLAP).rcode() == 3
                 elif i % watched_each == 1:
                     before = dict(flows.carried)
-                    wait_for(lambda: all(flows.carried[one] > before[one] for one in before), 10,
+                    wait_for(lambda: all(flows.carried[one] > before[one] for one in before), 60,
                              "what was given back carries data, and so does all else")
                     rss.append(net.rss_bytes())
             carried, cut = flows.stop(), dict(flows.cut)
@@ -162,7 +172,7 @@ def swap_under_load(net, world, swaps, watched_each=20):
     if not SANITIZED:
         assert max(rss) - rss[0] < RSS_GROWTH_BYTES, rss
     times = sorted(after - before for _, before, after in changes)
-    print(f"{swaps} changes, {times[len(times) // 2] / 1e6:.2f} ms each at the median, "
+    print(f"{len(changes)} changes, {times[len(times) // 2] / 1e6:.2f} ms each at the median, "
           f"{times[-1] / 1e6:.2f} ms at most; {carried} bytes of flows that were never cut; "
           f"cut {cut}; {len(spans)} spans")
 
@@ -170,13 +180,13 @@ def swap_under_load(net, world, swaps, watched_each=20):
 def test_a_thousand_changes_under_load_let_nothing_through_and_cut_nothing_else(net, world):
     """Case 60.  100 flows, half of them to a name that every other change revokes."""
     fds = net.fd_count()
-    swap_under_load(net, world, 1000)
-    wait_for(lambda: net.fd_count() <= fds + 4, 15, "descriptors go back")
+    swap_under_load(net, world, rounds(1000, least=200))
+    wait_for(lambda: net.fd_count() <= fds + 4, 60, "descriptors go back")
 
 
 @pytest.mark.long
 def test_twenty_thousand_changes_under_load_do_too(net, world):
-    swap_under_load(net, world, 20_000)
+    swap_under_load(net, world, range(20_000))
 
 
 class Echo:
@@ -200,7 +210,7 @@ class Echo:
     def __exit__(self, *_):
         self.over.set()
         for thread in self.threads:
-            thread.join(5)
+            thread.join(30)
         for sock in (self.listener, self.datagrams, self.udp):
             sock.close()
 
@@ -264,7 +274,7 @@ def test_a_client_gets_no_byte_through_while_it_is_denied_and_another_misses_non
             client.sendall(data)
             assert read_exactly(client, len(data)) == data
 
-        for i in range(100):
+        for i in rounds(100, least=20):
             before = flapping.carried
             wait_for(lambda: flapping.carried > before, what="what is allowed carries data")
             _, answered = control.set_policy([f"deny:ingress@{denied}"])
@@ -277,7 +287,7 @@ def test_a_client_gets_no_byte_through_while_it_is_denied_and_another_misses_non
         out = [p for p in outside.packets
                if p.interface == "near" and not p.outgoing and p.dst == denied and p.size]
         into = [p for p in inside.packets if not p.outgoing and p.src == denied and p.size]
-        assert flapping.cut >= 100
+        wait_for(lambda: flapping.cut >= len(spans["out"]), what="each change cut a connection")
     assert {p.proto for p in out} == {p.proto for p in into} == {TCP, UDP}
     assert not in_spans(out, spans["out"]), "to the client"
     assert not in_spans(into, spans["in"]), "to the guest"
@@ -300,7 +310,7 @@ def test_what_the_host_had_already_taken_of_a_revoked_flow_is_not_sent(net, worl
                     select.select([], [client], [], 0.05)
             with Recorder(world.world, snap=SNAP) as wire:
                 _, after = control.set_policy(ONE)
-                far.settimeout(5)
+                far.settimeout(30)
                 with pytest.raises(ConnectionResetError):
                     while far.recv(1 << 20):
                         pass
@@ -310,7 +320,7 @@ def test_what_the_host_had_already_taken_of_a_revoked_flow_is_not_sent(net, worl
                 assert not late, late[:3]
             with pytest.raises(ConnectionResetError):
                 client.setblocking(True)
-                client.settimeout(5)
+                client.settimeout(30)
                 client.recv(1)
 
 
@@ -343,7 +353,7 @@ def test_a_connection_from_before_names_counted_ends_where_it_may_be_for_a_denie
         client = net.guest.connect(PUBLIC4, FLAP_PORT)
         far, _ = listener.accept()
         with client, far:
-            far.settimeout(5)
+            far.settimeout(30)
             client.sendall(b"GET / HTTP/1.1\r\n")
             assert far.recv(100)
             control.set_policy(ONE)
@@ -365,7 +375,7 @@ def test_a_connection_ends_when_its_address_becomes_one_of_the_hosts_network(gat
             far, _ = listener.accept()
         with client, far:
             world.host.ip("addr add 5.5.8.1/24 dev far")
-            client.settimeout(5)
+            client.settimeout(30)
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
     finally:

@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 
 from harness.clients import connect_error, pair
+from harness.netns import wait_for
 from harness.world import FAR4, PUBLIC4, WORLD4
 from test_control import http
 from test_dns import ask
@@ -125,8 +126,10 @@ def test_every_operation_answers_as_its_schema_says(net, world, document):
                     call(net, "PUT", path, again["content"]["application/json"]["example"])
                 status = expect(net, document, path, method, operation, address, example)
                 assert status == 200, (method, address, status)
-    page = json.loads(call(net, "GET", "/v1/events")[2])["events"]
-    assert {"denied", "allowed", "closed"} <= {one["event"] for one in page}
+
+    def kinds():
+        return {one["event"] for one in json.loads(call(net, "GET", "/v1/events")[2])["events"]}
+    wait_for(lambda: {"denied", "allowed", "closed"} <= kinds(), what="events of every kind")
 
 
 def test_what_makes_no_sense_is_answered_as_the_document_says(net, document):

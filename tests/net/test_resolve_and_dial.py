@@ -38,14 +38,14 @@ class Two:
         self.here = world.world.listen(PUBLIC4, PORT)
         self.there = world.world.listen(PUBLIC4_B, PORT)
         self.client = net.guest.connect(PUBLIC4, PORT)
-        self.client.settimeout(8)
+        self.client.settimeout(30)
         self.first = self.accept(self.here)
         self.second = None
 
     def accept(self, listener):
-        listener.settimeout(8)
+        listener.settimeout(30)
         server, _ = listener.accept()
-        server.settimeout(8)
+        server.settimeout(30)
         return server
 
     def moved(self):

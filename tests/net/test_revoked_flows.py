@@ -1,4 +1,5 @@
 """What becomes of open flows when the policy that allowed them goes."""
+import errno
 import os
 import select
 import socket
@@ -6,6 +7,8 @@ import time
 
 import pytest
 
+from harness.clients import connect_error
+from harness.gateway import GATEWAY4
 from harness.netns import wait_for
 from harness.recorder import TCP, Recorder
 from harness.world import HOST4, PUBLIC4, WORLD4
@@ -37,7 +40,7 @@ def test_revoked_connections_and_conversations_can_be_kept(gateway, world):
     with FarAway(net, world) as far, world.world.udp(WORLD4, 5001) as server, \
             net.guest.udp("0.0.0.0") as client:
         client.sendto(b"before", (WORLD4, 5001))
-        server.settimeout(5)
+        server.settimeout(30)
         _, address = server.recvfrom(100)
         ctl(net, "policy", "set", "--profile", "none")
         far.client.sendall(b"after")
@@ -82,7 +85,7 @@ class Client:
     def __init__(self, net, world, listener, source=WORLD4):
         self.client = world.world.connect(HOST4, net.port(80), source=(source, 0))
         self.server, peer = listener.accept()
-        self.server.settimeout(5)
+        self.server.settimeout(30)
         assert peer[0] == source
         self.check(b"1")
 
@@ -131,11 +134,14 @@ def test_what_the_host_had_of_a_denied_client_never_reaches_the_guest(gateway, w
         with Recorder(net.guest, snap=128) as inside, Recorder(world.world, snap=128) as outside:
             ctl(net, *DENY_CLIENT)
             after = time.time_ns()
+            # Frames keep their order: what was on its way to the guest is there before this answer.
+            assert connect_error(net.guest, GATEWAY4, 9)[0] == errno.ECONNREFUSED
+            there = time.time_ns()
             for end in ends:
                 wait_for(lambda: _is_reset(end), what="both ends are reset")
             outside.settle(world.host, WORLD4)
-            late = [p for seen in (inside, outside) for p in seen.packets
-                    if not p.outgoing and p.proto == TCP and p.size and p.time_ns > after]
+            late = [p for seen, since in ((inside, there), (outside, after)) for p in seen.packets
+                    if not p.outgoing and p.proto == TCP and p.size and p.time_ns > since]
             assert not late, late[:3]
 
 
@@ -182,7 +188,7 @@ def test_a_client_of_a_unix_socket_has_no_address_that_a_rule_could_deny(gateway
     path = os.path.join(open_folder, "web.sock")
     net = gateway(publish=[f"unix:{path}:80"])
     with net.guest.listen("0.0.0.0", 80) as listener, socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(30)
         client.connect(path)
         server, _ = listener.accept()
         with server:

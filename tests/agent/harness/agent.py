@@ -11,7 +11,7 @@ from . import client as ttrpc
 AGENT = os.environ.get("SLUICE_AGENT") or str(
     pathlib.Path(__file__).resolve().parents[3] / "build/bin/agent")
 SANITIZED = bool(os.environ.get("SLUICE_SANITIZED"))
-SECONDS = 20
+SECONDS = 60        # For what has to come: a busy machine is slow, and a wait that ends costs nothing.
 
 
 def until(condition, what, seconds=SECONDS):

@@ -8,7 +8,7 @@ from . import protocol
 
 REQUEST, RESPONSE, DATA = 1, 2, 3
 REMOTE_CLOSED, REMOTE_OPEN, NO_DATA = 1, 2, 4
-SECONDS = 20
+SECONDS = 60
 
 AGENT = "sluice.agent.v1.Agent"
 PROCESS = "sluice.agent.v1.Process"

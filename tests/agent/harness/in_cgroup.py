@@ -38,8 +38,12 @@ def main():
         print("there is no cgroup2", file=sys.stderr)
         sys.exit(77)
     own = root / name
-    own.mkdir(exist_ok=True)
-    (own / "cgroup.procs").write_text("0")
+    try:
+        own.mkdir(exist_ok=True)
+        (own / "cgroup.procs").write_text("0")
+    except OSError as error:
+        print(f"a cgroup of its own: {error}", file=sys.stderr)
+        sys.exit(77)
     check(libc.unshare(NEW_NS | NEW_CGROUP | NEW_NET), "unshare")
     check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "mount --make-rprivate /")
     check(libc.mount(b"none", b"/sys/fs/cgroup", b"cgroup2", 0, None), "mount a cgroup2")

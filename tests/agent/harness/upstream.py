@@ -78,7 +78,7 @@ class Upstream:
             except OSError:
                 return
             with connection:
-                connection.settimeout(5)
+                connection.settimeout(20)
                 try:
                     size, = struct.unpack(">H", connection.recv(2, socket.MSG_WAITALL))
                     data = connection.recv(size, socket.MSG_WAITALL)
@@ -97,6 +97,6 @@ class Upstream:
         with socket.socket(self.udp.family, socket.SOCK_DGRAM) as wake:
             wake.sendto(b"", self.udp.getsockname())
         for thread in self.threads:
-            thread.join(5)
+            thread.join(60)
         self.tcp.close()
         self.udp.close()

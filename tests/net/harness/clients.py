@@ -8,6 +8,7 @@ import time
 import pytest
 
 from . import world as places
+from .netns import SECONDS
 
 FAMILIES = [pytest.param(4, id="ipv4"), pytest.param(6, id="ipv6")]
 HOST = {4: places.HOST4, 6: places.HOST6}
@@ -20,8 +21,9 @@ NO_HOST = {4: places.NO_HOST4, 6: places.NO_HOST6}
 BLACKHOLE = {4: places.BLACKHOLE4, 6: places.BLACKHOLE6}
 BEHIND = {4: places.BEHIND4, 6: places.BEHIND6}
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH)
-# What "at once" may take on a machine that other tests share, in seconds.
-SOON = 1.0
+# What "at once" may take on a machine that other tests share, in seconds; less than any limit of
+# hostd's own.
+SOON = 3.0
 
 
 def ready_for(family, gateway):
@@ -59,11 +61,11 @@ def pair(client_ns, server_ns, address, port=None, **options):
     with server_ns.listen(address) as listener:
         client = client_ns.connect(address, port or listener.getsockname()[1], **options)
         server, _ = listener.accept()
-    server.settimeout(5)
+    server.settimeout(SECONDS)
     return client, server
 
 
-def read_to_end(sock, limit=30):
+def read_to_end(sock, limit=60):
     """All bytes up to the end of stream."""
     end, out = time.monotonic() + limit, bytearray()
     while time.monotonic() < end:
@@ -89,7 +91,7 @@ def reset(sock):
     sock.close()
 
 
-def transfer(sender, data, receiver, limit=20):
+def transfer(sender, data, receiver, limit=60):
     """Sends all and closes, reading at the same time; returns what arrived up to the end."""
     sender.setblocking(False)
     view, out, end = memoryview(data), bytearray(), time.monotonic() + limit

@@ -83,7 +83,7 @@ class Flows:
     def alive(self, label):
         return sum(1 for end in list(self.clients.values()) if end.open and end.kind.label == label)
 
-    def stop(self, limit=15):
+    def stop(self, limit=60):
         """Lets the steady flows come to their end, and gives how many bytes they had carried."""
         self.stopping = True
         wait_for(lambda: self.over or self.errors, limit, "the end of the steady flows")
@@ -99,7 +99,7 @@ class Flows:
 
     def close(self):
         self.over = True
-        self.thread.join(5)
+        self.thread.join(30)
         for end in [*self.clients.values(), *self.servers.values()]:
             end.sock.close()
         for listener in self.listeners.values():

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from . import world as places
-from .netns import Namespace, wait_for
+from .netns import SECONDS, Namespace, wait_for
 from .tools import tool
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -132,7 +132,7 @@ class Gateway:
             if ours:
                 ours.close()
 
-    def _wait_ready(self, read_end, limit=10):
+    def _wait_ready(self, read_end, limit=60):
         if read_end is None:
             wait_for(lambda: os.path.exists(self.socket_path) or self.process.poll() is not None,
                      what="the socket of the gateway")
@@ -148,7 +148,7 @@ class Gateway:
                     break
                 text += chunk
             if not text:
-                status = self.process.wait(5)
+                status = self.process.wait(SECONDS)
                 self.ended = status
                 raise StartError(status, self.log())
             self.ready_line = text.decode()
@@ -173,7 +173,7 @@ class Gateway:
         with open(self.log_path, errors="replace") as f:
             return f.read()
 
-    def wait_log(self, pattern, limit=5, start=0):
+    def wait_log(self, pattern, limit=SECONDS, start=0):
         """The first match of the pattern in the log at or after the offset `start`."""
         return wait_for(lambda: re.search(pattern, self.log()[start:]), limit,
                         f"{pattern!r} in the log")
@@ -181,7 +181,7 @@ class Gateway:
     def denials(self, start=0):
         return [line for line in self.log()[start:].splitlines() if "denied" in line]
 
-    def status(self, limit=5):
+    def status(self, limit=SECONDS):
         """hostd's counters, as it writes them on SIGUSR1."""
         start = len(self.log())
         os.kill(self.pid, signal.SIGUSR1)
@@ -203,6 +203,13 @@ class Gateway:
         with open(f"/proc/{self.pid}/stat") as f:
             fields = f.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def idles(self, share=0.05, span=1):
+        """Whether it uses no more than that share of a CPU for so many seconds.  What it still had to
+        do, or does not get to on a busy machine, is over at some time; a loop that spins is not."""
+        before = self.cpu_seconds()
+        time.sleep(span)
+        return self.cpu_seconds() - before <= share * span
 
     def fd_count(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -240,7 +247,7 @@ class Gateway:
                 self.guest.stop()
             if self.process:
                 alive = self.process.poll() is None
-                status = self.process.stop(limit=5)
+                status = self.process.stop(limit=SECONDS)
                 if check and alive and not PEER:
                     assert status == 0, \
                         f"SIGTERM: exit {status} (None: killed); {self.log()[-2000:]}"
@@ -293,8 +300,8 @@ class Guest:
                      what="tap0 in the guest")
             self.ns.ip("link set tap0 up")
             return
-        if not select.select([self.bridge.stdout], [], [], 10)[0]:
-            raise TimeoutError(f"no NIC within 10 s; gateway: {self.gateway.log()[-1000:]}")
+        if not select.select([self.bridge.stdout], [], [], SECONDS)[0]:
+            raise TimeoutError(f"no NIC within {SECONDS} s; gateway: {self.gateway.log()[-1000:]}")
         line = self.bridge.stdout.readline()
         assert "ready" in line, \
             f"no NIC: {self.bridge.stderr.read()}; gateway: {self.gateway.log()[-1000:]}"
@@ -323,7 +330,7 @@ class Guest:
         self.ns.ip(f"addr replace {GUEST4}/24 dev tap0",
                    f"route replace default via {GATEWAY4}")
 
-    def wait_ipv6(self, limit=10):
+    def wait_ipv6(self, limit=SECONDS):
         """Waits for SLAAC; returns the guest's global address."""
         def found():
             links = json.loads(self.ns.run("ip", "-j", "-6", "addr", "show", "dev", "tap0").stdout)

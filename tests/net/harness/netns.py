@@ -8,6 +8,7 @@ import threading
 import time
 
 CLONE_NEWNET = 0x40000000
+SECONDS = 30                    # for what has to come: a busy machine is slow
 _libc = ctypes.CDLL(None, use_errno=True)
 _entered = threading.local()
 processes = []  # every process the harness started that has not been waited for
@@ -33,7 +34,7 @@ class Process(subprocess.Popen):
         self.name = os.path.basename(command[0])
         processes.append(self)
 
-    def stop(self, limit=3):
+    def stop(self, limit=20):
         """SIGTERM, then SIGKILL after the limit; returns the exit status, None if killed."""
         killed = False
         if self.poll() is None:
@@ -83,7 +84,7 @@ class Namespace:
         _check(_libc.setns(before, CLONE_NEWNET), "setns")
         os.close(before)
 
-    def run(self, *command, timeout=30, **kw):
+    def run(self, *command, timeout=60, **kw):
         """Runs a command to its end; returns what subprocess.run returns, output as text."""
         kw.setdefault("capture_output", True)
         kw.setdefault("text", True)
@@ -118,10 +119,10 @@ class Namespace:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind((address, port))
         s.listen(backlog)
-        s.settimeout(5)
+        s.settimeout(SECONDS)
         return s
 
-    def connect(self, address, port, timeout=5, source=None):
+    def connect(self, address, port, timeout=SECONDS, source=None):
         """A TCP connection; raises what the kernel says (ConnectionRefusedError, OSError)."""
         s = self.socket(family_of(address), socket.SOCK_STREAM)
         s.settimeout(timeout)
@@ -134,14 +135,14 @@ class Namespace:
             raise
         return s
 
-    def udp(self, address=None, port=0, family=None, timeout=5):
+    def udp(self, address=None, port=0, family=None, timeout=SECONDS):
         s = self.socket(family or family_of(address), socket.SOCK_DGRAM)
         s.settimeout(timeout)
         if address is not None:
             s.bind((address, port))
         return s
 
-    def packets(self, interface, timeout=5):
+    def packets(self, interface, timeout=SECONDS):
         """A raw socket that sends and receives whole frames of the interface."""
         with self:
             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
@@ -154,7 +155,7 @@ def family_of(address):
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def wait_for(condition, limit=5, what="the condition", step=0.005):
+def wait_for(condition, limit=SECONDS, what="the condition", step=0.005):
     """Polls until the condition gives a true value, which is returned; TimeoutError if not."""
     end = time.monotonic() + limit
     while True:

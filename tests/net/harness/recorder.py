@@ -13,7 +13,7 @@ ETH_P_ALL, ETH_P_IP, ETH_P_ARP, ETH_P_IPV6 = 3, 0x0800, 0x0806, 0x86dd
 OUTGOING = 4                    # PACKET_OUTGOING of linux/if_packet.h
 SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
 SOL_PACKET, PACKET_STATISTICS = 263, 6
-BUFFER_BYTES = 64 << 20
+BUFFER_BYTES = 256 << 20       # of which nothing is taken that isn't needed
 MARK = b"sluice-recorder-mark"
 TCP, UDP, ICMP, ICMPV6, HOP_BY_HOP = 6, 17, 1, 58, 0
 SYN = 2
@@ -126,7 +126,7 @@ class Recorder:
                     sock.sendto(mark, (address, 9))
             finally:
                 os.sched_setaffinity(0, cpus)
-        wait_for(lambda: marks <= self.marks, 10, "the recorder's marks")
+        wait_for(lambda: marks <= self.marks, 60, "the recorder's marks")
         lost = struct.unpack("II", self.sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
         assert lost == 0, f"{lost} packets were not recorded"
 

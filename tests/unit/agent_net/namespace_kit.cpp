@@ -18,7 +18,7 @@ extern char** environ;
 namespace sluice::test {
 namespace {
 
-constexpr std::chrono::seconds kTestLimit{20};
+constexpr std::chrono::seconds kTestLimit{60};
 
 }  // namespace
 

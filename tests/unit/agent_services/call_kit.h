@@ -47,10 +47,10 @@ class KeptCall final : public rpc::Call {
 struct JobWorld {
   JobWorld() : loop(std::move(*UvLoop::create())), children(std::move(*Children::create(*loop))) {}
 
-  /// Until the call has ended, or ten seconds have passed.
+  /// Until the call has ended, or a minute has passed.
   void run(KeptCall& call) {
     auto limit = loop->make_timer([this] { loop->stop(); });
-    limit->start(std::chrono::seconds(10));
+    limit->start(std::chrono::minutes(1));
     if (!call.ended) loop->run();
     REQUIRE(call.ended);
   }

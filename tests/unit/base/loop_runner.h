@@ -15,14 +15,14 @@ class LoopRunner {
 
   UvLoop& loop() { return *loop_; }
 
-  /// False if `done` did not become true within 10 s.
+  /// False if `done` did not become true within a minute.
   bool run_until(const std::function<bool()>& done) {
     bool expired = false;
     auto deadline = loop_->make_timer([&] {
       expired = true;
       loop_->stop();
     });
-    deadline->start(std::chrono::seconds(10));
+    deadline->start(std::chrono::minutes(1));
     // A closure that starts its own timer again.
     std::unique_ptr<Timer> check;
     check = loop_->make_timer([&] {

@@ -10,8 +10,8 @@ import subprocess
 from .process import LabError, Process
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
-READY_SECONDS = 10
-CTL_SECONDS = 30
+READY_SECONDS = 60
+CTL_SECONDS = 120
 
 
 def hostd_binary():

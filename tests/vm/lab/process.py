@@ -106,7 +106,7 @@ class Process:
                 raise
             raise LabError(f"{error}\n{self.tail()}") from None
 
-    def wait_for_log_line(self, words, seconds=10, start=0):
+    def wait_for_log_line(self, words, seconds=60, start=0):
         """The first line at or after character `start` of the log that has all of `words`."""
         def find():
             for line in self.log()[start:].splitlines():
@@ -119,7 +119,7 @@ class Process:
         """The end of the log, for a message."""
         return "".join(f"  {self.name}: {line}\n" for line in self.log().splitlines()[-lines:])
 
-    def stop(self, seconds=5):
+    def stop(self, seconds=30):
         """SIGTERM, then SIGKILL after `seconds`; returns the exit code."""
         if self._child.poll() is None:
             self._child.terminate()

@@ -23,9 +23,9 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 SCRIPT_IMAGE = REPOSITORY / "tests/vm/image/build.py"
 AGENT_IMAGE = REPOSITORY / "examples/rootfs/build.py"
 MEMORY_MIB = 256
-BOOT_SECONDS = 60
-ONLINE_SECONDS = 20
-COMMAND_SECONDS = 30
+BOOT_SECONDS = 180
+ONLINE_SECONDS = 90
+COMMAND_SECONDS = 60
 SPARE_SECONDS = 15  # for a guest that is late in killing a command, before it counts as hung
 
 
@@ -91,7 +91,7 @@ class Vm:
         self._process = space.start(name, command, directory / f"{name}.log", umask=0)
         self._control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._process.wait_for(lambda: self._try_connect(control_path), 10, "QEMU starts")
+            self._process.wait_for(lambda: self._try_connect(control_path), 60, "QEMU starts")
             self._lines = self._control.makefile("r", encoding="ascii", newline="\n")
             self._expect("ready", BOOT_SECONDS)
         except BaseException:
