@@ -50,6 +50,7 @@ class Agent {
   void stop();
   void shut_down(const ShutdownOrder& order);
   void find_serial_port();
+  Status serve_tcp();
   Status add_network_services();
   void tell_events();
   void add_container_services();
