@@ -290,7 +290,8 @@ Status Agent::serve() {
                    [this] {
                      // Nobody could reach it any more.
                      bool others = !options_.unix_sockets.empty() || options_.vsock_port ||
-                                   options_.tcp.listen || !options_.serial.empty();
+                                   options_.tcp.listen || options_.legacy_port ||
+                                   !options_.legacy_unix.empty() || !options_.serial.empty();
                      if (role_ == Role::service && !others) stop();
                    });
   }
@@ -299,6 +300,9 @@ Status Agent::serve() {
   }
   if (options_.tcp.listen && role_ == Role::service) {
     open(fmt::format("TCP {}", options_.tcp.listen->to_string()), serve_tcp());
+  }
+  if ((options_.legacy_port || !options_.legacy_unix.empty()) && role_ == Role::service) {
+    open("the older framing", serve_legacy());
   }
   if (!options_.serial.empty()) {
     port_step_ = boot_.begin(fmt::format("serve virtio-serial {}", options_.serial));
@@ -318,6 +322,17 @@ Status Agent::serve_tcp() {
         if (!options_.tcp.from.empty()) return std::ranges::any_of(options_.tcp.from, has_it);
         return std::ranges::count(default_routers(), peer) > 0;
       });
+}
+
+Status Agent::serve_legacy() {
+  legacy_server_ = std::make_unique<legacy::Server>(*loop_, methods_);
+  Status first;
+  if (options_.legacy_port) first = legacy_server_->listen_vsock(*options_.legacy_port);
+  if (!options_.legacy_unix.empty()) {
+    Status status = legacy_server_->listen_unix(options_.legacy_unix);
+    if (first) first = status;
+  }
+  return first;
 }
 
 void Agent::find_serial_port() {
@@ -360,6 +375,9 @@ void Agent::bring_up() {
     boot_.failed(step, 0, status.message());
   };
   if (options_.tcp.listen) serve("TCP " + options_.tcp.listen->to_string(), &Agent::serve_tcp);
+  if (options_.legacy_port || !options_.legacy_unix.empty()) {
+    serve("the older framing", &Agent::serve_legacy);
+  }
   // Before the rest, as it has to wait for others.
   bring_up_network();
   mount_the_rest(boot_);

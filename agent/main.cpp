@@ -89,7 +89,8 @@ int run_as_service(const std::vector<std::string>& arguments) {
     return 2;
   }
   if (options->unix_sockets.empty() && !options->vsock_port && options->serial.empty() &&
-      !options->tcp.listen && !options->stdio) {
+      !options->tcp.listen && !options->legacy_port && options->legacy_unix.empty() &&
+      !options->stdio) {
     log(LogLevel::error,
         "agent: nothing to serve on: --unix PATH, --vsock, --tcp, --serial or --stdio");
     return 2;

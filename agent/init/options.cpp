@@ -51,6 +51,15 @@ Status apply_vsock(Options& options, std::string_view value) {
   return take_vsock_port(options.vsock_port, value);
 }
 
+Status apply_legacy(Options& options, std::string_view value) {
+  return take_vsock_port(options.legacy_port, value);
+}
+
+Status apply_legacy_unix(Options& options, std::string_view value) {
+  options.legacy_unix = value;
+  return value.empty() ? bad("a path is needed") : Status::ok();
+}
+
 /// "1024", "10.0.0.2:1024", "[::]:1024"
 Status apply_tcp(Options& options, std::string_view value) {
   auto port = parse_number<std::uint16_t>(value);
@@ -263,6 +272,10 @@ constexpr auto kOptions = std::to_array<Option>({
     {"token_file", "FILE", "the token: 64 hex digits, in a file that nobody else may read",
      Used::always, apply_token_file},
     {"token", "HEX", "the token itself", Used::by_init, apply_token},
+    {"legacy", "PORT|off", "serve the host on a vsock port in the older framing (off)",
+     Used::always, apply_legacy},
+    {"legacy_unix", "PATH", "serve on a Unix socket in the older framing", Used::always,
+     apply_legacy_unix},
     {"images", "PATH", "where images are kept (/var/lib/sluice/images)", Used::always,
      [](Options& options, std::string_view value) {
        if (!value.starts_with('/')) return bad(fmt::format("'{}' is no absolute path", value));

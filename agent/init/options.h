@@ -40,6 +40,9 @@ struct Options {
   std::optional<std::uint32_t> vsock_port;  ///< vsock=PORT|off
   std::string serial = "sluice.agent";      ///< serial=NAME: of a virtio-serial port; off: "".
   TcpOptions tcp;
+  /// The older framing: legacy=PORT|off of vsock, legacy_unix=PATH.
+  std::optional<std::uint32_t> legacy_port;
+  std::string legacy_unix;
   bool stdio = false;                ///< --stdio: one connection, on standard input and output.
   std::string hostname;              ///< hostname=NAME
   std::vector<std::string> modules;  ///< modules=A,B
