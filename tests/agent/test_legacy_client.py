@@ -278,7 +278,7 @@ def state_of(host, container):
 def test_a_container_lives_its_whole_life(host, box):
     made = create(host, box, "sh", "-c", SCRIPT, name="old", env={"A": "b"})
     assert state_of(host, made) == ("created", "Created")
-    assert host.list(everything=False) == []
+    assert not host.list(everything=False)
     host.call(START, legacy.StartContainerRequest(id="old"))
     state, status = state_of(host, made)
     assert state == "running" and status == f"Running (PID: {box.info(made).pid})"
