@@ -8,6 +8,7 @@ import pytest
 from harness import gateway as gateways
 from harness.gateway import GUEST4
 from harness.netns import wait_for
+from harness.world import HOST4, WORLD4
 
 pytestmark = pytest.mark.hostd
 TOKEN = "5a" * 32
@@ -22,14 +23,15 @@ if not os.access(AGENT, os.X_OK):
 class Talk:
     """A hostd that speaks to its guest's agent over TCP, and an agent in the guest."""
 
-    def __init__(self, gateway, folder, endpoint="tcp:1024", token=TOKEN, agent_token=TOKEN):
+    def __init__(self, gateway, folder, endpoint="tcp:1024", token=TOKEN, agent_token=TOKEN,
+                 place=None, words=()):
         self.folder = folder
         folder.chmod(0o700)
         self.net = gateway("--api", folder / "api.sock", "--runas", "root", "--agent", endpoint,
                            "--agent-token-file", self._token("host", token))
         with open(folder / "agent.log", "wb") as log:
-            self.agent = self.net.guest.ns.spawn(
-                AGENT, "--tcp", "1024", "--token-file", self._token("guest", agent_token),
+            self.agent = (place or self.net.guest.ns).spawn(
+                AGENT, "--tcp", "1024", "--token-file", self._token("guest", agent_token), *words,
                 stdout=log, stderr=log)
 
     def _token(self, name, text):
@@ -79,6 +81,18 @@ def test_hostd_reaches_the_agent_by_the_guests_network_and_opens_no_port(talk, w
     assert (done.returncode, done.stdout) == (0, "from the guest\n"), done.stderr
     assert not listening_ports(world)
     assert made.ctl("ports", "ls").stdout.count("1024") == 0
+
+
+def test_by_the_hosts_own_network_where_that_is_asked_for(talk, world):
+    made = talk(endpoint=f"host-tcp:{WORLD4}:1024", place=world.world, words=["--tcp-from", HOST4])
+    wait_for(lambda: made.state()["connected"], LIMIT, "the agent answers")
+    assert made.ctl("guest", "ping").returncode == 0
+
+
+def test_an_address_that_is_not_of_the_guests_network_is_told(talk):
+    made = talk(endpoint=f"tcp:{WORLD4}:1024")
+    wait_for(lambda: "no address of the guest's network" in made.state()["last_error"], LIMIT,
+             "the reason")
 
 
 def test_a_mebibyte_passes_unchanged(talk):
