@@ -6,6 +6,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <set>
@@ -14,6 +15,7 @@
 #include "agent/init/mounts.h"
 #include "agent/init/resolver_file.h"
 #include "agent/init/system_files.h"
+#include "agent/net/default_routers.h"
 #include "agent/os/file.h"
 #include "agent/rpc/message.h"
 #include "base/log.h"
@@ -153,6 +155,7 @@ Status Agent::add_network_services() {
                        .value = static_cast<double>(process_service_->running())});
     metrics.push_back(
         {.name = "sluice_agent_connections", .value = static_cast<double>(server_->connections())});
+    if (server_->gate()) gate_metrics(*server_->gate(), metrics);
     if (dns_) dns_metrics(*dns_, metrics);
   });
   metrics_.add_to(methods_);
@@ -287,17 +290,47 @@ Status Agent::serve() {
                    [this] {
                      // Nobody could reach it any more.
                      bool others = !options_.unix_sockets.empty() || options_.vsock_port ||
-                                   !options_.serial.empty();
+                                   options_.tcp.listen || options_.legacy_port ||
+                                   !options_.legacy_unix.empty() || !options_.serial.empty();
                      if (role_ == Role::service && !others) stop();
                    });
   }
   if (options_.vsock_port && role_ == Role::service) {
     open("vsock", server_->listen_vsock(*options_.vsock_port));
   }
+  if (options_.tcp.listen && role_ == Role::service) {
+    open(fmt::format("TCP {}", options_.tcp.listen->to_string()), serve_tcp());
+  }
+  if ((options_.legacy_port || !options_.legacy_unix.empty()) && role_ == Role::service) {
+    open("the older framing", serve_legacy());
+  }
   if (!options_.serial.empty()) {
     port_step_ = boot_.begin(fmt::format("serve virtio-serial {}", options_.serial));
     look_for_port_ = loop_->make_timer([this] { find_serial_port(); });
     find_serial_port();
+  }
+  return first;
+}
+
+Status Agent::serve_tcp() {
+  Result<rpc::BootToken> token =
+      options_.tcp.token ? *options_.tcp.token : rpc::BootToken::read(options_.tcp.token_file);
+  if (!token) return token.status();
+  return server_->listen_tcp(
+      *options_.tcp.listen, std::move(*token), [this](const IpAddress& peer) {
+        auto has_it = [&peer](const IpPrefix& one) { return one.contains(peer); };
+        if (!options_.tcp.from.empty()) return std::ranges::any_of(options_.tcp.from, has_it);
+        return std::ranges::count(default_routers(), peer) > 0;
+      });
+}
+
+Status Agent::serve_legacy() {
+  legacy_server_ = std::make_unique<legacy::Server>(*loop_, methods_);
+  Status first;
+  if (options_.legacy_port) first = legacy_server_->listen_vsock(*options_.legacy_port);
+  if (!options_.legacy_unix.empty()) {
+    Status status = legacy_server_->listen_unix(options_.legacy_unix);
+    if (first) first = status;
   }
   return first;
 }
@@ -334,6 +367,16 @@ void Agent::bring_up() {
     } else {
       boot_.skipped(step, status.message());
     }
+  }
+  auto serve = [this](const std::string& what, Status (Agent::*open)()) {
+    auto step = boot_.begin("serve " + what);
+    Status status = (this->*open)();
+    if (status) return boot_.done(step);
+    boot_.failed(step, 0, status.message());
+  };
+  if (options_.tcp.listen) serve("TCP " + options_.tcp.listen->to_string(), &Agent::serve_tcp);
+  if (options_.legacy_port || !options_.legacy_unix.empty()) {
+    serve("the older framing", &Agent::serve_legacy);
   }
   // Before the rest, as it has to wait for others.
   bring_up_network();

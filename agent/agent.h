@@ -9,6 +9,7 @@
 #include "agent/init/boot_report.h"
 #include "agent/init/options.h"
 #include "agent/init/shutdown.h"
+#include "agent/legacy/server.h"
 #include "agent/net/guest_network.h"
 #include "agent/ports/port_watch.h"
 #include "agent/process/children.h"
@@ -50,6 +51,8 @@ class Agent {
   void stop();
   void shut_down(const ShutdownOrder& order);
   void find_serial_port();
+  Status serve_tcp();
+  Status serve_legacy();
   Status add_network_services();
   void tell_events();
   void add_container_services();
@@ -91,6 +94,7 @@ class Agent {
   std::unique_ptr<ContainerService> container_service_;
   rpc::Methods methods_;
   std::unique_ptr<rpc::Server> server_;
+  std::unique_ptr<legacy::Server> legacy_server_;  ///< Null where nobody asked for it.
   std::unique_ptr<Timer> look_for_port_;
   BootReport::Index port_step_ = 0;
   bool port_is_late_ = false;

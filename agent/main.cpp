@@ -12,6 +12,7 @@
 #include "agent/container/shim.h"
 #include "agent/init/modules.h"
 #include "agent/init/mounts.h"
+#include "agent/init/secrets.h"
 #include "agent/init/switch_root.h"
 #include "agent/os/file.h"
 #include "agent/version.h"
@@ -58,6 +59,8 @@ void open_console() {
     load_modules(boot, options.modules);
     switch_root(boot, options.root);
   }
+  // Not before: the init of another root reads it again.
+  if (options.tcp.token) hide_token(boot, options.tcp.token->digits());
   auto agent = Agent::create(Agent::Role::init, std::move(options), boot);
   if (agent) {
     [[maybe_unused]] Status partly = (*agent)->serve();
@@ -86,8 +89,10 @@ int run_as_service(const std::vector<std::string>& arguments) {
     return 2;
   }
   if (options->unix_sockets.empty() && !options->vsock_port && options->serial.empty() &&
+      !options->tcp.listen && !options->legacy_port && options->legacy_unix.empty() &&
       !options->stdio) {
-    log(LogLevel::error, "agent: nothing to serve on: --unix PATH, --vsock, --serial or --stdio");
+    log(LogLevel::error,
+        "agent: nothing to serve on: --unix PATH, --vsock, --tcp, --serial or --stdio");
     return 2;
   }
   BootReport boot;

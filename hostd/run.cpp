@@ -120,7 +120,19 @@ Result<std::unique_ptr<AgentChannel>> open_agent(const Options& options,
     return Status(StatusCode::invalid_argument,
                   "--agent: it is served beside the control socket, and there is none");
   }
-  return AgentChannel::listen(*options.agent, agent_socket_path(api_path),
+  agent::client::AgentEndpoint endpoint = *options.agent;
+  if (endpoint.is_tcp()) {
+    if (options.agent_token_file.empty()) {
+      return Status(StatusCode::invalid_argument,
+                    "--agent " + endpoint.to_string() + " needs --agent-token-file");
+    }
+    auto token = agent::rpc::BootToken::read(options.agent_token_file);
+    if (!token) {
+      return Status(token.status().code(), "--agent-token-file: " + token.status().message());
+    }
+    endpoint.token = std::move(*token);
+  }
+  return AgentChannel::listen(std::move(endpoint), agent_socket_path(api_path),
                               options.network.routed_prefixes);
 }
 
@@ -257,7 +269,16 @@ int run(Options options, Configuration configuration) {
     return fail(status);
   }
 
-  if (*agent) (*agent)->serve();
+  // It calls the network and is told by it: its thread ends first, itself last.
+  auto stop = [](AgentChannel* channel) { channel->stop(); };
+  std::unique_ptr<AgentChannel, decltype(stop)> running_agent(agent->get(), stop);
+  if (*agent) {
+    (*agent)->serve([net = network->get()](const auto& address, Port port) -> Result<UniqueFd> {
+      auto fd = net->connect_to_guest(address, port);
+      if (!fd) return fd.status();
+      return UniqueFd(*fd);
+    });
+  }
   if (*control) {
     if (Status status =
             (*control)->serve(options.name, **network, events, event_file.get(), agent->get());
@@ -280,6 +301,7 @@ int run(Options options, Configuration configuration) {
   int status = wait_for_end(signals.get(), ended.get(), closed.get(), **network, reload.get(),
                             event_file.get());
   control->reset();
+  running_agent.reset();
   network->reset();
   return status;
 }

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <linux/vm_sockets.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 
 #include "agent/client/serial_client_link.h"
 #include "base/number.h"
+#include "base/posix_address.h"
 #include "base/posix_unix.h"
 
 namespace sluice::agent::client {
@@ -23,8 +26,8 @@ constexpr std::size_t kMaxAnswer = 64;
 
 Status bad(std::string_view text) {
   return Status(StatusCode::invalid_argument,
-                fmt::format("'{}' is none of serial:PATH, unix:PATH, firecracker:PATH:PORT and "
-                            "vsock:CID:PORT",
+                fmt::format("'{}' is none of serial:PATH, unix:PATH, firecracker:PATH:PORT, "
+                            "vsock:CID:PORT, tcp:[ADDR:]PORT and host-tcp:ADDR:PORT",
                             text));
 }
 
@@ -58,15 +61,29 @@ Result<UniqueFd> connect_vsock(std::uint32_t cid, std::uint32_t port) {
   return fd;
 }
 
-/// A link that begins with the handshake of Firecracker's vsock: a line out, and a line back.
+/// A socket of which nobody waits for the connection.
+Result<UniqueFd> connect_tcp(const Endpoint& to) {
+  // Some 15 s without an answer.
+  constexpr int kTries = 3;
+  UniqueFd fd(
+      ::socket(address_family(to.address.family()), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return Status::from_errno(errno, "socket TCP");
+  set_option(fd.get(), IPPROTO_TCP, TCP_SYNCNT, kTries);
+  set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
+  SocketAddress address(to);
+  if (::connect(fd.get(), address.get(), address.size()) != 0 && errno != EINPROGRESS) {
+    return Status::from_errno(errno, "connect to " + to.to_string());
+  }
+  return fd;
+}
+
+/// A link that begins with a handshake: a line out, and one that begins with OK back. Of
+/// Firecracker's vsock that is its port, over TCP the token.
 class HandshakeLink final : public rpc::Link {
  public:
-  HandshakeLink(Loop& loop, UniqueFd fd, std::uint32_t port) : link_(loop, std::move(fd)) {
-    std::string line = fmt::format("CONNECT {}\n", port);
-    // A socket that has just been connected takes as much.
-    static_cast<void>(
-        link_.write({reinterpret_cast<const std::uint8_t*>(line.data()), line.size()}));
-  }
+  HandshakeLink(Loop& loop, UniqueFd fd, std::string line)
+      : link_(loop, std::move(fd)), line_(std::move(line)) {}
 
   IoResult read(Bytes into) override {
     while (!done_) {
@@ -81,7 +98,15 @@ class HandshakeLink final : public rpc::Link {
     }
     return link_.read(into);
   }
-  IoResult write(ConstBytes from) override { return link_.write(from); }
+  IoResult write(ConstBytes from) override {
+    while (!line_.empty()) {
+      IoResult result =
+          link_.write({reinterpret_cast<const std::uint8_t*>(line_.data()), line_.size()});
+      if (!result.ok()) return result;
+      line_.erase(0, result.bytes);
+    }
+    return link_.write(from);
+  }
   void set_interest(FdReady interest) override { link_.set_interest(interest); }
   void set_handler(std::function<void(FdReady)> on_ready) override {
     link_.set_handler(std::move(on_ready));
@@ -89,6 +114,7 @@ class HandshakeLink final : public rpc::Link {
 
  private:
   rpc::FdLink link_;
+  std::string line_;  ///< What of it is still to be said.
   std::string answer_;
   bool done_ = false;
 };
@@ -109,6 +135,17 @@ Result<AgentEndpoint> AgentEndpoint::parse(std::string_view text) {
         !read_number(rest.substr(middle + 1), endpoint.port)) {
       return bad(text);
     }
+    return endpoint;
+  }
+  if (kind == "tcp" || kind == "host-tcp") {
+    endpoint.kind = kind == "tcp" ? Kind::guest_tcp : Kind::host_tcp;
+    if (auto at = Endpoint::parse(rest)) {
+      endpoint.address = at->address;
+      endpoint.port = at->port.value();
+    } else if (auto number = parse_number<std::uint16_t>(rest); number && kind == "tcp") {
+      endpoint.port = *number;
+    }
+    if (endpoint.port == 0) return bad(text);
     return endpoint;
   }
   if (kind == "serial") {
@@ -138,22 +175,58 @@ std::string AgentEndpoint::to_string() const {
       return fmt::format("firecracker:{}:{}", path, port);
     case Kind::vsock:
       return fmt::format("vsock:{}:{}", cid, port);
+    case Kind::guest_tcp:
+    case Kind::host_tcp: {
+      std::string at = address
+                           ? Endpoint{*address, Port(static_cast<std::uint16_t>(port))}.to_string()
+                           : std::to_string(port);
+      return (kind == Kind::guest_tcp ? "tcp:" : "host-tcp:") + at;
+    }
   }
   return {};
 }
 
-Result<std::unique_ptr<rpc::Link>> dial(Loop& loop, const AgentEndpoint& endpoint) {
-  auto fd = endpoint.kind == AgentEndpoint::Kind::vsock ? connect_vsock(endpoint.cid, endpoint.port)
-                                                        : connect_unix(endpoint.path);
+namespace {
+
+Result<UniqueFd> connect(const AgentEndpoint& endpoint, const GuestDialer& guest) {
+  if (endpoint.is_tcp() && !endpoint.token) {
+    return Status(StatusCode::invalid_argument,
+                  endpoint.to_string() + " needs the token that the guest was booted with");
+  }
+  Port port(static_cast<std::uint16_t>(endpoint.port));
+  switch (endpoint.kind) {
+    case AgentEndpoint::Kind::vsock:
+      return connect_vsock(endpoint.cid, endpoint.port);
+    case AgentEndpoint::Kind::host_tcp:
+      return connect_tcp({endpoint.address.value_or(IpAddress()), port});
+    case AgentEndpoint::Kind::guest_tcp:
+      if (guest) return guest(endpoint.address, port);
+      return Status(StatusCode::unsupported,
+                    endpoint.to_string() + ": only what is the guest's network can connect there");
+    default:
+      return connect_unix(endpoint.path);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<rpc::Link>> dial(Loop& loop, const AgentEndpoint& endpoint,
+                                        const GuestDialer& guest) {
+  auto fd = connect(endpoint, guest);
   if (!fd) return fd.status();
   if (endpoint.kind == AgentEndpoint::Kind::serial) {
     return std::unique_ptr<rpc::Link>(std::make_unique<SerialClientLink>(loop, std::move(*fd)));
   }
+  std::string line;
+  if (endpoint.is_tcp()) line = endpoint.token->line();
   if (endpoint.kind == AgentEndpoint::Kind::firecracker) {
-    return std::unique_ptr<rpc::Link>(
-        std::make_unique<HandshakeLink>(loop, std::move(*fd), endpoint.port));
+    line = fmt::format("CONNECT {}\n", endpoint.port);
   }
-  return std::unique_ptr<rpc::Link>(std::make_unique<rpc::FdLink>(loop, std::move(*fd)));
+  if (line.empty()) {
+    return std::unique_ptr<rpc::Link>(std::make_unique<rpc::FdLink>(loop, std::move(*fd)));
+  }
+  return std::unique_ptr<rpc::Link>(
+      std::make_unique<HandshakeLink>(loop, std::move(*fd), std::move(line)));
 }
 
 }  // namespace sluice::agent::client

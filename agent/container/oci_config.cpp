@@ -41,6 +41,8 @@ std::vector<StandardMount> standard_mounts() {
 const std::vector<std::string>& masked_paths() {
   static const std::vector<std::string> paths = {"/proc/acpi",
                                                  "/proc/asound",
+                                                 "/proc/bootconfig",
+                                                 "/proc/cmdline",
                                                  "/proc/kcore",
                                                  "/proc/keys",
                                                  "/proc/latency_stats",

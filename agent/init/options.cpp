@@ -34,16 +34,41 @@ Status bad(std::string text) {
   return Status(StatusCode::invalid_argument, std::move(text));
 }
 
-Status apply_vsock(Options& options, std::string_view value) {
+Status take_vsock_port(std::optional<std::uint32_t>& place, std::string_view value) {
   if (value == "off") {
-    options.vsock_port.reset();
+    place.reset();
     return Status::ok();
   }
   auto port = parse_number<std::uint32_t>(value);
   if (!port || *port == 0) {
     return bad(fmt::format("'{}' is not a port (1 to 4294967295) or off", value));
   }
-  options.vsock_port = port;
+  place = port;
+  return Status::ok();
+}
+
+Status apply_vsock(Options& options, std::string_view value) {
+  return take_vsock_port(options.vsock_port, value);
+}
+
+Status apply_legacy(Options& options, std::string_view value) {
+  return take_vsock_port(options.legacy_port, value);
+}
+
+Status apply_legacy_unix(Options& options, std::string_view value) {
+  options.legacy_unix = value;
+  return value.empty() ? bad("a path is needed") : Status::ok();
+}
+
+/// "1024", "10.0.0.2:1024", "[::]:1024"
+Status apply_tcp(Options& options, std::string_view value) {
+  auto port = parse_number<std::uint16_t>(value);
+  auto at = port ? Result<Endpoint>(Endpoint{IpAddress::any(Family::v6), Port(*port)})
+                 : Endpoint::parse(value);
+  if (!at || at->port.value() == 0) {
+    return bad(fmt::format("'{}' is neither PORT nor ADDR:PORT", value));
+  }
+  options.tcp.listen = *at;
   return Status::ok();
 }
 
@@ -150,6 +175,23 @@ Status apply_dns_listen(Options& options, std::string_view value) {
                    [&options](const Endpoint& one) { options.dns.listen.push_back(one); });
 }
 
+Status apply_tcp_from(Options& options, std::string_view value) {
+  return take_list(value, IpPrefix::parse,
+                   [&options](const IpPrefix& one) { options.tcp.from.push_back(one); });
+}
+
+Status apply_token_file(Options& options, std::string_view value) {
+  options.tcp.token_file = value;
+  return value.empty() ? bad("a path is needed") : Status::ok();
+}
+
+Status apply_token(Options& options, std::string_view value) {
+  auto token = rpc::BootToken::parse(value);
+  if (!token) return token.status();
+  options.tcp.token = std::move(*token);
+  return Status::ok();
+}
+
 Status apply_search(Options& options, std::string_view value) {
   NetworkConfig& network = network_of(options);
   return take_list(value, DomainName::parse,
@@ -223,6 +265,17 @@ constexpr auto kOptions = std::to_array<Option>({
        options.serial = value == "off" ? "" : value;
        return Status::ok();
      }},
+    {"tcp", "[ADDR:]PORT", "serve who has the token on TCP, and comes from the default router",
+     Used::always, apply_tcp},
+    {"tcp_from", "ADDR[/LEN],...", "from there, instead of from the default router", Used::always,
+     apply_tcp_from},
+    {"token_file", "FILE", "the token: 64 hex digits, in a file that nobody else may read",
+     Used::always, apply_token_file},
+    {"token", "HEX", "the token itself", Used::by_init, apply_token},
+    {"legacy", "PORT|off", "serve the host on a vsock port in the older framing (off)",
+     Used::always, apply_legacy},
+    {"legacy_unix", "PATH", "serve on a Unix socket in the older framing", Used::always,
+     apply_legacy_unix},
     {"images", "PATH", "where images are kept (/var/lib/sluice/images)", Used::always,
      [](Options& options, std::string_view value) {
        if (!value.starts_with('/')) return bad(fmt::format("'{}' is no absolute path", value));
@@ -281,11 +334,23 @@ constexpr auto kOptions = std::to_array<Option>({
      }},
 });
 
+/// '-' and '_' are the same.
 const Option* find(std::string_view name) {
+  auto plain = [](char c) { return c == '-' ? '_' : c; };
   for (const Option& option : kOptions) {
-    if (option.name == name) return &option;
+    if (std::ranges::equal(option.name, name, {}, plain, plain)) return &option;
   }
   return nullptr;
+}
+
+/// A word of the kernel's command line for a person to read; what may be a token is left out.
+std::string shown(std::string_view word, std::string_view name, std::string_view value) {
+  if (name != "token" && !rpc::BootToken::parse(value)) return std::string(word);
+  return fmt::format("sluice.{}=...", name);
+}
+
+bool lacks_token(const Options& options) {
+  return options.tcp.listen && !options.tcp.token && options.tcp.token_file.empty();
 }
 
 std::string known_names() {
@@ -313,7 +378,14 @@ Options options_of_kernel(std::string_view command_line) {
     Status status = option
                         ? option->apply(options, value)
                         : bad(fmt::format("there is no such option; there are {}", known_names()));
-    if (!status) options.problems.push_back({fmt::format("{}: {}", word, status.message())});
+    if (!status) {
+      options.problems.push_back(
+          {fmt::format("{}: {}", shown(word, name, value), status.message())});
+    }
+  }
+  if (lacks_token(options)) {
+    options.problems.push_back({"sluice.tcp: there is no token, so TCP is not served"});
+    options.tcp.listen.reset();
   }
   if (options.network) {
     if (Status status = check(*options.network); !status) {
@@ -357,6 +429,7 @@ Result<Options> options_of_arguments(const std::vector<std::string>& arguments) 
                       name, name));
     }
   }
+  if (lacks_token(options)) return bad("--tcp: a --token-file is needed");
   return options;
 }
 

@@ -14,6 +14,7 @@
 #include "agent/container/container_options.h"
 #include "agent/init/switch_root.h"
 #include "agent/net/network_config.h"
+#include "agent/rpc/boot_token.h"
 
 namespace sluice::agent {
 
@@ -24,12 +25,24 @@ struct DnsOptions {
   std::vector<Endpoint> listen;  ///< dns_listen=ADDR[:PORT],...; none: 127.0.0.1 and ::1, port 53.
 };
 
+/// Calls over TCP: by the network's router alone, and with a token.
+struct TcpOptions {
+  std::optional<Endpoint> listen;       ///< tcp=[ADDR:]PORT; `::` where only a port is said.
+  std::vector<IpPrefix> from;           ///< tcp_from=ADDR[/LEN],...; none: the default routers.
+  std::optional<rpc::BootToken> token;  ///< token=HEX, of a kernel command line alone.
+  std::string token_file;               ///< token_file=PATH, instead of it.
+};
+
 /// What the agent is told: by `sluice.NAME=VALUE` on the kernel's command line where it is PID 1,
 /// by `--NAME VALUE` where somebody starts it. The names are the same.
 struct Options {
   std::vector<std::string> unix_sockets;    ///< unix=PATH, repeatable.
   std::optional<std::uint32_t> vsock_port;  ///< vsock=PORT|off
   std::string serial = "sluice.agent";      ///< serial=NAME: of a virtio-serial port; off: "".
+  TcpOptions tcp;
+  /// The older framing: legacy=PORT|off of vsock, legacy_unix=PATH.
+  std::optional<std::uint32_t> legacy_port;
+  std::string legacy_unix;
   bool stdio = false;                ///< --stdio: one connection, on standard input and output.
   std::string hostname;              ///< hostname=NAME
   std::vector<std::string> modules;  ///< modules=A,B
@@ -50,6 +63,7 @@ struct Options {
 
 /// The `sluice.` words of a kernel command line. What is wrong with one becomes a problem and
 /// changes nothing else: a guest that boots and says so is better than one that doesn't.
+/// A problem never says the token.
 Options options_of_kernel(std::string_view command_line);
 
 /// invalid_argument: what is wrong, for a person. `arguments` is without the program's own name.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <linux/vm_sockets.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -9,6 +11,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "base/posix_address.h"
 
 namespace sluice::agent::rpc {
 
@@ -17,6 +20,12 @@ namespace {
 constexpr int kBacklog = 128;
 constexpr Duration kAcceptRest = std::chrono::milliseconds(100);
 constexpr mode_t kOwnerOnly = 0177;
+/// Then others have their turn: on TCP anybody may connect without end.
+constexpr int kAcceptsPerTurn = 64;
+/// A host that has gone without a word is noticed after a minute and a half.
+constexpr int kKeepAliveIdle = 60;
+constexpr int kKeepAliveInterval = 10;
+constexpr int kKeepAliveProbes = 3;
 
 bool is_trusted(int fd) {
   sockaddr_storage peer{};
@@ -63,6 +72,40 @@ Result<std::unique_ptr<Listener>> Listener::vsock(Loop& loop, std::uint32_t port
       new Listener(loop, std::move(fd), UnixSocketFile(), std::move(on_connection)));
 }
 
+Result<std::unique_ptr<Listener>> Listener::tcp(Loop& loop, const Endpoint& at,
+                                                OnConnection on_connection) {
+  Endpoint place = at;
+  bool is_any = at.address == IpAddress::any(Family::v6);
+  auto open = [&place] {
+    return UniqueFd(::socket(address_family(place.address.family()),
+                             SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  };
+  UniqueFd fd = open();
+  if (!fd && errno == EAFNOSUPPORT && is_any) {
+    place.address = IpAddress::any(Family::v4);
+    fd = open();
+  }
+  if (!fd) return Status::from_errno(errno, "socket TCP");
+  set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  set_option(fd.get(), IPPROTO_IP, IP_FREEBIND, 1);
+  if (place.address.is_v6()) set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, is_any ? 0 : 1);
+  // What is accepted has them too.
+  set_option(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd.get(), SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdle);
+  set_option(fd.get(), IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveInterval);
+  set_option(fd.get(), IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
+  SocketAddress address(place);
+  if (::bind(fd.get(), address.get(), address.size()) != 0) {
+    return Status::from_errno(errno, "bind TCP " + place.to_string());
+  }
+  if (::listen(fd.get(), kBacklog) != 0) {
+    return Status::from_errno(errno, "listen on TCP " + place.to_string());
+  }
+  return std::unique_ptr<Listener>(
+      new Listener(loop, std::move(fd), UnixSocketFile(), std::move(on_connection)));
+}
+
 Listener::Listener(Loop& loop, UniqueFd fd, UnixSocketFile file, OnConnection on_connection)
     : file_(std::move(file)), fd_(std::move(fd)), on_connection_(std::move(on_connection)) {
   retry_ = loop.make_timer([this] { watch_->set_interest({.readable = true}); });
@@ -70,7 +113,7 @@ Listener::Listener(Loop& loop, UniqueFd fd, UnixSocketFile file, OnConnection on
 }
 
 void Listener::accept_all() {
-  for (;;) {
+  for (int accepted = 0; accepted < kAcceptsPerTurn; ++accepted) {
     UniqueFd fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd) {
       if (is_trusted(fd.get())) on_connection_(std::move(fd));

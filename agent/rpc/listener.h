@@ -1,5 +1,6 @@
 #pragma once
 
+#include <net/address.h>
 #include <net/status.h>
 
 #include <functional>
@@ -26,6 +27,10 @@ class Listener {
   /// loopback. unsupported: this kernel has no vsock.
   static Result<std::unique_ptr<Listener>> vsock(Loop& loop, std::uint32_t port,
                                                  OnConnection on_connection);
+  /// TCP, with keep-alive and without Nagle. `::` is every address of both families, or of IPv4
+  /// where there is no other; one address need not be there yet. Whoever connects is given on.
+  static Result<std::unique_ptr<Listener>> tcp(Loop& loop, const Endpoint& at,
+                                               OnConnection on_connection);
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 

@@ -24,6 +24,15 @@ Status Server::listen_vsock(std::uint32_t port) {
   return Status::ok();
 }
 
+Status Server::listen_tcp(const Endpoint& at, BootToken token, TokenGate::Admits admits) {
+  gate_ = std::make_unique<TokenGate>(loop_, std::move(token), std::move(admits),
+                                      [this](UniqueFd fd) { accept(std::move(fd)); });
+  auto listener = Listener::tcp(loop_, at, [this](UniqueFd fd) { gate_->take(std::move(fd)); });
+  if (!listener) return listener.status();
+  listeners_.push_back(std::move(*listener));
+  return Status::ok();
+}
+
 void Server::accept(UniqueFd fd) {
   if (connections_.size() < kMaxConnections) {
     serve(std::make_unique<FdLink>(loop_, std::move(fd)));

@@ -98,6 +98,20 @@ void call_metrics(const rpc::Methods& methods, std::vector<Metric>& metrics) {
   }
 }
 
+void gate_metrics(const rpc::TokenGate& gate, std::vector<Metric>& metrics) {
+  auto add = [&metrics](const char* what, std::uint64_t count) {
+    metrics.push_back({.name = fmt::format("sluice_agent_tcp_connections{{result=\"{}\"}}", what),
+                       .value = static_cast<double>(count),
+                       .counter = true});
+  };
+  const rpc::TokenGate::Counters& counters = gate.counters();
+  add("passed", counters.passed);
+  add("wrong-address", counters.wrong_address);
+  add("wrong-token", counters.wrong_token);
+  add("late", counters.late);
+  add("displaced", counters.displaced);
+}
+
 void dns_metrics(const GuestDns& dns, std::vector<Metric>& metrics) {
   for (const NamedCounter& one : named_dns_counters()) {
     metrics.push_back({.name = fmt::format("sluice_dns_{}_total", one.name),

@@ -6,6 +6,7 @@
 
 #include "agent/dns/guest_dns.h"
 #include "agent/rpc/call.h"
+#include "agent/rpc/token_gate.h"
 
 namespace sluice::agent {
 
@@ -32,6 +33,8 @@ class Metrics {
 void system_metrics(std::vector<Metric>& metrics);
 /// Calls begun, by method.
 void call_metrics(const rpc::Methods& methods, std::vector<Metric>& metrics);
+/// Connections on TCP, by what came of them.
+void gate_metrics(const rpc::TokenGate& gate, std::vector<Metric>& metrics);
 void dns_metrics(const GuestDns& dns, std::vector<Metric>& metrics);
 
 }  // namespace sluice::agent

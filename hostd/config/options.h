@@ -52,6 +52,7 @@ struct Options {
   OnViolation on_violation = OnViolation::close_guest;
   std::string api_path;  ///< Of the control socket; empty: the usual place; "none": none.
   std::optional<agent::client::AgentEndpoint> agent;  ///< Where the guest's agent is reached.
+  std::string agent_token_file;                       ///< For one on TCP.
   EventDetail events = EventDetail::denied;
   std::string event_file;                             ///< Empty: none.
   std::uint64_t event_file_bytes = 64 * 1024 * 1024;  ///< 0: it is never renamed.

@@ -372,10 +372,18 @@ constexpr auto kSettings = std::to_array<Setting>({
        return Status::ok();
      }},
     {"--agent", "agent", Setting::Kind::value, kProcessGroup, "ENDPOINT",
-     "of the guest's agent: serial:PATH, unix:PATH, firecracker:PATH:PORT, vsock:CID:PORT",
+     "of the guest's agent: serial:PATH, unix:PATH, firecracker:PATH:PORT, vsock:CID:PORT, "
+     "tcp:[ADDR:]PORT in the guest, host-tcp:ADDR:PORT",
      [](Options& options, const Given& given) {
        return take(agent::client::AgentEndpoint::parse(given.text),
                    [&](agent::client::AgentEndpoint endpoint) { options.agent = std::move(endpoint); });
+     }},
+    {"--agent-token-file", "agent-token-file", Setting::Kind::value, kProcessGroup, "FILE",
+     "what sluice.token= says in the guest, of mode 0600; for an agent on TCP",
+     [](Options& options, const Given& given) {
+       if (given.text.empty()) return bad("a path is needed");
+       options.agent_token_file = given.text;
+       return Status::ok();
      }},
     {"--events", "events", Setting::Kind::value, kProcessGroup, "WHAT",
      "denied (default), or all: what is let through, and ends, too",

@@ -122,6 +122,7 @@ class AgentChannel::Hub {
     return Status::ok();
   }
 
+  void set_guest(agent::client::GuestDialer guest) { guest_ = std::move(guest); }
   void connect();
   State state() const;
 
@@ -153,11 +154,13 @@ class AgentChannel::Hub {
   void ask_for_containers();
   void on_containers(const Frame& frame);
   void on_event(const Frame& frame);
+  std::string why_gone() const;
   void on_agent_gone(const std::string& why);
   void retry_later(const std::string& why);
 
   UvLoop& loop_;
   AgentEndpoint endpoint_;
+  agent::client::GuestDialer guest_;
   std::vector<IpPrefix> routed_;
   ContainerNames& containers_;
   std::unique_ptr<Timer> retry_;
@@ -177,21 +180,20 @@ class AgentChannel::Hub {
 };
 
 void AgentChannel::Hub::connect() {
-  auto link = agent::client::dial(loop_, endpoint_);
+  auto link = agent::client::dial(loop_, endpoint_, guest_);
   if (!link) return retry_later(link.status().message());
   answered_ = false;
   next_stream_ = 1;
   events_ = listing_ = 0;
   agent_ = std::make_unique<FrameStream>(
       loop_, std::move(*link),
-      FrameStream::Events{
-          .on_frame = [this](const Frame& frame) { on_agent_frame(frame); },
-          .on_room =
-              [this] {
-                paused_ = false;
-                for (Client& client : clients_) client.stream->set_reading(true);
-              },
-          .on_end = [this] { on_agent_gone("the agent's end of the connection has gone"); }});
+      FrameStream::Events{.on_frame = [this](const Frame& frame) { on_agent_frame(frame); },
+                          .on_room =
+                              [this] {
+                                paused_ = false;
+                                for (Client& client : clients_) client.stream->set_reading(true);
+                              },
+                          .on_end = [this] { on_agent_gone(why_gone()); }});
   ping_ = send_request(
       request_of(kAgentService, "Ping", agent::rpc::encode(sluice_agent_v1_PingRequest{})), 0,
       Route{});
@@ -374,6 +376,15 @@ void AgentChannel::Hub::on_event(const Frame& frame) {
   if (is_container || (*event)->lost > 0) ask_for_containers();
 }
 
+std::string AgentChannel::Hub::why_gone() const {
+  std::string why = "the agent's end of the connection has gone";
+  // It doesn't say which: the guest's console does.
+  bool is_likely_refused = endpoint_.is_tcp() && !answered_;
+  return is_likely_refused
+             ? why + " (nobody listens, or the token or the address is not what the guest expects)"
+             : why;
+}
+
 void AgentChannel::Hub::on_agent_gone(const std::string& why) {
   if (answered_) log(LogLevel::notice, "agent: {}", why);
   answered_ = false;
@@ -413,13 +424,17 @@ Result<std::unique_ptr<AgentChannel>> AgentChannel::listen(AgentEndpoint endpoin
 }
 
 AgentChannel::~AgentChannel() {
-  if (thread_.joinable()) {
-    loop_->stop();
-    thread_.join();
-  }
+  stop();
 }
 
-void AgentChannel::serve() {
+void AgentChannel::stop() {
+  if (!thread_.joinable()) return;
+  loop_->stop();
+  thread_.join();
+}
+
+void AgentChannel::serve(agent::client::GuestDialer guest) {
+  hub_->set_guest(std::move(guest));
   thread_ = std::thread([this] {
     hub_->connect();
     loop_->run();

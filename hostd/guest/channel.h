@@ -43,8 +43,10 @@ class AgentChannel {
   AgentChannel(const AgentChannel&) = delete;
   AgentChannel& operator=(const AgentChannel&) = delete;
 
-  /// Starts the channel's thread. Once.
-  void serve();
+  /// Starts the channel's thread. Once. `guest` is called on it, until stop().
+  void serve(agent::client::GuestDialer guest);
+  /// Ends the thread and all connections. What was learnt can still be asked for, not state().
+  void stop();
   /// Any thread; after serve().
   State state();
   const std::string& path() const { return socket_; }

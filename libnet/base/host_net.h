@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/loop.h"
+#include "base/unique_fd.h"
 
 namespace sluice {
 
@@ -144,6 +145,8 @@ class HostNet {
   /// once: connect_result() says why. An error here means that no socket could be had.
   virtual Result<std::unique_ptr<StreamSocket>> dial_tcp(const Endpoint& to) = 0;
   virtual Result<std::unique_ptr<StreamSocket>> dial_unix(const std::string& path) = 0;
+  /// Takes a stream socket that is connected already (or one end of a pair), non-blocking.
+  virtual Result<std::unique_ptr<StreamSocket>> adopt(UniqueFd fd) = 0;
   virtual Result<std::unique_ptr<ListenSocket>> listen_tcp(const Endpoint& at) = 0;
   /// Replaces a stale socket at `path` only if nothing answers there and it is a socket; the file
   /// is removed again when the listener goes, if it is still the same one.

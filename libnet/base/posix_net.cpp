@@ -19,6 +19,10 @@ Result<std::unique_ptr<StreamSocket>> PosixNet::dial_unix(const std::string& pat
   return PosixStream::dial_unix(poller_, path);
 }
 
+Result<std::unique_ptr<StreamSocket>> PosixNet::adopt(UniqueFd fd) {
+  return PosixStream::adopt(poller_, std::move(fd), StreamKind::unix_domain);
+}
+
 Result<std::unique_ptr<ListenSocket>> PosixNet::listen_tcp(const Endpoint& at) {
   return PosixListener::tcp(poller_, at);
 }

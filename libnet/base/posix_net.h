@@ -19,6 +19,7 @@ class PosixNet final : public HostNet {
 
   Result<std::unique_ptr<StreamSocket>> dial_tcp(const Endpoint& to) override;
   Result<std::unique_ptr<StreamSocket>> dial_unix(const std::string& path) override;
+  Result<std::unique_ptr<StreamSocket>> adopt(UniqueFd fd) override;
   Result<std::unique_ptr<ListenSocket>> listen_tcp(const Endpoint& at) override;
   Result<std::unique_ptr<ListenSocket>> listen_unix(const std::string& path) override;
   Result<std::unique_ptr<DatagramSocket>> open_udp(const Endpoint& at) override;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <malloc.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -194,6 +195,27 @@ Status Engine::start() {
   follow_host_routes();
   arm_timers();
   return Status::ok();
+}
+
+Result<UniqueFd> Engine::connect_to_guest(const std::optional<IpAddress>& address, Port port) {
+  Endpoint guest{address.value_or(gateway_->guest_address(Family::v4)), port};
+  auto has_it = [&guest](const IpPrefix& one) { return one.contains(guest.address); };
+  if (!has_it(gateway_config_.subnet4) && !has_it(gateway_config_.prefix6) &&
+      std::ranges::none_of(gateway_config_.routed, has_it)) {
+    return Status(
+        StatusCode::invalid_argument,
+        fmt::format("{} is no address of the guest's network", guest.address.to_string()));
+  }
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+    return Status::from_errno(errno, "socketpair");
+  }
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  auto client = host_.adopt(std::move(ours));
+  if (!client) return client.status();
+  if (Status status = publisher_->connect(std::move(*client), guest); !status) return status;
+  return theirs;
 }
 
 policy::HostView Engine::host_view() const {

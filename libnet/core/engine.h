@@ -58,6 +58,9 @@ class Engine {
   /// Looks at what is here, for the moment of a call.
   Inspector inspector() { return Inspector(loop_, gatekeeper_, *dns_, config_); }
 
+  /// As Network::connect_to_guest() has it.
+  Result<UniqueFd> connect_to_guest(const std::optional<IpAddress>& address, Port port);
+
   flow::Publisher& publisher() { return *publisher_; }
   IpAddress guest_address(Family family) const { return gateway_->guest_address(family); }
   NetworkCounters counters() const;

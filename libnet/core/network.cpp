@@ -164,6 +164,14 @@ std::vector<PublishedPort> Network::published() {
   return thread_->on_loop([](core::Engine& engine) { return engine.publisher().ports(); });
 }
 
+Result<int> Network::connect_to_guest(const std::optional<IpAddress>& address, Port port) {
+  return thread_->on_loop([&](core::Engine& engine) -> Result<int> {
+    auto fd = engine.connect_to_guest(address, port);
+    if (!fd) return fd.status();
+    return fd->release();
+  });
+}
+
 std::vector<DnsRecord> Network::dns_records() {
   return thread_->on_loop([](core::Engine& engine) { return engine.inspector().dns_records(); });
 }

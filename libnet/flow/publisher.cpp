@@ -190,15 +190,43 @@ std::optional<Endpoint> Publisher::source_for(const Entry& entry,
               !client->address.is_loopback() && !client->address.is_link_local() &&
               !any_of(options_.guest_prefixes) && !any_of(options_.routed_prefixes);
   if (keep) return client;
+  return gateway_source(guest, entry.listener ? Protocol::tcp : Protocol::udp);
+}
+
+std::optional<Endpoint> Publisher::gateway_source(const Endpoint& guest, Protocol protocol) {
   IpAddress gateway = output_.gateway_address(guest.address.family());
   for (int tries = 65536 - kFirstPort; tries > 0; --tries) {
     Endpoint source{gateway, Port(next_port_)};
     next_port_ = next_port_ == 65535 ? kFirstPort : static_cast<std::uint16_t>(next_port_ + 1);
     FlowKey key{guest, source};
-    bool used = entry.listener ? tcp_.exists(key) : udp_.contains(key);
+    bool used = protocol == Protocol::tcp ? tcp_.exists(key) : udp_.contains(key);
     if (!used) return source;
   }
   return std::nullopt;
+}
+
+Status Publisher::connect(std::unique_ptr<StreamSocket> client, const Endpoint& guest) {
+  Grant grant = gate_.allow_ingress(Protocol::tcp, std::nullopt, guest, 0);
+  if (!grant) {
+    ++counters_.refused_by_policy;
+    return Status(StatusCode::permission_denied, "the policy denies it");
+  }
+  std::optional<Endpoint> source = gateway_source(guest, Protocol::tcp);
+  if (!source) {
+    ++counters_.failed;
+    return Status(StatusCode::exhausted, "no port of the gateway's is free");
+  }
+  TcpInbound inbound{.guest = guest,
+                     .source = *source,
+                     .preface = {},
+                     .hold = std::make_shared<int>(0),
+                     .grant = std::move(grant),
+                     .client = std::nullopt,
+                     .handshake = std::nullopt};
+  if (!options_.guest_heard()) inbound.handshake = options_.unheard_handshake;
+  Status status = tcp_.open_inbound(std::move(client), std::move(inbound));
+  ++(status ? counters_.accepted : counters_.failed);
+  return status;
 }
 
 bool Publisher::accept(Entry& entry) {

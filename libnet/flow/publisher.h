@@ -65,6 +65,10 @@ class Publisher {
   Status unpublish(const PublishSpec& spec, LiveFlows live);
   std::vector<PublishedPort> ports() const;
 
+  /// Leads a client of the host's own to a TCP port of the guest, as a Unix socket's clients are.
+  /// An error says why not, and the client is gone then.
+  Status connect(std::unique_ptr<StreamSocket> client, const Endpoint& guest);
+
   /// A datagram of the guest: true if it answers a client of a published port, which then has it.
   bool on_guest_datagram(const wire::Packet& packet, const wire::UdpView& datagram);
 
@@ -110,6 +114,8 @@ class Publisher {
   /// Who the guest is to see; nothing where no port of the gateway's is free.
   std::optional<Endpoint> source_for(const Entry& entry, const std::optional<Endpoint>& client,
                                      const Endpoint& guest);
+  /// A port of the gateway's that leads to `guest` for nobody else; nothing where none is free.
+  std::optional<Endpoint> gateway_source(const Endpoint& guest, Protocol protocol);
   UdpClient* udp_client(Entry& entry, const Endpoint& client);
   static FlowSight sight(const UdpClient& client);
   void end(UdpClient& client, std::string_view reason);

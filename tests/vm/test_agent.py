@@ -149,3 +149,30 @@ def test_shutdown_ends_programs_and_powers_the_vm_off(lab):
         assert hostd.ctl("guest", "exec", "-d", "sleep", "1000").returncode == 0
         assert hostd.ctl("guest", "shutdown").returncode == 0
         assert vm.process.wait_for_exit(60) == 0
+
+
+def test_over_tcp_the_agent_is_reached_by_the_guests_own_network_with_a_token_that_nobody_else_reads(lab):
+    token = os.urandom(32).hex()
+    file = lab.directory / "tcp.token"
+    file.touch(mode=0o600)
+    file.write_text(token)
+    nic = lab.directory / "tcp.nic"
+    vm = AgentVm(lab, qemu.stream_nic_listening(nic), "tcp",
+                 f"sluice.tcp=1024 sluice.token={token} sluice.serial=off sluice.vsock=off")
+    with contextlib.closing(vm):
+        hostd = lab.hostd("--qemu-connect", nic, "--agent", "tcp:1024", "--agent-token-file", file,
+                          name="hostd-tcp")
+        with contextlib.closing(hostd):
+            wait_for_agent(hostd)
+            steps = boot_steps(hostd)
+            assert steps["serve TCP [::]:1024"]["result"] == "done"
+            assert steps["hide the token"]["result"] == "done", steps["hide the token"]
+            # Root reads what everybody reads.
+            line = hostd.ctl("guest", "exec", "cat", "/proc/cmdline").stdout
+            assert "sluice.tcp=1024" in line and "sluice.token=" in line
+            assert token[:16] not in line
+            assert "cmdline" in hostd.ctl("guest", "exec", "cat", "/proc/mounts").stdout
+            assert hostd.ctl("guest", "exec", "cat", "/proc/sys/kernel/dmesg_restrict").stdout == "1\n"
+            dmesg = hostd.ctl("guest", "exec", "-u", "65534:65534", "dmesg")
+            assert token[:16] not in dmesg.stdout
+            assert token[:16] not in hostd.ctl("guest", "exec", "cat", "/proc/1/environ").stdout

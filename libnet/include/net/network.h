@@ -212,6 +212,13 @@ class Network {
   Status unpublish(const PublishSpec& spec, LiveFlows live);
   std::vector<PublishedPort> published();
 
+  /// Connects the caller to a TCP port in the guest, as a client of a published Unix socket is, of
+  /// which the guest sees the gateway's address; nothing of it can be reached by others. `address`
+  /// is of the guest's subnet or behind it, by default the guest's own. Gives a stream socket,
+  /// non-blocking, which the caller closes; the guest's answer is still awaited, and where it
+  /// refuses the socket ends. invalid_argument: no address there. exhausted: a limit.
+  Result<int> connect_to_guest(const std::optional<IpAddress>& address, Port port);
+
   /// The records that are answered here, by name, type and value.
   std::vector<DnsRecord> dns_records();
   /// Changes what is answered here and who is asked, whole or not at all. What a record opened goes

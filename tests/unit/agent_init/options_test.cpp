@@ -254,4 +254,46 @@ TEST_CASE("a suffix that is the gateway's, and an address that is none, are refu
   }
 }
 
+TEST_CASE("tcp= is a port or an address with one, and needs a token") {
+  const std::string token(64, 'a');
+  Options options = options_of_kernel("sluice.tcp=1024 sluice.token=" + token +
+                                      " sluice.tcp_from=10.0.0.1,fd00::/64");
+  CHECK(options.problems.empty());
+  CHECK(options.tcp.listen->to_string() == "[::]:1024");
+  CHECK(options.tcp.token->digits() == token);
+  CHECK(options.tcp.from.size() == 2);
+  options = options_of_kernel("sluice.tcp=10.0.0.2:7 sluice.token-file=/run/token");
+  CHECK(options.problems.empty());
+  CHECK(options.tcp.listen->to_string() == "10.0.0.2:7");
+  CHECK(options.tcp.token_file == "/run/token");
+  CHECK_FALSE(options_of_kernel("").tcp.listen);
+
+  options = options_of_kernel("sluice.tcp=1024");
+  CHECK_FALSE(options.tcp.listen);
+  CHECK(options.problems.size() == 1);
+  CHECK_FALSE(options_of_arguments({"--tcp", "1024"}).is_ok());
+  CHECK(options_of_arguments({"--tcp", "1024", "--token-file", "/x"}).is_ok());
+}
+
+TEST_CASE("a port, an address or a token that is none is a problem") {
+  for (const char* word :
+       {"sluice.tcp=", "sluice.tcp=0", "sluice.tcp=65536", "sluice.tcp=here:1",
+        "sluice.tcp=1.2.3.4", "sluice.tcp=1.2.3.4:0", "sluice.tcp_from=router", "sluice.token="}) {
+    INFO(word);
+    Options options = options_of_kernel(word);
+    CHECK(options.problems.size() == 1);
+    CHECK_FALSE(options.tcp.listen);
+  }
+}
+
+TEST_CASE("no problem says a token") {
+  const std::string token = "0123456789abcdef" + std::string(48, '7');
+  for (const std::string& word : {"sluice.token=" + token + "0", "sluice.tokn=" + token}) {
+    Options options = options_of_kernel(word);
+    REQUIRE(options.problems.size() == 1);
+    INFO(options.problems[0].text);
+    CHECK(options.problems[0].text.find(token) == std::string::npos);
+  }
+}
+
 }  // namespace sluice::agent

@@ -91,6 +91,25 @@ TEST_CASE("a client of a published port is connected to the guest") {
   CHECK(world.publisher->counters().accepted == 1);
 }
 
+TEST_CASE("a client of the host's own is led to a port that is not published") {
+  PublishWorld world;
+  auto client = world.net.adopt(UniqueFd());
+  REQUIRE(client);
+  auto peer = world.net.dials.back();
+  REQUIRE(world.publisher->connect(std::move(*client), kGuestPort));
+  world.serve();
+  REQUIRE(world.port.seen.size() == 1);
+  CHECK(world.port.seen[0].destination == kGuestPort);
+  CHECK(world.port.seen[0].source.address == kGateway);
+  CHECK(world.port.seen[0].source.port.value() >= 49152);
+  world.accept();
+  peer->feed("hello");
+  world.serve();
+  CHECK(world.port.seen.back().payload == "hello");
+  CHECK(world.publisher->counters().accepted == 1);
+  CHECK(world.publisher->ports().empty());
+}
+
 TEST_CASE("the guest sees the client's address where it can answer to it") {
   PublishWorld world;
   REQUIRE(world.publisher->publish(spec("0.0.0.0:8080:80")));

@@ -64,6 +64,12 @@ Result<std::unique_ptr<ListenSocket>> ScriptedNet::listen_tcp(const Endpoint& at
   return listen(at, {});
 }
 
+Result<std::unique_ptr<StreamSocket>> ScriptedNet::adopt(UniqueFd) {
+  auto socket = dial(std::nullopt, "");
+  if (socket) dials.back()->connect();
+  return socket;
+}
+
 Result<std::unique_ptr<ListenSocket>> ScriptedNet::listen_unix(const std::string& path) {
   return listen(std::nullopt, path);
 }

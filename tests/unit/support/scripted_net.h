@@ -58,6 +58,8 @@ class ScriptedNet final : public HostNet {
 
   Result<std::unique_ptr<StreamSocket>> dial_tcp(const Endpoint& to) override;
   Result<std::unique_ptr<StreamSocket>> dial_unix(const std::string& path) override;
+  /// Closes the descriptor: the far end is the test's as any other's.
+  Result<std::unique_ptr<StreamSocket>> adopt(UniqueFd fd) override;
   /// Port 0 becomes 40000, 40001, ...; an address that is listened on is refused.
   Result<std::unique_ptr<ListenSocket>> listen_tcp(const Endpoint& at) override;
   Result<std::unique_ptr<ListenSocket>> listen_unix(const std::string& path) override;
