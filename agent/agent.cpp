@@ -106,6 +106,7 @@ Result<std::unique_ptr<Agent>> Agent::create(Role role, Options options, BootRep
   if (Status status = agent->add_network_services(); !status) return status;
   agent->tell_events();
   agent->add_container_services();
+  agent->add_supervisor();
   agent->server_ = std::make_unique<rpc::Server>(*agent->loop_, agent->methods_);
   agent->watch_signals();
   return agent;
@@ -165,11 +166,6 @@ void Agent::tell_events() {
                            .signal = process.exit->signal};
     events_->publish(event);
   });
-}
-
-void Agent::shut_down(const ShutdownOrder& order) {
-  containers_->shut_down();
-  shutdown_->begin(order);
 }
 
 Status Agent::serve() {
@@ -248,11 +244,14 @@ void Agent::bring_up() {
   mount_the_rest(boot_);
   write_system_files(boot_, options_.hostname);
   start_dns();
-  // What an earlier boot left on a disk belongs to nobody.
-  containers_->recover();
-  if (!boot_.has_failed()) return;
-  log(LogLevel::error, "agent: the boot has failed in a mandatory step");
-  if (options_.halt_on_failure) shut_down({.grace = Duration::zero()});
+  bring_up_disks();
+}
+
+void Agent::bring_up_beside() {
+  for (const Options::Problem& problem : options_.problems) {
+    boot_.note("kernel command line", BootReport::Result::failed, problem.text);
+  }
+  bring_up_network();
 }
 
 void Agent::bring_up_network() {
@@ -352,7 +351,7 @@ void Agent::write_resolver_file() {
 }
 
 void Agent::run() {
-  image_service_->sweep();
+  if (role_ == Role::service) image_service_->sweep();
   loop_->run();
 }
 
