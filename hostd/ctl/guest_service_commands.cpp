@@ -40,7 +40,7 @@ void print_services(Output output, const std::vector<ServiceInfo>& services) {
     table.add({printable(one.name), one.state, one.pid > 0 ? fmt::format("{}", one.pid) : "-",
                fmt::format("{}", one.restarts), time_text(one.since_ns), printable(one.problem)});
   }
-  print(table.to_string("The guest has no services.\n"));
+  print(table.to_string("The guest has no services."));
 }
 
 void print_processes(Output output, const std::vector<ContainerProcess>& processes) {
@@ -64,7 +64,7 @@ void print_processes(Output output, const std::vector<ContainerProcess>& process
                fmt::format("{:.2f}", static_cast<double>(one.cpu_ns) / 1e9),
                short_bytes(one.memory), printable(fmt::format("{}", fmt::join(one.args, " ")))});
   }
-  print(table.to_string("It has no processes.\n"));
+  print(table.to_string("It has no processes."));
 }
 
 }  // namespace
