@@ -28,7 +28,8 @@ StepEnd failure(std::string_view what) {
 }
 
 StepEnd swap_on_zram(std::uint64_t bytes) {
-  load_module("zram");
+  // What it compresses by, which the kernel would have a modprobe load.
+  for (const char* module : {"lzo-rle", "zram"}) load_module(module);
   if (!wait_for_device(kZram)) return StepEnd::failed(ENODEV, "this kernel has no zram");
   if (read_line(kZramSize) != "0") return StepEnd::failed(EBUSY, "zram0 is in use");
   if (Status status = write_file(kZramSize, fmt::format("{}", bytes)); !status) {
