@@ -24,6 +24,9 @@
 #include "agent/services/metrics.h"
 #include "agent/services/network_service.h"
 #include "agent/services/process_service.h"
+#include "agent/supervise/service_runner.h"
+#include "agent/supervise/supervisor.h"
+#include "agent/worker/aside.h"
 #include "base/posix_net.h"
 #include "base/uv_loop.h"
 
@@ -41,6 +44,9 @@ class Agent {
   Status serve();
   /// The rest of the boot, once the agent can be reached. Init only.
   void bring_up();
+  /// What is left of it beside another init, which has the rest: the network, where that is asked
+  /// for.
+  void bring_up_beside();
   /// Until the agent ends; an init doesn't.
   void run();
 
@@ -62,6 +68,10 @@ class Agent {
   void on_container_exited(const std::string& id);
   void publish_container(const std::string& id, const std::string& name, const char* change,
                          const std::vector<std::string>& addresses);
+  void add_supervisor();
+  void start_services();
+  void bring_up_disks();
+  void on_disk_ready();
   void bring_up_network();
   Status configure_network(const NetworkConfig& config);
   void on_network_change(const NetworkState& network);
@@ -100,6 +110,17 @@ class Agent {
   bool port_is_late_ = false;
   std::unique_ptr<GuestNetwork> network_;
   std::optional<BootReport::Index> network_step_;
+  std::unique_ptr<LocalServices> service_runner_;
+  std::unique_ptr<Supervisor> supervisor_;
+  /// The end of the guest, once it has begun: services first, then everybody.
+  struct End {
+    ShutdownOrder order;
+    TimePoint by;
+  };
+  std::optional<End> end_;
+  bool services_have_stopped_ = false;
+  std::unique_ptr<Aside> disk_work_;
+  std::unique_ptr<Aside> swap_work_;
   UniqueFd signals_;
   std::unique_ptr<FdWatch> signal_watch_;
 };

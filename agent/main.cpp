@@ -10,6 +10,7 @@
 
 #include "agent/agent.h"
 #include "agent/container/shim.h"
+#include "agent/init/handover.h"
 #include "agent/init/modules.h"
 #include "agent/init/mounts.h"
 #include "agent/init/secrets.h"
@@ -40,6 +41,17 @@ void open_console() {
   if (console > STDERR_FILENO) ::close(console);
 }
 
+/// As a child of the init that PID 1 has become. It ends when that says so.
+[[noreturn]] void run_beside(Options options, BootReport& boot) {
+  auto agent = Agent::create(Agent::Role::service, std::move(options), boot);
+  if (agent) {
+    [[maybe_unused]] Status partly = (*agent)->serve();
+    (*agent)->bring_up_beside();
+    (*agent)->run();
+  }
+  ::_exit(agent ? 0 : 1);
+}
+
 /// PID 1 never ends: the kernel would panic, and nobody could ask why.
 [[noreturn]] void run_as_init() {
   BootReport boot;
@@ -61,6 +73,12 @@ void open_console() {
   }
   // Not before: the init of another root reads it again.
   if (options.tcp.token) hide_token(boot, options.tcp.token->digits());
+  if (!options.handover.empty()) {
+    load_modules(boot, options.modules);
+    if (hand_over(boot, options.handover, mount_the_rest) == AfterHandover::companion) {
+      run_beside(std::move(options), boot);
+    }
+  }
   auto agent = Agent::create(Agent::Role::init, std::move(options), boot);
   if (agent) {
     [[maybe_unused]] Status partly = (*agent)->serve();

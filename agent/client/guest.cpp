@@ -94,6 +94,7 @@ void boot_report(Caller& caller, OnAnswer<BootReport> on_answer) {
           report.steps.push_back({.name = std::string(text(step.name)),
                                   .result = result_name(step.result),
                                   .mandatory = step.mandatory,
+                                  .error = step.error_number,
                                   .message = std::string(text(step.message)),
                                   .started_ns = step.started_ns,
                                   .duration_ns = step.duration_ns});

@@ -45,6 +45,7 @@ struct BootStep {
   std::string name;
   std::string result;  ///< "running", "done", "skipped", "failed"
   bool mandatory = false;
+  int error = 0;  ///< errno
   std::string message;
   std::int64_t started_ns = 0;
   std::int64_t duration_ns = 0;

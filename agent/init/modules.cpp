@@ -62,6 +62,28 @@ int load_file(const std::string& path) {
   return errno;
 }
 
+/// What the running kernel has.
+struct Installed {
+  std::string directory;
+  std::string dep;  ///< modules.dep
+};
+
+Installed installed_modules() {
+  utsname kernel{};
+  ::uname(&kernel);
+  std::string directory = fmt::format("/lib/modules/{}", kernel.release);
+  return {directory, read_file(directory + "/modules.dep", kMaxDepBytes).value_or("")};
+}
+
+/// 0, or the errno of the file `at`.
+int load_files(const Installed& installed, const std::vector<std::string>& files, std::string& at) {
+  for (const std::string& file : files) {
+    at = fmt::format("{}/{}", installed.directory, file);
+    if (int error = load_file(at); error != 0) return error;
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::vector<std::string> module_files(std::string_view modules_dep, std::string_view name) {
@@ -86,29 +108,27 @@ void load_modules(BootReport& boot, const std::vector<std::string>& names) {
   std::vector<std::string> all = listed_modules();
   all.insert(all.end(), names.begin(), names.end());
   if (all.empty()) return;
-  utsname kernel{};
-  ::uname(&kernel);
-  std::string directory = fmt::format("/lib/modules/{}", kernel.release);
-  std::string dep = read_file(directory + "/modules.dep", kMaxDepBytes).value_or("");
+  Installed installed = installed_modules();
   for (const std::string& name : all) {
     auto step = boot.begin("module " + name);
-    std::vector<std::string> files = module_files(dep, name);
+    std::vector<std::string> files = module_files(installed.dep, name);
     if (files.empty()) {
-      boot.skipped(step, fmt::format("{} has none: built in, or missing", directory));
+      boot.skipped(step, fmt::format("{} has none: built in, or missing", installed.directory));
       continue;
     }
-    int error = 0;
     std::string at;
-    for (const std::string& file : files) {
-      at = fmt::format("{}/{}", directory, file);
-      if (error = load_file(at); error != 0) break;
-    }
-    if (error == 0) {
+    if (int error = load_files(installed, files, at); error == 0) {
       boot.done(step);
     } else {
       boot.failed(step, error, fmt::format("{}: {}", at, std::strerror(error)));
     }
   }
+}
+
+void load_module(const std::string& name) {
+  Installed installed = installed_modules();
+  std::string at;
+  (void)load_files(installed, module_files(installed.dep, name), at);
 }
 
 }  // namespace sluice::agent

@@ -217,6 +217,45 @@ Status apply_root(Options& options, std::string_view value) {
   return Status::ok();
 }
 
+Status apply_disk(Options& options, std::string_view value) {
+  std::string_view rest = value;
+  std::string_view where = take_part(rest, ',');
+  std::string_view device = take_part(where, ':');
+  if (!device.starts_with("/dev/") || (!where.empty() && !where.starts_with('/'))) {
+    return bad(fmt::format("'{}' is no DEVICE[:PATH], such as /dev/vdb:/srv", value));
+  }
+  if (!rest.empty() && rest != "format=if-blank") {
+    return bad(fmt::format("'{}' is no setting of a disk; there is format=if-blank", rest));
+  }
+  options.disk.device = device;
+  if (!where.empty()) options.disk.path = where;
+  options.disk.format_if_blank = !rest.empty();
+  return Status::ok();
+}
+
+/// "/dev/vdc", "512M"
+Status apply_swap(Options& options, std::string_view value) {
+  if (value.starts_with("/dev/")) {
+    options.swap = {.device = std::string(value)};
+    return Status::ok();
+  }
+  constexpr std::string_view kUnits = "KMG";
+  constexpr std::uint64_t kLeast = std::uint64_t{1} << 20;
+  constexpr std::uint64_t kMost = std::uint64_t{1} << 40;
+  unsigned shift = 0;
+  std::string_view digits = value;
+  if (auto unit = value.empty() ? kUnits.npos : kUnits.find(value.back()); unit != kUnits.npos) {
+    shift = 10 * (static_cast<unsigned>(unit) + 1);
+    digits.remove_suffix(1);
+  }
+  auto count = parse_number<std::uint64_t>(digits);
+  if (!count || *count > kMost >> shift || *count << shift < kLeast) {
+    return bad(fmt::format("'{}' is neither a device nor a size (1M to 1024G)", value));
+  }
+  options.swap = {.bytes = *count << shift};
+  return Status::ok();
+}
+
 Status apply_init(Options& options, std::string_view value) {
   if (!value.starts_with('/')) return bad(fmt::format("'{}' is not an absolute path", value));
   options.root.init = value;
@@ -308,6 +347,18 @@ constexpr auto kOptions = std::to_array<Option>({
     {"root", "DEVICE|virtiofs:TAG[,rw]", "in an initramfs: the root file system to go on in",
      Used::by_init, apply_root},
     {"init", "PATH", "what is started in that root (/sbin/init)", Used::by_init, apply_init},
+    {"disk", "DEVICE[:PATH][,format=if-blank]",
+     "a disk for what is kept (on /var/lib/sluice); made one where it is blank, and only then",
+     Used::by_init, apply_disk},
+    {"mkfs", "PATH", "what formats it, to ext4 (/sbin/mkfs.ext4)", Used::by_init,
+     [](Options& options, std::string_view value) { return apply_path(options.disk.mkfs, value); }},
+    {"swap", "DEVICE|SIZE", "swap: a swap area; or compressed memory, such as 512M", Used::by_init,
+     apply_swap},
+    {"handover", "PATH", "another init, such as /sbin/init, once the guest is mounted",
+     Used::by_init,
+     [](Options& options, std::string_view value) { return apply_path(options.handover, value); }},
+    {"services", "PATH", "what it keeps alive (/etc/sluice/services.json)", Used::by_init,
+     [](Options& options, std::string_view value) { return apply_path(options.services, value); }},
     {"runtime", "PATH", "the container runtime (/usr/bin/crun)", Used::always,
      [](Options& options, std::string_view value) {
        return apply_path(options.containers.runtime, value);
@@ -367,6 +418,7 @@ Options options_of_kernel(std::string_view command_line) {
   Options options;
   options.vsock_port = kUsualVsockPort;
   options.network.emplace();
+  bool network_is_asked_for = false;
   while (!command_line.empty()) {
     std::string_view word = command_line.substr(0, command_line.find_first_of(" \t\n"));
     command_line.remove_prefix(std::min(command_line.size(), word.size() + 1));
@@ -382,11 +434,14 @@ Options options_of_kernel(std::string_view command_line) {
       options.problems.push_back(
           {fmt::format("{}: {}", shown(word, name, value), status.message())});
     }
+    network_is_asked_for |= name == "net" || name == "ip";
   }
   if (lacks_token(options)) {
     options.problems.push_back({"sluice.tcp: there is no token, so TCP is not served"});
     options.tcp.listen.reset();
   }
+  // Another init has ways of its own to bring the network up.
+  if (!options.handover.empty() && !network_is_asked_for) options.network.reset();
   if (options.network) {
     if (Status status = check(*options.network); !status) {
       options.problems.push_back({fmt::format("{}; the network is by DHCP", status.message())});

@@ -12,6 +12,8 @@
 #include <net/name.h>
 
 #include "agent/container/container_options.h"
+#include "agent/init/data_disk.h"
+#include "agent/init/swap.h"
 #include "agent/init/switch_root.h"
 #include "agent/net/network_config.h"
 #include "agent/rpc/boot_token.h"
@@ -47,7 +49,11 @@ struct Options {
   std::string hostname;              ///< hostname=NAME
   std::vector<std::string> modules;  ///< modules=A,B
   RootSource root;                   ///< root=DEVICE[,rw], init=PATH
-  bool halt_on_failure = false;      ///< on-init-failure=halt|continue
+  DataDisk disk;                     ///< disk=DEVICE[:PATH][,format=if-blank], mkfs=PATH
+  SwapOptions swap;                  ///< swap=DEVICE|SIZE
+  std::string handover;              ///< handover=PATH
+  std::string services = "/etc/sluice/services.json";  ///< services=PATH
+  bool halt_on_failure = false;                        ///< on-init-failure=halt|continue
   DnsOptions dns;
   std::string images = "/var/lib/sluice/images";  ///< images=PATH
   /// net=dhcp|off, ip=, gateway=, dns=, search=, mtu=, nic=; nothing: the network is not touched.

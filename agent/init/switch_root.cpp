@@ -3,8 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
-#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +12,7 @@
 #include <cstring>
 #include <memory>
 
+#include "agent/init/device.h"
 #include "agent/os/file.h"
 #include "agent/os/mount_table.h"
 #include "agent/os/text.h"
@@ -23,28 +22,8 @@ namespace sluice::agent {
 
 namespace {
 
-constexpr Duration kDevicePatience = std::chrono::seconds(10);
 constexpr const char* kNewRoot = "/.root";
 constexpr std::string_view kVirtiofs = "virtiofs:";
-
-/// The kernel makes a device's file once its driver has found it.
-bool wait_for(const std::string& device, Duration patience) {
-  UniqueFd changes(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  std::string directory = device.substr(0, device.rfind('/') + 1);
-  ::inotify_add_watch(changes.get(), directory.c_str(), IN_CREATE);
-  TimePoint end = std::chrono::steady_clock::now() + patience;
-  while (::access(device.c_str(), F_OK) != 0) {
-    auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
-    if (left.count() <= 0) return false;
-    pollfd watched{.fd = changes.get(), .events = POLLIN, .revents = 0};
-    ::poll(&watched, 1, static_cast<int>(left.count()));
-    char events[4096];
-    while (::read(changes.get(), events, sizeof events) > 0) {
-    }
-  }
-  return true;
-}
 
 /// 0, or the errno of the file system that came closest to be it.
 int mount_device(const std::string& device, unsigned long flags) {
@@ -110,7 +89,7 @@ void switch_root(BootReport& boot, const RootSource& source) {
       return fail(errno, "mount virtiofs");
     }
   } else {
-    if (!wait_for(source.device, kDevicePatience)) {
+    if (!wait_for_device(source.device)) {
       return boot.failed(step, ENOENT, "there is no such device, nor has one come in 10 s");
     }
     if (int error = mount_device(source.device, flags); error != 0) return fail(error, "mount");

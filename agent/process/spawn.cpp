@@ -21,7 +21,7 @@ namespace sluice::agent {
 
 namespace {
 
-enum class Step : int { stdio, session, terminal, groups, gid, uid, chdir, exec };
+enum class Step : int { stdio, session, terminal, cgroup, groups, gid, uid, chdir, exec };
 
 /// What the child says over the pipe when it can't become the program.
 struct Failure {
@@ -44,6 +44,8 @@ std::string describe(Step step, const SpawnPlan& plan) {
       return "setsid";
     case Step::terminal:
       return "controlling terminal";
+    case Step::cgroup:
+      return plan.cgroup_procs;
     case Step::groups:
       return "setgroups";
     case Step::gid:
@@ -69,7 +71,10 @@ class Child {
     take_stdio();
     if (setsid() < 0) fail(Step::session);
     if (plan_.controlling_terminal && ioctl(0, TIOCSCTTY, 0) != 0) fail(Step::terminal);
-    leave_oom_protection();
+    if (!plan_.cgroup_procs.empty() && !write_zero(plan_.cgroup_procs.c_str())) {
+      fail(Step::cgroup);
+    }
+    write_zero("/proc/self/oom_score_adj");
     become();
     if (::chdir(plan_.cwd.c_str()) != 0) fail(Step::chdir);
     ::execve(plan_.program.c_str(), args_, env_);
@@ -110,11 +115,13 @@ class Child {
     ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
   }
 
-  static void leave_oom_protection() {
-    int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return;
-    [[maybe_unused]] ssize_t written = ::write(fd, "0", 1);
+  /// "0" is this process to cgroup.procs, and the kernel's usual place to oom_score_adj.
+  static bool write_zero(const char* path) {
+    int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    bool written = ::write(fd, "0", 1) == 1;
     ::close(fd);
+    return written;
   }
 
   void become() {

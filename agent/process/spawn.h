@@ -22,6 +22,7 @@ struct SpawnPlan {
   Identity identity;
   std::array<int, 3> stdio{-1, -1, -1};  ///< Stay the caller's. -1 is /dev/null.
   bool controlling_terminal = false;     ///< stdio[0] becomes it.
+  std::string cgroup_procs;  ///< The cgroup.procs of the cgroup that it begins in; "": ours.
 };
 
 /// The child's pid, or what it failed at: the call returns when the program is running. Nothing is

@@ -86,11 +86,26 @@ CallError CallError::from_errno(int error, std::string step) {
 void Methods::add(std::string_view service, std::string_view method, MethodInfo info) {
   auto begun = std::make_shared<std::uint64_t>(0);
   begun_[fmt::format("{}/{}", service, method)] = begun;
-  info.begin = [begun, begin = std::move(info.begin)](Call& call, ConstBytes request) {
+  info.begin = [begun, why = why_held_back(service), begin = std::move(info.begin)](
+                   Call& call, ConstBytes request) -> std::unique_ptr<Handler> {
     ++*begun;
-    return begin(call, request);
+    if (why->empty()) return begin(call, request);
+    call.fail({.code = Code::unavailable, .message = *why});
+    return nullptr;
   };
   services_[std::string(service)][std::string(method)] = std::move(info);
+}
+
+std::shared_ptr<std::string> Methods::why_held_back(std::string_view service) {
+  auto found = held_back_.find(service);
+  if (found == held_back_.end()) {
+    found = held_back_.emplace(service, std::make_shared<std::string>()).first;
+  }
+  return found->second;
+}
+
+void Methods::hold_back(std::string_view service, std::string why) {
+  *why_held_back(service) = std::move(why);
 }
 
 std::vector<std::pair<std::string, std::uint64_t>> Methods::calls() const {

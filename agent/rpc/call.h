@@ -119,12 +119,18 @@ class Methods {
   /// Null where there is none.
   const MethodInfo* find(std::string_view service, std::string_view method) const;
   bool has_service(std::string_view service) const;
+  /// Calls of the service are UNAVAILABLE with this reason until it is held back no more (""),
+  /// whether it is there already or not.
+  void hold_back(std::string_view service, std::string why);
   /// "service/method" and how many calls of it were begun.
   std::vector<std::pair<std::string, std::uint64_t>> calls() const;
 
  private:
+  std::shared_ptr<std::string> why_held_back(std::string_view service);
+
   std::unordered_map<std::string, std::unordered_map<std::string, MethodInfo>> services_;
   std::map<std::string, std::shared_ptr<std::uint64_t>> begun_;
+  std::map<std::string, std::shared_ptr<std::string>, std::less<>> held_back_;
 };
 
 }  // namespace sluice::agent::rpc

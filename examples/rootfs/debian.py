@@ -103,9 +103,11 @@ class Kernel:
                     ordered[pathlib.Path(path.split()[0])] = None
         return list(ordered)
 
-    def module_tree(self, modules):
-        """What the agent loads `modules` from, and the list by which it does."""
-        files = {str(path.relative_to(self.root)): path for path in self.module_files(modules)}
+    def module_tree(self, modules, others=()):
+        """What the agent loads `modules` from, and the list by which it does; and `others`, which it
+        loads when they are used."""
+        files = {str(path.relative_to(self.root)): path
+                 for path in self.module_files([*modules, *others])}
         dependencies = f"lib/modules/{self.version}/modules.dep"
         return files | {"etc/modules-load.d/vm.conf": "\n".join(modules) + "\n",
                         dependencies: self.root / dependencies}

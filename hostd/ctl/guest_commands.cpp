@@ -138,6 +138,7 @@ int GuestCommands::boot() {
               steps.push_back({{"name", step.name},
                                {"result", step.result},
                                {"mandatory", step.mandatory},
+                               {"error", step.error},
                                {"message", step.message},
                                {"started_ns", step.started_ns},
                                {"duration_ns", step.duration_ns}});

@@ -9,6 +9,7 @@
 #include "hostd/ctl/container_arguments.h"
 #include "hostd/ctl/guest_commands.h"
 #include "hostd/ctl/guest_network_commands.h"
+#include "hostd/ctl/guest_service_commands.h"
 #include "hostd/directories.h"
 
 namespace {
@@ -298,6 +299,21 @@ int main(int argc, char** argv) {
   guest_command("tunnel", "standard input and output to a server in it",
                 [&](GuestCommands& in) { return GuestNetworkCommands(in).tunnel(tunnel_to); })
       ->add_option("TO", tunnel_to, "PORT, HOST:PORT or /PATH of a Unix socket")
+      ->required();
+  using sluice::ctl::GuestServiceCommands;
+  guest_command("services", "programs that its init keeps alive",
+                [](GuestCommands& in) { return GuestServiceCommands(in).services(); });
+  CLI::App* service = guest->add_subcommand("service", "one of them");
+  service->require_subcommand(1);
+  std::string service_name;
+  command_of_guest(*service, "logs", "the last that it has written",
+                   [&](GuestCommands& in) { return GuestServiceCommands(in).logs(service_name); })
+      ->add_option("NAME", service_name)
+      ->required();
+  std::string top_of;
+  guest_command("top", "processes of a container",
+                [&](GuestCommands& in) { return GuestServiceCommands(in).top(top_of); })
+      ->add_option("CONTAINER", top_of, "its name, or id")
       ->required();
   CLI::App* image = guest->add_subcommand("image", "images for containers");
   image->require_subcommand(1);

@@ -81,6 +81,17 @@ def test_a_detached_one_is_listed_and_its_life_is_by_its_name(guest):
     assert guest("inspect", "web").returncode == 1
 
 
+def test_its_processes_are_listed_and_their_words_move_no_terminal(guest):
+    guest("run", "-d", "--name", "busy", "sh", "-c", "while :; do sleep 1; done", "\x1b[2Jx")
+    done = guest("top", "busy")
+    if b"not here" in done.stderr:
+        pytest.skip("no cgroup2 here")
+    assert done.returncode == 0 and b"while :; do sleep 1; done" in done.stdout
+    assert b"\x1b" not in done.stdout and b"[2Jx" in done.stdout
+    assert guest("rm", "-f", "busy").returncode == 0
+    assert guest("top", "busy").returncode == 1
+
+
 def test_logs_are_followed_to_the_end_cut_and_timed(guest):
     guest("run", "-d", "--name", "talk", "sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done")
     assert guest("logs", "-f", "talk").stdout == b"1\n2\n3\n"

@@ -146,3 +146,10 @@ def test_a_tunnel_to_nobody_says_so(hostd):
 def test_the_agent_goes_on_after_all_of_this(hostd, agent):
     until(lambda: ctl(hostd, "ping").returncode == 0, "it answers")
     assert agent.process.poll() is None
+
+
+def test_a_guest_without_services_says_so(hostd):
+    assert ctl(hostd, "services").stdout == b"The guest has no services.\n"
+    assert json.loads(hostd.ctl("--json", "guest", "services").stdout) == []
+    done = ctl(hostd, "service", "logs", "nobody")
+    assert done.returncode == 1 and b"there is no service nobody" in done.stderr

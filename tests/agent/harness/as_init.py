@@ -1,4 +1,7 @@
 """Runs the agent as PID 1: as_init.py AGENT KERNEL_COMMAND_LINE [read-only] [netns=NAME]
+    [/PATH=TEXT...]
+
+A /PATH=TEXT becomes a file of its root, that can be executed.
 
 Nothing of the machine is within its reach: it has pid, mount, uts, ipc, net and cgroup namespaces of
 its own, and a root of its own on a tmpfs, with the machine's root let go of. /dev, /sys and
@@ -54,7 +57,7 @@ def copy_program(program, root, place):
             shutil.copy(library, target)
 
 
-def make_root(root, agent, command_line):
+def make_root(root, agent, command_line, files):
     check(libc.unshare(NEW_MOUNTS), "unshare")
     mount("none", "/", "", MS_REC | MS_PRIVATE)
     mount("tmpfs", root, "tmpfs", 0, "mode=0755")
@@ -63,6 +66,11 @@ def make_root(root, agent, command_line):
     copy_program(agent, root, "/sbin/agent")
     for name in PROGRAMS:
         copy_program(shutil.which(name), root, f"/bin/{name}")
+    for path, text in files.items():
+        target = root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(0o755)
     mount("proc", root / "proc", "proc")
     (root / "etc/command-line").write_text(command_line)
     mount(str(root / "etc/command-line"), root / "proc/cmdline", "", MS_BIND)
@@ -88,10 +96,10 @@ def enter(root):
         raise OSError(f"the root is not only its own: {kinds}")
 
 
-def become_init(root, agent, command_line, read_only):
+def become_init(root, agent, command_line, read_only, files):
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
-    make_root(root, agent, command_line)
+    make_root(root, agent, command_line, files)
     enter(root)
     if os.getpid() != 1:
         raise OSError("this is no pid namespace of its own")
@@ -114,7 +122,8 @@ def main():
         pid = os.fork()
         if pid == 0:
             try:
-                become_init(root, agent, command_line, "read-only" in options)
+                files = dict(one.split("=", 1) for one in options if one.startswith("/"))
+                become_init(root, agent, command_line, "read-only" in options, files)
             except BaseException as error:      # pylint: disable=broad-except
                 print(error, file=sys.stderr, flush=True)
             os._exit(99)

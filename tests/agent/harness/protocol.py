@@ -24,3 +24,4 @@ from sluice.agent.v1 import file_pb2 as file  # noqa: E402
 from sluice.agent.v1 import image_pb2 as image  # noqa: E402
 from sluice.agent.v1 import process_pb2 as process  # noqa: E402
 from sluice.agent.v1 import container_pb2 as container  # noqa: E402
+from sluice.agent.v1 import services_pb2 as services  # noqa: E402

@@ -25,11 +25,12 @@ def busybox():
 class AgentVm:
     """A running guest in the namespace of the world's host. `port` is where its agent is reached."""
 
-    def __init__(self, lab, nic, name, append=""):
+    def __init__(self, lab, nic, name, append="", image=(), more=()):
+        """`image` are options of examples/rootfs/build.py, `more` of QEMU."""
         self.port = lab.directory / f"{name}.agent"
         self.port.unlink(missing_ok=True)
-        command = qemu_command(build_image(AGENT_IMAGE, "--agent", agent_binary()), nic, self.port,
-                               "sluice.agent", append)
+        built = build_image(AGENT_IMAGE, "--agent", agent_binary(), *image)
+        command = qemu_command(built, nic, self.port, "sluice.agent", append, more)
         # hostd may run as another user than QEMU: it has to be able to write to QEMU's sockets.
         self.process = lab.world.host.start(name, command, lab.directory / f"{name}.log", umask=0)
 

@@ -54,7 +54,7 @@ def dgram_nic(path, own_path):
             f"remote.type=unix,remote.path={path}")
 
 
-def qemu_command(image, nic, port_path, port_name, append=""):
+def qemu_command(image, nic, port_path, port_name, append="", more=()):
     """A VM with one NIC and a virtio-serial port, whose socket at `port_path` it listens on."""
     disk = ["-drive", f"file={image['root']},format=raw,if=virtio,readonly=on"] \
         if "root" in image else []
@@ -69,6 +69,7 @@ def qemu_command(image, nic, port_path, port_name, append=""):
         "-device", "virtio-serial-pci",
         "-device", f"virtserialport,chardev=port,name={port_name}",
         "-netdev", nic, "-device", "virtio-net-pci,netdev=nic,mac=52:54:00:00:00:02,romfile=",
+        *more,
     ]
 
 

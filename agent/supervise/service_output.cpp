@@ -1,0 +1,26 @@
+#include "agent/supervise/service_output.h"
+
+#include <algorithm>
+
+namespace sluice::agent {
+
+void ServiceOutput::write(std::string_view bytes) {
+  written_ += bytes.size();
+  if (bytes.size() > kKeptOutputBytes) bytes.remove_prefix(bytes.size() - kKeptOutputBytes);
+  std::size_t grown = std::min(bytes.size(), kKeptOutputBytes - ring_.size());
+  ring_.append(bytes.substr(0, grown));
+  bytes.remove_prefix(grown);
+  full_ = ring_.size() == kKeptOutputBytes;
+  while (!bytes.empty()) {
+    std::size_t count = std::min(bytes.size(), kKeptOutputBytes - next_);
+    std::copy_n(bytes.data(), count, ring_.begin() + static_cast<std::ptrdiff_t>(next_));
+    next_ = (next_ + count) % kKeptOutputBytes;
+    bytes.remove_prefix(count);
+  }
+}
+
+std::string ServiceOutput::text() const {
+  return ring_.substr(next_) + ring_.substr(0, next_);
+}
+
+}  // namespace sluice::agent
