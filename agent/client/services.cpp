@@ -81,7 +81,7 @@ void container_top(Caller& caller, const std::string& container,
                           .state = std::string(text(one.state)),
                           .cpu_ns = one.cpu_ns,
                           .memory = one.memory,
-                          .args = strings(one.args, one.args_count)});
+                          .args = rpc::strings(one.args, one.args_count)});
         }
         return list;
       });

@@ -13,7 +13,7 @@ void ServiceOutput::write(std::string_view bytes) {
   full_ = ring_.size() == kKeptOutputBytes;
   while (!bytes.empty()) {
     std::size_t count = std::min(bytes.size(), kKeptOutputBytes - next_);
-    std::copy_n(bytes.data(), count, ring_.begin() + static_cast<std::ptrdiff_t>(next_));
+    bytes.copy(&ring_[next_], count);
     next_ = (next_ + count) % kKeptOutputBytes;
     bytes.remove_prefix(count);
   }

@@ -27,7 +27,8 @@ std::vector<std::string> environment_of(const ServiceSpec& spec, const Identity&
       {"PATH", kUsualPath}, {"HOME", identity.home}, {"USER", identity.name}};
   for (const auto& [name, value] : spec.env) variables[name] = value;
   std::vector<std::string> environment;
-  for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
+  for (const auto& [name, value] : variables)
+    environment.push_back(fmt::format("{}={}", name, value));
   return environment;
 }
 
