@@ -381,7 +381,7 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"--agent-token-file", "agent-token-file", Setting::Kind::value, kProcessGroup, "FILE",
      "what sluice.token= says in the guest, of mode 0600; for an agent on TCP",
      [](Options& options, const Given& given) {
-       if (given.text.empty()) return bad("a path is needed");
+       if (given.text.empty()) return Status::invalid_argument("a path is needed");
        options.agent_token_file = given.text;
        return Status::ok();
      }},
