@@ -13,8 +13,8 @@ struct ProcessStat {
   std::uint64_t cpu_ns = 0;  ///< Of all its threads; not of its children.
 };
 
-/// Nothing where `text` is none: the process went meanwhile. Its name, which may have anything in it, is
-/// passed over.
+/// Nothing where `text` is none: the process went meanwhile. Its name, which may have anything in
+/// it, is passed over.
 std::optional<ProcessStat> parse_process_stat(std::string_view text);
 
 }  // namespace sluice::agent
