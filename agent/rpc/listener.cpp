@@ -1,10 +1,12 @@
 #include "agent/rpc/listener.h"
 
+// Before the kernel's header, which takes it for granted.
+#include <sys/socket.h>
+
 #include <fmt/format.h>
 #include <linux/vm_sockets.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
