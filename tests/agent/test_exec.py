@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness import protocol
+from harness.agent import MACHINE
 from harness.client import AGENT, PROCESS, REMOTE_OPEN, CallFailed, Exec
 
 NOT_FOUND, INVALID_ARGUMENT, PERMISSION_DENIED, FAILED_PRECONDITION = 5, 3, 7, 9
@@ -26,7 +27,7 @@ def test_system_info_is_the_machines(client):
                        protocol.agent.SystemInfoResponse)
     assert info.kernel == os.uname().release
     assert info.hostname == os.uname().nodename
-    assert info.arch == os.uname().machine
+    assert info.arch == MACHINE
     assert info.cpus == os.sysconf("SC_NPROCESSORS_ONLN")
     assert info.total_memory == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert "127.0.0.1/8" in [address for one in info.interfaces for address in one.addresses]

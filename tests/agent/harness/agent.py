@@ -10,6 +10,7 @@ from . import client as ttrpc
 
 AGENT = os.environ.get("SLUICE_AGENT") or str(
     pathlib.Path(__file__).resolve().parents[3] / "build/bin/agent")
+MACHINE = os.environ.get("SLUICE_MACHINE") or os.uname().machine     # As the agent sees it.
 SANITIZED = bool(os.environ.get("SLUICE_SANITIZED"))
 SECONDS = 60        # For what has to come: a busy machine is slow, and a wait that ends costs nothing.
 
