@@ -13,6 +13,7 @@
 #include "hostd/attach/stream_source.h"
 #include "hostd/attach/tap_port.h"
 #include "hostd/attach/unix_socket.h"
+#include "hostd/attach/vhost_user_port.h"
 
 namespace sluice::hostd {
 
@@ -80,12 +81,13 @@ Network::PortFactory datagrams(UniqueFd socket, DgramPort::Peer peer, const OnGo
   });
 }
 
-Network::PortFactory tap(UniqueFd device, const OnGone& on_gone) {
-  return with_fd(std::move(device), [on_gone](Loop& loop, UniqueFd fd) -> Port {
-    auto port = std::make_unique<TapPort>(loop, std::move(fd));
+Network::PortFactory tap(TapDevice device, const OnGone& on_gone) {
+  auto shared = std::make_shared<TapDevice>(std::move(device));
+  return [on_gone, shared](Loop& loop) -> Port {
+    auto port = std::make_unique<TapPort>(loop, std::move(*shared));
     port->set_on_closed(on_gone);
     return Port(std::move(port));
-  });
+  };
 }
 
 Network::PortFactory stream(UniqueFd socket, const OnGone& on_gone) {
@@ -106,19 +108,21 @@ Result<PreparedAttachment> prepare(const PassedFd& passed, std::uint16_t, const 
   int type = unix_type(passed.fd);
   bool connected = type != 0 && is_connected(passed.fd);
   bool is_tap = type == 0 && is_tun(passed.fd);
-  if (is_tap) {
-    if (Status status = check_tap(passed.fd); !status) return bad(status.message());
-  } else if (type == 0) {
+  if (type == 0 && !is_tap) {
     return bad("is neither a Unix socket nor a tap: pass one of these");
   } else if (type == SOCK_DGRAM && !connected && !is_bound(passed.fd)) {
     return bad("is a datagram socket without a peer: connect it or bind it");
-  } else if (type != SOCK_DGRAM && !connected) {
+  } else if (type != 0 && type != SOCK_DGRAM && !connected) {
     return bad("is a socket that is not connected: connect it first");
   }
   ::fcntl(passed.fd, F_SETFL, flags | O_NONBLOCK);
   ::fcntl(passed.fd, F_SETFD, FD_CLOEXEC);
   UniqueFd fd(passed.fd);
-  if (is_tap) return PreparedAttachment{tap(std::move(fd), on_gone), {}};
+  if (is_tap) {
+    auto device = adopt_tap(std::move(fd));
+    if (!device) return bad(device.status().message());
+    return PreparedAttachment{tap(std::move(*device), on_gone), {}};
+  }
   if (type == SOCK_STREAM) return PreparedAttachment{stream(std::move(fd), on_gone), {}};
   auto peer = connected ? DgramPort::Peer::connected : DgramPort::Peer::learnt;
   return PreparedAttachment{datagrams(std::move(fd), peer, on_gone), {}, true};
@@ -135,6 +139,18 @@ Result<PreparedAttachment> prepare(const Tap& at, std::uint16_t mtu, const OnGon
   auto device = open_tap(at.name, at.netns, mtu);
   if (!device) return device.status();
   return PreparedAttachment{tap(std::move(*device), on_gone), {}};
+}
+
+Result<PreparedAttachment> prepare(const ListenVhostUser& at, std::uint16_t,
+                                   const OnGone& on_gone) {
+  auto listener = listen_unix_stream(at.path);
+  if (!listener) return named("--vhost-user", listener.status());
+  return PreparedAttachment{
+      with_fd(std::move(*listener),
+              [on_gone](Loop& loop, UniqueFd fd) -> Port {
+                return Port(std::make_unique<VhostUserPort>(loop, std::move(fd), on_gone));
+              }),
+      at.path};
 }
 
 /// Refuses an MTU that the port can't carry; the guest would lose what it was told it may send.

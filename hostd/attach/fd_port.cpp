@@ -14,9 +14,9 @@ constexpr Duration kMoment = std::chrono::milliseconds(1);
 
 }  // namespace
 
-FdPort::FdPort(Loop& loop, FrameQueue::Prefix prefix)
+FdPort::FdPort(Loop& loop, FrameQueue::Prefix prefix, const link::Offloads& guest)
     : loop_(loop),
-      queue_(prefix),
+      queue_(prefix, guest),
       moment_(loop.make_timer([this] {
         if (blocked_ && until_ == Until::moment) unblock();
       })),

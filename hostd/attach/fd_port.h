@@ -41,7 +41,8 @@ class FdPort : public link::GuestPort {
     told,      ///< unblock() is called.
   };
 
-  FdPort(Loop& loop, FrameQueue::Prefix prefix);
+  /// `guest`: see FrameQueue.
+  FdPort(Loop& loop, FrameQueue::Prefix prefix, const link::Offloads& guest = {});
 
   /// Begins with a non-blocking descriptor; an earlier one is dropped.
   void begin(UniqueFd fd);

@@ -41,19 +41,21 @@ FrameQueue::Taken FrameQueue::add(const link::RxFrame& frame) {
     ++taken.frames;
     taken.bytes += head_size + payload_size;
   };
-  if (frame.offload == link::Offload::tcp) {
+  if (add_whole(frame)) {
+    taken = {1, frame.head.size() + frame.payload_size};
+  } else if (frame.offload == link::Offload::tcp) {
     if (auto segmenter = link::Segmenter::make(frame, wire::kLeastTcpSegment);
         segmenter && segmenter->full_frame() <= link::kMaxFrame) {
       for (std::size_t left = segmenter->count(); left > 0; --left) {
         Out& out = begin();
-        auto cut = segmenter->next(Bytes(out.head).subspan(prefix_), pieces_);
+        auto cut = segmenter->next(Bytes(out.head).subspan(prefix_size()), pieces_);
         take(out, cut->head_size, cut->payload_size);
       }
     }
   } else if (frame.head.size() <= link::kMaxHead &&
              frame.head.size() + frame.payload_size <= link::kMaxFrame) {
     Out& out = begin();
-    std::copy(frame.head.begin(), frame.head.end(), out.head.begin() + prefix_);
+    std::copy(frame.head.begin(), frame.head.end(), out.head.begin() + prefix_size());
     pieces_.insert(pieces_.end(), frame.payload.begin(), frame.payload.end());
     take(out, frame.head.size(), frame.payload_size);
   }
@@ -67,6 +69,32 @@ FrameQueue::Taken FrameQueue::add(const link::RxFrame& frame) {
   return taken;
 }
 
+bool FrameQueue::add_whole(const link::RxFrame& frame) {
+  if (!guest_.checksum || frame.offload != link::Offload::tcp) return false;
+  if (frame.head.size() + frame.payload_size > link::kMaxFrame) return false;
+  std::array<std::uint8_t, link::kMaxHead> head;
+  auto header = link::leave_to_guest(frame, guest_, head);
+  if (!header) return false;
+  Out& out = begin();
+  std::copy_n(head.begin(), frame.head.size(), out.head.begin() + link::VirtioNetHeader::kSize);
+  pieces_.insert(pieces_.end(), frame.payload.begin(), frame.payload.end());
+  finish(out, frame, frame.head.size(), frame.payload_size);
+  header->write(Bytes(out.head).first(link::VirtioNetHeader::kSize));
+  return true;
+}
+
+std::size_t FrameQueue::prefix_size() const {
+  switch (prefix_) {
+    case Prefix::none:
+      return 0;
+    case Prefix::length:
+      return 4;
+    case Prefix::virtio:
+      return link::VirtioNetHeader::kSize;
+  }
+  return 0;
+}
+
 FrameQueue::Out& FrameQueue::begin() {
   Out& out = queue_.emplace_back();
   out.first_piece = static_cast<std::uint32_t>(pieces_.size());
@@ -76,9 +104,11 @@ FrameQueue::Out& FrameQueue::begin() {
 void FrameQueue::finish(Out& out, const link::RxFrame& frame, std::size_t head_size,
                         std::size_t payload_size) {
   std::size_t size = head_size + payload_size;
-  if (prefix_ > 0) store_be32(out.head.data(), static_cast<std::uint32_t>(size));
-  out.head_size = static_cast<std::uint32_t>(prefix_ + head_size);
-  out.size = static_cast<std::uint32_t>(prefix_ + size);
+  Bytes prefix = Bytes(out.head).first(prefix_size());
+  if (prefix_ == Prefix::length) store_be32(prefix.data(), static_cast<std::uint32_t>(size));
+  if (prefix_ == Prefix::virtio) link::VirtioNetHeader{.buffers = 1}.write(prefix);
+  out.head_size = static_cast<std::uint32_t>(prefix.size() + head_size);
+  out.size = static_cast<std::uint32_t>(prefix.size() + size);
   bool many = pieces_.size() - out.first_piece > kMostPieces;
   if (payload_size > 0 && (!frame.release || many)) copy_payload(out, payload_size);
   out.pieces = static_cast<std::uint32_t>(pieces_.size()) - out.first_piece;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "link/guest_port.h"
+#include "link/virtio_net.h"
 
 namespace sluice::hostd {
 
@@ -18,11 +19,16 @@ inline constexpr std::size_t kMaxIovecs = 1024;
 /// refused first, so that there is room for those that nobody would send again.
 class FrameQueue {
  public:
-  /// What goes before each frame: nothing, or its length in 32 bits, big-endian.
-  enum class Prefix : std::uint8_t { none, length };
+  /// What goes before each frame: nothing, its length in 32 bits, big-endian, or a virtio_net_hdr
+  /// of 12 bytes.
+  enum class Prefix : std::uint8_t { none, length, virtio };
 
-  explicit FrameQueue(Prefix prefix) : prefix_(prefix == Prefix::length ? 4 : 0) {}
+  /// `guest`: what need not be done to frames; only a virtio_net_hdr can say what wasn't.
+  explicit FrameQueue(Prefix prefix, const link::Offloads& guest = {})
+      : prefix_(prefix), guest_(prefix == Prefix::virtio ? guest : link::Offloads{}) {}
   ~FrameQueue() { clear(); }
+  /// For frames from now on.
+  void set_guest(const link::Offloads& guest) { guest_ = guest; }
   FrameQueue(const FrameQueue&) = delete;
   FrameQueue& operator=(const FrameQueue&) = delete;
 
@@ -54,10 +60,10 @@ class FrameQueue {
   std::size_t clear();
 
  private:
-  /// With its length before it. What UDP and ICMP carry is copied, and most of it is this short: it
+  /// With what goes before it. What UDP and ICMP carry is copied, and most of it is this short: it
   /// needs no memory and no piece of its own.
   static constexpr std::size_t kShortFrame = 256;
-  static_assert(kShortFrame >= 4 + link::kMaxHead);
+  static_assert(kShortFrame >= link::VirtioNetHeader::kSize + link::kMaxHead);
 
   /// A frame with what goes before it. `head` is left as it is when made.
   struct Out {
@@ -72,13 +78,17 @@ class FrameQueue {
     void* owner = nullptr;
   };
 
+  std::size_t prefix_size() const;
   Out& begin();
   void finish(Out& out, const link::RxFrame& frame, std::size_t head_size,
               std::size_t payload_size);
+  /// As one frame, which the guest cuts and sums; whether it does.
+  bool add_whole(const link::RxFrame& frame);
   void copy_payload(Out& out, std::size_t payload_size);
   void tidy();
 
-  const std::size_t prefix_;
+  const Prefix prefix_;
+  link::Offloads guest_;
   std::vector<Out> queue_;
   std::size_t first_ = 0;  ///< Those before it have left.
   std::vector<iovec> pieces_;

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <thread>
 
+#include "base/log.h"
 #include "hostd/attach/tap_port.h"
 
 namespace sluice::hostd {
@@ -68,7 +69,39 @@ Status set_up(const std::string& name, std::uint16_t mtu, const TapError& error)
 }
 
 /// In the network namespace of the calling thread.
-Result<UniqueFd> open_here(const std::string& name, std::uint16_t mtu, const TapError& error) {
+/// Asks for a header of 12 bytes in little-endian and as much offload as the kernel has; nothing
+/// where it refuses the header. Offloads are of the interface: what an earlier owner had is undone.
+Result<TapDevice> with_header(UniqueFd fd) {
+  TapDevice tap{.fd = std::move(fd), .has_header = true, .offloads = {}};
+  int size = link::VirtioNetHeader::kSize, little_endian = 1;
+  if (::ioctl(tap.fd.get(), TUNSETVNETHDRSZ, &size) != 0) {
+    return Status::from_errno(errno, "set the size of its virtio_net_hdr");
+  }
+  // Big-endian machines only would need it, and not all kernels have it.
+  static_cast<void>(::ioctl(tap.fd.get(), TUNSETVNETLE, &little_endian));
+  constexpr unsigned kTcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+  constexpr unsigned kUdp = 0x20 | 0x40;  // TUN_F_USO4 and TUN_F_USO6, Linux 6.2
+  for (unsigned offloads : {kTcp | kUdp, kTcp, static_cast<unsigned>(TUN_F_CSUM), 0U}) {
+    if (::ioctl(tap.fd.get(), TUNSETOFFLOAD, offloads) != 0) continue;
+    bool tcp = (offloads & TUN_F_TSO4) != 0, udp = (offloads & kUdp) != 0;
+    tap.offloads = {.checksum = (offloads & TUN_F_CSUM) != 0,
+                    .tcp4 = tcp,
+                    .tcp6 = tcp,
+                    .tcp_ecn = tcp,
+                    .udp4 = udp,
+                    .udp6 = udp};
+    break;
+  }
+  log(LogLevel::info, "tap: virtio_net_hdr, offloads: {}", to_string(tap.offloads));
+  return tap;
+}
+
+bool has_headers(int control) {
+  unsigned features = 0;
+  return ::ioctl(control, TUNGETFEATURES, &features) == 0 && (features & IFF_VNET_HDR) != 0;
+}
+
+Result<TapDevice> open_here(const std::string& name, std::uint16_t mtu, const TapError& error) {
   UniqueFd tap(::open(kDevice, O_RDWR | O_NONBLOCK | O_CLOEXEC));
   if (!tap) {
     switch (errno) {
@@ -88,7 +121,8 @@ Result<UniqueFd> open_here(const std::string& name, std::uint16_t mtu, const Tap
     }
   }
   ifreq request = request_for(name);
-  request.ifr_flags = IFF_TAP | IFF_NO_PI;
+  bool headers = has_headers(tap.get());
+  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | (headers ? IFF_VNET_HDR : 0));
   if (::ioctl(tap.get(), TUNSETIFF, &request) != 0) {
     switch (errno) {
       case EBUSY:
@@ -107,12 +141,15 @@ Result<UniqueFd> open_here(const std::string& name, std::uint16_t mtu, const Tap
     }
   }
   if (Status status = set_up(name, mtu, error); !status) return status;
-  return tap;
+  if (!headers) return TapDevice{.fd = std::move(tap), .has_header = false, .offloads = {}};
+  auto device = with_header(std::move(tap));
+  if (!device) return error(device.status().code(), device.status().message());
+  return device;
 }
 
 }  // namespace
 
-Result<UniqueFd> open_tap(const std::string& name, const std::string& netns, std::uint16_t mtu) {
+Result<TapDevice> open_tap(const std::string& name, const std::string& netns, std::uint16_t mtu) {
   TapError error(name, netns);
   if (netns.empty()) return open_here(name, mtu, error);
   std::string path = netns_path(netns);
@@ -125,7 +162,7 @@ Result<UniqueFd> open_tap(const std::string& name, const std::string& netns, std
                              "a path or a pid",
                              path));
   }
-  Result<UniqueFd> result = Status(StatusCode::internal, "not run");
+  Result<TapDevice> result = Status(StatusCode::internal, "not run");
   // A thread of its own, as a namespace is left only by ending.
   std::thread([&] {
     if (::setns(ns.get(), CLONE_NEWNET) == 0) {
@@ -148,10 +185,10 @@ bool is_tun(int fd) {
   return ::ioctl(fd, TUNGETIFF, &request) == 0 || errno == EBADFD;
 }
 
-Status check_tap(int fd) {
+Result<TapDevice> adopt_tap(UniqueFd fd) {
   auto bad = [](const char* why) { return Status(StatusCode::invalid_argument, why); };
   ifreq request{};
-  if (::ioctl(fd, TUNGETIFF, &request) != 0) {
+  if (::ioctl(fd.get(), TUNGETIFF, &request) != 0) {
     return bad("is /dev/net/tun without an interface: attach it first (TUNSETIFF)");
   }
   if ((request.ifr_flags & IFF_TAP) == 0) {
@@ -160,10 +197,8 @@ Status check_tap(int fd) {
   if ((request.ifr_flags & IFF_NO_PI) == 0) {
     return bad("is a tap with packet information: open it with IFF_NO_PI");
   }
-  if ((request.ifr_flags & IFF_VNET_HDR) != 0) {
-    return bad("is a tap with virtio_net_hdr: open it without IFF_VNET_HDR");
-  }
-  return Status::ok();
+  if ((request.ifr_flags & IFF_VNET_HDR) != 0) return with_header(std::move(fd));
+  return TapDevice{.fd = std::move(fd), .has_header = false, .offloads = {}};
 }
 
 }  // namespace sluice::hostd

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "hostd/attach/slab.h"
+#include "hostd/attach/virtio_frame.h"
 
 namespace sluice::hostd {
 
@@ -14,18 +15,21 @@ namespace {
 
 /// Frames handed on at once.
 constexpr std::size_t kBatch = 64;
-/// Where the next frame begins: the IP header after 14 bytes of Ethernet is then aligned.
+/// Where the next frame, or the header of 12 bytes before it, begins: IP is then aligned to 4.
 constexpr std::size_t kAlign = 16, kOffset = 2;
 
 }  // namespace
 
-TapPort::TapPort(Loop& loop, UniqueFd tap) : FdPort(loop, FrameQueue::Prefix::none) {
-  begin(std::move(tap));
+TapPort::TapPort(Loop& loop, TapDevice tap)
+    : FdPort(loop, tap.has_header ? FrameQueue::Prefix::virtio : FrameQueue::Prefix::none,
+             tap.offloads),
+      header_size_(tap.has_header ? link::VirtioNetHeader::kSize : 0) {
+  begin(std::move(tap.fd));
   link_up();
 }
 
 bool TapPort::read_frames() {
-  constexpr std::size_t kLeastRoom = kOffset + link::kMaxFrame;
+  constexpr std::size_t kLeastRoom = kOffset + link::VirtioNetHeader::kSize + link::kMaxFrame;
   if (Slab::is_free(slab_)) {
     slab_end_ = 0;
   } else if (!slab_ || kSlabBytes - slab_end_ < kLeastRoom) {
@@ -37,7 +41,7 @@ bool TapPort::read_frames() {
   const char* gone = nullptr;
   while (frames_.size() < kBatch && kSlabBytes - slab_end_ >= kLeastRoom) {
     std::uint8_t* start = memory + slab_end_ + kOffset;
-    ssize_t n = ::read(fd_.get(), start, link::kMaxFrame);
+    ssize_t n = ::read(fd_.get(), start, header_size_ + link::kMaxFrame);
     if (n < 0) {
       if (errno == EINTR) continue;
       // EIO and the like are of an interface that is down for now.
@@ -46,8 +50,17 @@ bool TapPort::read_frames() {
       break;
     }
     auto size = static_cast<std::size_t>(n);
-    frames_.push_back({{start, size}, slab_, false});
     slab_end_ = (slab_end_ + kOffset + size + kAlign - 1) / kAlign * kAlign;
+    if (size < header_size_) {
+      ++counters_.tx_malformed;
+      continue;
+    }
+    Bytes frame(start + header_size_, size - header_size_);
+    if (header_size_ == 0) {
+      frames_.push_back({frame, slab_, false});
+    } else if (!add_virtio_frame({start, header_size_}, frame, slab_, frames_)) {
+      ++counters_.tx_malformed;
+    }
   }
   deliver();
   if (gone) close(gone);

@@ -28,7 +28,11 @@ struct Tap {
   std::string name;
   std::string netns;  ///< A name under /run/netns, a path or a pid; empty: our own.
 };
-using Attachment = std::variant<ListenStream, ConnectStream, ListenDatagram, PassedFd, Tap>;
+struct ListenVhostUser {
+  std::string path;  ///< A VMM with a vhost-user-net front end connects here.
+};
+using Attachment =
+    std::variant<ListenStream, ConnectStream, ListenDatagram, PassedFd, Tap, ListenVhostUser>;
 
 /// What becomes of a guest that a rule marked `deny!` refused something.
 enum class OnViolation : std::uint8_t {

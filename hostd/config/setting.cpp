@@ -175,6 +175,8 @@ constexpr auto kSettings = std::to_array<Setting>({
      "Unix datagrams: vfkit, krunkit, QEMU's -netdev dgram", set_path<ListenDatagram>},
     {"--tap", "nic.tap", Setting::Kind::value, kNicGroup, "NAME[@NETNS]",
      "a tap device: NAME[@NETNS]", set_tap},
+    {"--vhost-user", "nic.vhost-user", Setting::Kind::value, kNicGroup, "PATH",
+     "listen for a VMM's vhost-user-net: shared memory", set_path<ListenVhostUser>},
     {"--fd", "", Setting::Kind::value, kNicGroup, "N",
      "a connected socket or tap that was passed on", set_fd},
 

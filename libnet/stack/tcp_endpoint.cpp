@@ -318,7 +318,10 @@ void TcpEndpoint::compact_received() {
     pbuf* chain = rx_[i];
     if (pbuf_match_allocsrc(chain, PBUF_RAM) && chain->next == nullptr) continue;
     if (chain->tot_len / pbuf_clen(chain) >= kCopyWhenWaiting) continue;
-    if (pbuf* copy = pbuf_clone(PBUF_RAW, PBUF_RAM, chain)) {
+    // Not pbuf_clone(): it asserts on the empty pbuf (a header's, removed) at which lwIP may have
+    // ended a chain that it split at 64 KiB.
+    if (pbuf* copy = pbuf_alloc(PBUF_RAW, chain->tot_len, PBUF_RAM)) {
+      pbuf_copy_partial(chain, copy->payload, chain->tot_len, 0);
       pbuf_free(chain);
       rx_[i] = copy;
     }

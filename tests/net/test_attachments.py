@@ -27,12 +27,12 @@ def carries_data(net, world):
     return True
 
 
-@pytest.mark.parametrize("kind", ["qemu", "qemu-connect", "fd", "vfkit", "tap"])
+@pytest.mark.parametrize("kind", ["qemu", "qemu-connect", "fd", "vfkit", "tap", "vhost-user"])
 def test_a_guest_on_each_kind_of_attachment_reaches_the_world(gateway, world, kind):
     assert carries_data(gateway(attach=kind), world)
 
 
-@pytest.mark.parametrize("kind", ["qemu", "qemu-connect", "fd", "vfkit", "tap"])
+@pytest.mark.parametrize("kind", ["qemu", "qemu-connect", "fd", "vfkit", "tap", "vhost-user"])
 def test_ipv6_works_on_each_kind_of_attachment(gateway, world, kind):
     net = gateway(attach=kind)
     net.guest.wait_ipv6()
@@ -90,7 +90,7 @@ def test_a_tap_is_found_by_the_name_of_a_network_namespace(gateway, world):
 
 # ---- the VMM goes and comes back
 
-@pytest.mark.parametrize("kind", ["qemu", "vfkit"])
+@pytest.mark.parametrize("kind", ["qemu", "vfkit", "vhost-user"])
 def test_a_vmm_that_comes_back_is_served_again(gateway, world, kind):
     net = gateway(attach=kind)
     for _ in range(3):
@@ -101,8 +101,9 @@ def test_a_vmm_that_comes_back_is_served_again(gateway, world, kind):
     assert carries_data(net, world)
 
 
-def test_a_vmm_that_is_killed_in_the_middle_of_traffic_is_served_again(gateway, world, load):
-    net = gateway()
+@pytest.mark.parametrize("kind", ["qemu", "vhost-user"])
+def test_a_vmm_that_is_killed_in_the_middle_of_traffic_is_served_again(gateway, world, load, kind):
+    net = gateway(attach=kind)
     run = load.start(net.guest, WORLD[4], flows=8, at=8, up=1 << 28, down=1 << 28, timeout=5)
     wait_for(lambda: net.counter("flows.tcp") >= 8, what="flows")
     net.guest.kill()

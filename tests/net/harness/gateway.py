@@ -51,6 +51,8 @@ def command(socket_path, *, attach, mtu, profile, dns, publish, arguments, ready
         out += ["--qemu-connect", socket_path]
     elif attach == "vfkit":
         out += ["--vfkit", socket_path]
+    elif attach == "vhost-user":
+        out += ["--vhost-user", socket_path]
     elif attach == "fd":
         out += ["--fd", fd]
     elif attach == "tap":
@@ -81,9 +83,10 @@ class Gateway:
 
     def __init__(self, world, *arguments, attach="qemu", mtu=None, profile="all",
                  dns=(places.DNS4,), publish=(), guest=True, configure=True, tap=None,
-                 extra_fds=(), wrapper=(), fd=None, before_ready=None, loss_one_in=0):
+                 extra_fds=(), wrapper=(), fd=None, before_ready=None, loss_one_in=0,
+                 bridge_options=()):
         self.world, self.attach = world, attach
-        self.loss_one_in = loss_one_in
+        self.loss_one_in, self.bridge_options = loss_one_in, bridge_options
         self.mtu = mtu or (1500 if attach == "vfkit" else 65520)
         self.directory = tempfile.mkdtemp(prefix="sluice-net-")
         os.chmod(self.directory, 0o777)
@@ -280,6 +283,12 @@ class Guest:
         gateway = self.gateway
         options = ["-m", gateway.mtu, "-a", GUEST_MAC]
         where, fds = gateway.socket_path, []
+        if gateway.attach == "vhost-user":
+            self.bridge = self.ns.spawn(tool("vhostbridge"), *options, *gateway.bridge_options,
+                                        "tap0", gateway.socket_path, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+            self.ready()
+            return
         if gateway.loss_one_in:
             options += ["-d", gateway.loss_one_in]
         if gateway.attach == "vfkit":

@@ -89,7 +89,10 @@ TEST_CASE("a tap is made in a network namespace, up, with the MTU asked for") {
   CHECK((flags & IFF_UP) != 0);
   CHECK(request.ifr_mtu == 9000);
   CHECK(::if_nametoindex("tap0") == 0);
-  CHECK(hostd::check_tap(tap->get()));
+  auto again = hostd::adopt_tap(std::move(tap->fd));
+  REQUIRE(again);
+  CHECK(again->has_header);
+  CHECK(again->offloads.tcp4);
 }
 
 TEST_CASE("frames go through a tap both ways") {
@@ -187,7 +190,7 @@ TEST_CASE("only a descriptor of /dev/net/tun is taken for a tap") {
   if (!can_make_taps()) return;
   UniqueFd bare(::open("/dev/net/tun", O_RDWR));
   CHECK(hostd::is_tun(bare.get()));
-  CHECK_FALSE(hostd::check_tap(bare.get()));
+  CHECK_FALSE(hostd::adopt_tap(std::move(bare)));
 }
 
 }  // namespace sluice::test

@@ -26,6 +26,7 @@ MEMORY_MIB = 256
 BOOT_SECONDS = 180
 ONLINE_SECONDS = 90
 COMMAND_SECONDS = 60
+NIC_DEVICE = "virtio-net-pci,netdev=nic,mac=52:54:00:00:00:02,romfile="
 SPARE_SECONDS = 15  # for a guest that is late in killing a command, before it counts as hung
 
 
@@ -54,8 +55,18 @@ def dgram_nic(path, own_path):
             f"remote.type=unix,remote.path={path}")
 
 
+def vhost_user_nic(path):
+    """QEMU shares the guest's memory with a gateway at `path`, and connects again when it went."""
+    return ["-object", f"memory-backend-memfd,id=memory,size={MEMORY_MIB}M,share=on",
+            "-numa", "node,memdev=memory",
+            "-chardev", f"socket,id=vhost,path={path},reconnect=1",
+            # QEMU 7.2 without KVM falls over vhost-user's MSI-X vectors, so the NIC has none.
+            "-netdev", "vhost-user,id=nic,chardev=vhost", "-device", NIC_DEVICE + ",vectors=0"]
+
+
 def qemu_command(image, nic, port_path, port_name, append="", more=()):
-    """A VM with one NIC and a virtio-serial port, whose socket at `port_path` it listens on."""
+    """A VM with one NIC, whose back end is `nic` (of -netdev, or all the options of both), and a
+    virtio-serial port, whose socket at `port_path` it listens on."""
     disk = ["-drive", f"file={image['root']},format=raw,if=virtio,readonly=on"] \
         if "root" in image else []
     return [
@@ -68,7 +79,7 @@ def qemu_command(image, nic, port_path, port_name, append="", more=()):
         "-chardev", f"socket,id=port,path={port_path},server=on,wait=off",
         "-device", "virtio-serial-pci",
         "-device", f"virtserialport,chardev=port,name={port_name}",
-        "-netdev", nic, "-device", "virtio-net-pci,netdev=nic,mac=52:54:00:00:00:02,romfile=",
+        *(nic if isinstance(nic, list) else ["-netdev", nic, "-device", NIC_DEVICE]),
         *more,
     ]
 

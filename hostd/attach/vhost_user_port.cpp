@@ -1,0 +1,278 @@
+#include "hostd/attach/vhost_user_port.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/log.h"
+#include "hostd/attach/slab.h"
+#include "hostd/attach/virtio_frame.h"
+
+namespace sluice::hostd {
+
+namespace {
+
+/// Buffers of the guest's that are taken in one batch.
+constexpr int kBatch = 64;
+/// Where the header before a frame begins: IP is then aligned to 4.
+constexpr std::size_t kAlign = 16, kOffset = 2;
+constexpr std::size_t kLeastRoom = kOffset + link::VirtioNetHeader::kSize + link::kMaxFrame;
+
+UniqueFd duplicate(int fd) {
+  return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+/// Makes us look at a queue though nobody kicks for what is there already.
+void kick_ourselves(int kick) {
+  std::uint64_t one = 1;
+  static_cast<void>(!::write(kick, &one, sizeof one));
+}
+
+}  // namespace
+
+VhostUserPort::VhostUserPort(Loop& loop, UniqueFd listener, OnClosed on_gone)
+    : FdPort(loop, FrameQueue::Prefix::virtio),
+      on_gone_(std::move(on_gone)),
+      listener_(std::move(listener)),
+      alive_(std::make_shared<bool>(true)) {
+  listener_watch_ = loop.watch(listener_.get(), {.readable = true, .writable = false},
+                               [this](FdReady) { accept(); });
+}
+
+VhostUserPort::~VhostUserPort() {
+  *alive_ = false;
+}
+
+void VhostUserPort::accept() {
+  while (true) {
+    UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!socket) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      return;
+    }
+    // Its predecessor may be gone, and not read to its end yet.
+    if (channel_) read_messages();
+    if (channel_) {
+      log(LogLevel::warn, "a second VMM connected and was closed: this hostd serves one");
+      continue;
+    }
+    log(LogLevel::info, "VMM connected");
+    channel_ = std::make_unique<VhostUserChannel>(std::move(socket));
+    channel_watch_ = loop_.watch(channel_->fd(), {.readable = true, .writable = false},
+                                 [this](FdReady) { read_messages(); });
+  }
+}
+
+void VhostUserPort::read_messages() {
+  while (channel_) {
+    auto message = channel_->receive();
+    if (!message) return disconnect(message.status().message());
+    if (!*message) return;
+    auto reply = device_.handle(std::move(**message));
+    if (!reply) return disconnect(reply.status().message());
+    // Before the reply: who has it may take its memory back.
+    follow_device();
+    if (reply->empty()) continue;
+    if (Status status = channel_->send(*reply); !status) return disconnect(status.message());
+  }
+}
+
+void VhostUserPort::disconnect(const std::string& why) {
+  log(LogLevel::info, "VMM's connection ends: {}", why);
+  close("the VMM is gone");
+  if (receive_watch_) receive_watch_->set_interest({});
+  device_ = VhostUserDevice();
+  followed_ = 0;
+  // The watch may be the one that is calling, so it goes later, and its descriptor after it.
+  channel_watch_->set_interest({});
+  std::shared_ptr<VhostUserChannel> channel(std::move(channel_));
+  std::shared_ptr<FdWatch> watch(std::move(channel_watch_));
+  loop_.defer([this, alive = alive_, channel, watch]() mutable {
+    watch.reset();
+    channel.reset();
+    if (*alive && on_gone_) on_gone_();
+  });
+}
+
+void VhostUserPort::follow_device() {
+  if (std::exchange(followed_, device_.changes()) == device_.changes()) return;
+  if (!device_.running()) return close("the guest or its VMM stopped the queues");
+  queue_.set_guest(device_.guest_offloads());
+  receive_watch_.reset();
+  receive_kick_ = duplicate(device_.kick(VhostUserDevice::kReceive));
+  begin(duplicate(device_.kick(VhostUserDevice::kTransmit)));
+  receive_watch_ = loop_.watch(receive_kick_.get(), {.readable = true, .writable = false},
+                               [this](FdReady) { on_receive_kick(); });
+  kick_ourselves(fd_.get());
+  log(LogLevel::info, "the guest's queues run; it takes: {}", to_string(device_.guest_offloads()));
+  link_up();
+}
+
+bool VhostUserPort::drain(int kick) {
+  std::uint64_t count;
+  return ::read(kick, &count, sizeof count) == sizeof count || errno == EAGAIN || errno == EINTR;
+}
+
+void VhostUserPort::fail(std::size_t queue, const Status& status) {
+  log(LogLevel::warn, "the guest's virtio queues are at fault and stop: {}", status.message());
+  device_.fail(queue);
+  followed_ = device_.changes();
+  if (receive_watch_) receive_watch_->set_interest({});
+  close("its queues are at fault");
+}
+
+void VhostUserPort::on_receive_kick() {
+  if (!drain(receive_kick_.get())) {
+    return fail(VhostUserDevice::kReceive, Status::from_errno(errno, "read its kick"));
+  }
+  unblock();
+}
+
+bool VhostUserPort::read_frames() {
+  if (Slab::is_free(slab_)) {
+    slab_end_ = 0;
+  } else if (!slab_ || kSlabBytes - slab_end_ < kLeastRoom) {
+    slab_ = Slab::make(kSlabBytes);
+    slab_end_ = 0;
+  }
+  VirtQueue& queue = device_.queue(VhostUserDevice::kTransmit);
+  queue.refuse_kicks();
+  Status status;
+  bool more = true, drained = false;
+  for (int i = 0; i < kBatch && kSlabBytes - slab_end_ >= kLeastRoom; ++i) {
+    pieces_.clear();
+    auto chain = queue.pop(device_.memory(), pieces_);
+    if (!chain) {
+      status = chain.status();
+      break;
+    }
+    if (!*chain) {
+      if (!drain(fd_.get())) {
+        status = Status::from_errno(errno, "read its kick");
+        break;
+      }
+      drained = true;
+      if (queue.ask_for_kick()) continue;
+      more = false;
+      break;
+    }
+    if (!take((*chain)->bytes)) ++counters_.tx_malformed;
+    queue.give_back(**chain, 0);
+  }
+  if (more && drained && status) kick_ourselves(fd_.get());
+  if (queue.publish() && device_.call(VhostUserDevice::kTransmit)) ++counters_.wakes;
+  deliver();
+  if (!status) fail(VhostUserDevice::kTransmit, status);
+  return more && status;
+}
+
+bool VhostUserPort::take(std::uint64_t size) {
+  const std::size_t header = device_.header_size();
+  if (size < header || size > header + link::kMaxFrame) return false;
+  std::uint8_t* start = Slab::memory(slab_) + slab_end_ + kOffset;
+  std::uint8_t* end = start;
+  for (const iovec& piece : pieces_) {
+    std::memcpy(end, piece.iov_base, piece.iov_len);
+    end += piece.iov_len;
+  }
+  slab_end_ = (slab_end_ + kOffset + size + kAlign - 1) / kAlign * kAlign;
+  return add_virtio_frame({start, header}, {start + header, end}, slab_, frames_);
+}
+
+void VhostUserPort::write_queue() {
+  VirtQueue& queue = device_.queue(VhostUserDevice::kReceive);
+  queue.refuse_kicks();
+  std::array<iovec, kMaxIovecs> frame;
+  bool is_full = false;
+  while (!queue_.empty() && !is_full) {
+    // The header is in the first piece; behind a short one of 10 bytes there is a second.
+    std::size_t count = queue_.gather(0, std::span(frame).subspan(1));
+    auto* header = static_cast<std::uint8_t*>(frame[1].iov_base);
+    std::size_t size = device_.header_size();
+    frame[0] = {header, size};
+    frame[1] = {header + link::VirtioNetHeader::kSize,
+                frame[1].iov_len - link::VirtioNetHeader::kSize};
+    switch (place(std::span(frame).first(count + 1))) {
+      case Placed::all:
+        queue_.pop(1);
+        break;
+      case Placed::no_room:
+        is_full = true;
+        break;
+      case Placed::never:
+        ++counters_.rx_lost;
+        queue_.pop(1);
+        break;
+      case Placed::fault:
+        return;
+    }
+  }
+  if (queue.publish() && device_.call(VhostUserDevice::kReceive)) ++counters_.wakes;
+  if (is_full) block(Until::told);
+}
+
+VhostUserPort::Placed VhostUserPort::place(std::span<const iovec> frame) {
+  VirtQueue& queue = device_.queue(VhostUserDevice::kReceive);
+  std::uint64_t size = 0, room = 0;
+  for (const iovec& piece : frame) size += piece.iov_len;
+  pieces_.clear();
+  chains_.clear();
+  while (room < size) {
+    auto chain = queue.pop(device_.memory(), pieces_);
+    if (!chain) {
+      fail(VhostUserDevice::kReceive, chain.status());
+      return Placed::fault;
+    }
+    if (!*chain) {
+      // For one more than there are, not for the first of those that are too few.
+      if (queue.ask_for_kick()) continue;
+      queue.unpop(static_cast<std::uint16_t>(chains_.size()));
+      return Placed::no_room;
+    }
+    chains_.push_back(**chain);
+    room += (*chain)->bytes;
+    bool is_last = !device_.merges_buffers() || chains_.size() == queue.size();
+    if (room < size && is_last) {
+      queue.unpop(static_cast<std::uint16_t>(chains_.size()));
+      return Placed::never;
+    }
+  }
+  if (device_.header_size() == link::VirtioNetHeader::kSize) {
+    auto count = static_cast<std::uint16_t>(chains_.size());
+    std::memcpy(static_cast<std::uint8_t*>(frame[0].iov_base) + 10, &count, sizeof count);
+  }
+  scatter(frame);
+  for (const VirtQueue::Chain& chain : chains_) {
+    std::uint64_t here = std::min(size, chain.bytes);
+    queue.give_back(chain, here);
+    size -= here;
+  }
+  return Placed::all;
+}
+
+void VhostUserPort::scatter(std::span<const iovec> frame) {
+  auto to = pieces_.begin();
+  std::size_t filled = 0;
+  for (const iovec& piece : frame) {
+    for (std::size_t done = 0; done < piece.iov_len;) {
+      if (filled == to->iov_len) {
+        ++to;
+        filled = 0;
+        continue;
+      }
+      std::size_t size = std::min(piece.iov_len - done, to->iov_len - filled);
+      std::memcpy(static_cast<std::uint8_t*>(to->iov_base) + filled,
+                  static_cast<const std::uint8_t*>(piece.iov_base) + done, size);
+      done += size;
+      filled += size;
+    }
+  }
+}
+
+}  // namespace sluice::hostd

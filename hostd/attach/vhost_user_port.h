@@ -1,0 +1,66 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "hostd/attach/fd_port.h"
+#include "hostd/attach/vhost_user_channel.h"
+#include "hostd/attach/vhost_user_device.h"
+
+namespace sluice::hostd {
+
+/// A guest whose virtio queues lie in memory that its VMM shares with us (vhost-user). One VMM at a
+/// time connects to a listening socket; when it goes, the next one is taken.
+///
+///     VMM --messages--> channel --> device (features, memory, rings)
+///     guest --transmit queue--> copied to a slab, given back --> handler
+///     handler --> FrameQueue --> copied to receive buffers --> guest
+///
+/// What the guest sends is copied at once and its buffers are given back, so that nothing that is
+/// parsed can change, and no flow holds the guest's buffers. Kicks and calls go by eventfds, and
+/// are asked for only where a side has nothing left to do.
+class VhostUserPort final : public FdPort {
+ public:
+  /// `listener` does not block. `on_gone` is called each time a VMM's connection ends.
+  VhostUserPort(Loop& loop, UniqueFd listener, OnClosed on_gone);
+  ~VhostUserPort() override;
+
+ private:
+  /// A frame and its pieces, or none of it. Where there is no room the guest's kick was asked for.
+  enum class Placed : std::uint8_t { all, no_room, never, fault };
+
+  bool read_frames() override;
+  void write_queue() override;
+
+  void accept();
+  void read_messages();
+  void disconnect(const std::string& why);
+  /// Begins or ends to move frames, as the device now has it.
+  void follow_device();
+  bool drain(int kick);
+  void fail(std::size_t queue, const Status& status);
+  void on_receive_kick();
+
+  bool take(std::uint64_t size);
+  Placed place(std::span<const iovec> frame);
+  void scatter(std::span<const iovec> frame);
+
+  OnClosed on_gone_;
+  UniqueFd listener_;
+  std::unique_ptr<FdWatch> listener_watch_;
+  std::unique_ptr<VhostUserChannel> channel_;
+  std::unique_ptr<FdWatch> channel_watch_;
+  VhostUserDevice device_;
+  std::uint64_t followed_ = 0;  ///< device_.changes() at the last follow_device().
+  UniqueFd receive_kick_;
+  std::unique_ptr<FdWatch> receive_watch_;
+  std::shared_ptr<bool> alive_;
+
+  BufferRef slab_;
+  std::size_t slab_end_ = 0;  ///< Bytes from here on are free.
+  // Of the frame being moved; kept for their memory.
+  std::vector<iovec> pieces_;
+  std::vector<VirtQueue::Chain> chains_;
+};
+
+}  // namespace sluice::hostd
