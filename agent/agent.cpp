@@ -200,7 +200,7 @@ Status Agent::serve() {
                    });
   }
   if (options_.vsock_port && role_ == Role::service) {
-    open("vsock", server_->listen_vsock(*options_.vsock_port));
+    open("vsock", server_->listen_vsock({*options_.vsock_port, options_.vsock_from}));
   }
   if (options_.tcp.listen && role_ == Role::service) {
     open(fmt::format("TCP {}", options_.tcp.listen->to_string()), serve_tcp());
@@ -221,17 +221,19 @@ Status Agent::serve_tcp() {
       options_.tcp.token ? *options_.tcp.token : rpc::BootToken::read(options_.tcp.token_file);
   if (!token) return token.status();
   return server_->listen_tcp(
-      *options_.tcp.listen, std::move(*token), [this](const IpAddress& peer) {
+      *options_.tcp.listen, std::move(*token),
+      [this, routers = std::make_shared<DefaultRouters>(*loop_)](const IpAddress& peer) {
         auto has_it = [&peer](const IpPrefix& one) { return one.contains(peer); };
         if (!options_.tcp.from.empty()) return std::ranges::any_of(options_.tcp.from, has_it);
-        return std::ranges::count(default_routers(), peer) > 0;
+        return routers->contains(peer);
       });
 }
 
 Status Agent::serve_legacy() {
   legacy_server_ = std::make_unique<legacy::Server>(*loop_, methods_);
   Status first;
-  if (options_.legacy_port) first = legacy_server_->listen_vsock(*options_.legacy_port);
+  if (options_.legacy_port)
+    first = legacy_server_->listen_vsock({*options_.legacy_port, options_.vsock_from});
   if (!options_.legacy_unix.empty()) {
     Status status = legacy_server_->listen_unix(options_.legacy_unix);
     if (first) first = status;
@@ -265,7 +267,7 @@ void Agent::bring_up() {
   load_modules(boot_, options_.modules);
   if (options_.vsock_port) {
     auto step = boot_.begin(fmt::format("serve vsock port {}", *options_.vsock_port));
-    Status status = server_->listen_vsock(*options_.vsock_port);
+    Status status = server_->listen_vsock({*options_.vsock_port, options_.vsock_from});
     if (status) {
       boot_.done(step);
     } else {
@@ -364,10 +366,9 @@ void Agent::use_upstreams() {
   if (servers.empty() && network_) learnt = network_->state().dns_servers;
   // An agent that somebody started has no network of its own, only what it was told.
   if (servers.empty() && !network_ && options_.network) learnt = options_.network->dns_servers;
-  for (const IpAddress& one : learnt) {
-    // One on the link can't be reached without naming the link.
-    if (!one.is_link_local()) servers.push_back({one, wire::kDnsPort});
-  }
+  for (const IpAddress& one : learnt) servers.push_back({one, wire::kDnsPort});
+  // Whoever is on a link is on that of the network, from which such resolvers are learnt.
+  host_net_->set_link(network_ ? network_->state().link : 0);
   dns_->forwarder().set_servers(std::move(servers));
 }
 

@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <set>
-
 #include "agent/agent.h"
 #include "agent/rpc/message.h"
 #include "base/log.h"
@@ -29,14 +27,16 @@ std::vector<DomainName> names_of_container(const std::string& name,
 
 void Agent::add_container_services() {
   jobs_ = std::make_unique<JobRunner>(*loop_, *children_);
-  image_service_ = std::make_unique<ImageService>(*jobs_, options_.images, [this] {
-    std::set<std::string> used;
-    for (const auto& container : containers_->list()) used.insert(container->spec().image_id);
-    return used;
-  });
+  image_service_ = std::make_unique<ImageService>(*jobs_, options_.images);
   containers_ = std::make_unique<Containers>(
       *loop_, *children_, options_.containers,
-      [this](std::string_view name) { return image_service_->store().find(name); });
+      Containers::Images{
+          .find = [this](std::string_view name) { return image_service_->store().find(name); },
+          .hold = [this](const ImageUser& user) { return image_service_->store().hold(user); },
+          .release =
+              [this](const ContainerSpec& spec) {
+                image_service_->release(spec.id, spec.image_id);
+              }});
   containers_->set_observer(
       {.on_started =
            [this](const auto& id, const auto& name, const auto& aliases, const auto& addresses) {

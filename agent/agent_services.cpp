@@ -18,8 +18,6 @@ namespace {
 
 /// For who is not asked to end before all services have.
 constexpr Duration kLeastGrace = std::chrono::seconds(1);
-/// Beyond it there is no kill.
-constexpr Duration kMostGrace = std::chrono::hours(24 * 365);
 
 }  // namespace
 
@@ -27,6 +25,12 @@ void Agent::add_supervisor() {
   service_runner_ =
       std::make_unique<LocalServices>(*loop_, *children_, options_.containers.cgroup_root);
   supervisor_ = std::make_unique<Supervisor>(*loop_, *service_runner_);
+  supervisor_->set_observer([this](const Supervisor::Change& change) {
+    sluice_agent_v1_EventsResponse event{};
+    event.which_event = sluice_agent_v1_EventsResponse_service_tag;
+    event.event.service = service_change_message(change);
+    events_->publish(event);
+  });
   add_supervise_service(*supervisor_, methods_);
 }
 

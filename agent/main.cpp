@@ -16,6 +16,7 @@
 #include "agent/init/secrets.h"
 #include "agent/init/switch_root.h"
 #include "agent/os/file.h"
+#include "agent/process/descriptor_limit.h"
 #include "agent/version.h"
 #include "base/log.h"
 
@@ -79,6 +80,7 @@ void open_console() {
       run_beside(std::move(options), boot);
     }
   }
+  raise_descriptor_limit(true);
   auto agent = Agent::create(Agent::Role::init, std::move(options), boot);
   if (agent) {
     [[maybe_unused]] Status partly = (*agent)->serve();
@@ -113,6 +115,7 @@ int run_as_service(const std::vector<std::string>& arguments) {
         "agent: nothing to serve on: --unix PATH, --vsock, --tcp, --serial or --stdio");
     return 2;
   }
+  raise_descriptor_limit(false);
   BootReport boot;
   auto agent = Agent::create(Agent::Role::service, std::move(*options), boot);
   Status status = agent ? (*agent)->serve() : agent.status();

@@ -5,15 +5,31 @@ add_library(agent_fmt OBJECT static_fmt.cpp)
 target_compile_options(agent_fmt PRIVATE ${agent_options})
 target_include_directories(agent_fmt PRIVATE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
 
-# Of libnet's rooms only the objects that are used: of `dns` what reads queries and writes replies, and
-# nothing of TLS.
-add_library(agent_libnet STATIC
-  $<TARGET_OBJECTS:sluice_base> $<TARGET_OBJECTS:sluice_wire> $<TARGET_OBJECTS:sluice_dns>)
+# Of libnet's rooms what is used, compiled for size like ours: base, wire without what looks into HTTP, QUIC
+# and TLS, and of dns what reads queries and writes replies.
+foreach(room base wire dns)
+  get_target_property(files sluice_${room} SOURCES)
+  get_target_property(folder sluice_${room} SOURCE_DIR)
+  if(room STREQUAL wire)
+    list(FILTER files EXCLUDE REGEX "(hpack|http|quic|tls)[0-9a-z_]*[.]cpp$")
+  elseif(room STREQUAL dns)
+    list(FILTER files INCLUDE REGEX "(answer|local_zone|query)[.]cpp$")
+  endif()
+  foreach(file ${files})
+    cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY ${folder})
+    list(APPEND libnet_files ${file})
+  endforeach()
+endforeach()
+sluice_agent_room(libnet ${libnet_files})
+# Whoever reads the sources by what they are compiled with has them once, in libnet.
+set_target_properties(sluice_agent_libnet PROPERTIES UNITY_BUILD OFF EXPORT_COMPILE_COMMANDS OFF)
+add_library(agent_libnet STATIC $<TARGET_OBJECTS:sluice_agent_libnet>)
 foreach(room ${rooms})
   target_sources(agent PRIVATE $<TARGET_OBJECTS:sluice_agent_${room}>)
 endforeach()
 target_sources(agent PRIVATE
-  $<TARGET_OBJECTS:sluice_agent_proto> $<TARGET_OBJECTS:nanopb> $<TARGET_OBJECTS:agent_fmt> static_libc.cpp static_zstd.cpp)
+  $<TARGET_OBJECTS:sluice_agent_proto> $<TARGET_OBJECTS:nanopb> $<TARGET_OBJECTS:agent_fmt> static_exceptions.cpp
+  static_libc.cpp static_zstd.cpp)
 target_link_libraries(agent PRIVATE agent_libnet ${LIBUV_STATIC} ${JANSSON_STATIC} ${NETTLE_STATIC}
   ${ZLIB_STATIC} ${ZSTD_STATIC} Threads::Threads)
 target_link_options(agent PRIVATE -static -Wl,--gc-sections -Wl,--no-eh-frame-hdr

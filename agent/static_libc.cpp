@@ -1,13 +1,18 @@
 // What libraries would call of the C library that this program never asks of them: names of hosts
-// and of users, shared libraries, and numbers read by scanf from libuv; a name, to be printed, of
-// an exception that nobody caught, from the C++ library. In a static program they would bring a
-// quarter of a megabyte along, and look for libraries that are not in the guest.
+// and of users, shared libraries, the longest path of a file system (of which the C library reads
+// the table of mounts, by scanf, for libuv's realpath), messages in other languages, and numbers
+// read by scanf from libuv; a name, to be printed, of an exception that nobody caught, from the C++
+// library. In a static program they would bring a third of a megabyte along, and look for libraries
+// that are not in the guest.
 
 #include <dlfcn.h>
 #include <netdb.h>
 #include <pwd.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdarg>
+#include <cstdio>
 #include <cstdlib>
 
 extern "C" {
@@ -34,6 +39,26 @@ char* dlerror() noexcept {
 }
 int dlclose(void*) noexcept {
   return 0;
+}
+
+long pathconf(const char*, int) noexcept {
+  return -1;
+}
+
+char* translated(const char*, const char* text, int) __asm__("__dcgettext");
+char* translated(const char*, const char* text, int) {
+  return const_cast<char*>(text);
+}
+
+// What asserts and complains, to a standard error that may be for wide characters: here it never
+// is.
+int complain(void*, const char* format, ...) __asm__("__fxprintf");
+int complain(void*, const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int result = ::vdprintf(STDERR_FILENO, format, arguments);
+  va_end(arguments);
+  return result;
 }
 
 // By names of their own, as the headers give scanf's functions other symbols.

@@ -133,7 +133,7 @@ Result<std::unique_ptr<AgentChannel>> open_agent(const Options& options,
     endpoint.token = std::move(*token);
   }
   return AgentChannel::listen(std::move(endpoint), agent_socket_path(api_path),
-                              options.network.routed_prefixes);
+                              options.network.routed_prefixes, options.keeps_agent_clock);
 }
 
 void reload_config(Reload& reload) {

@@ -133,6 +133,7 @@ void create_container(Caller& caller, const ContainerSpec& spec, OnAnswer<std::s
   request.labels = labels.data();
   request.network = field(spec.network);
   request.auto_remove = spec.auto_remove;
+  if (spec.json_log) request.log_format = sluice_agent_v1_LogFormat_LOG_FORMAT_JSON_FILE;
   request.all_devices = spec.all_devices;
   call<sluice_agent_v1_CreateContainerResponse>(
       caller, kService, "Create", request, std::move(on_answer),
@@ -267,8 +268,13 @@ ContainerLogs::ContainerLogs(Caller& caller, const LogsSpec& spec, Events events
 
 void ContainerLogs::on_message(ConstBytes bytes) {
   auto response = rpc::Message<sluice_agent_v1_LogsResponse>::parse(bytes);
-  if (!response || (*response)->which_message != sluice_agent_v1_LogsResponse_record_tag) return;
-  const sluice_agent_v1_LogRecord& record = (*response)->message.record;
+  if (!response) return;
+  bool is_record = (*response)->which_message == sluice_agent_v1_LogsResponse_record_tag;
+  const auto& message = (*response)->message;
+  std::uint64_t lost = is_record ? message.record.lost : message.end.lost;
+  if (lost > 0 && events_.on_lost) events_.on_lost(lost);
+  if (!is_record) return;
+  const sluice_agent_v1_LogRecord& record = message.record;
   ConstBytes data = rpc::bytes_of(record.data);
   events_.on_record(record.is_stderr, record.time_ns, data);
   std::uint32_t grant = consumed_.add(data.size());

@@ -53,6 +53,7 @@ struct ContainerSpec {
   std::map<std::string, std::string> labels;
   std::string network;
   bool auto_remove = false;
+  bool json_log = false;  ///< Its log's files are lines of JSON, as docker has them.
   bool all_devices = false;
 };
 
@@ -134,6 +135,8 @@ class ContainerLogs {
  public:
   struct Events {
     std::function<void(bool is_stderr, std::int64_t time_ns, ConstBytes data)> on_record;
+    /// So many bytes of log are missing here: rotated away, or the disk had no room. May be null.
+    std::function<void(std::uint64_t bytes)> on_lost;
     std::function<void(const rpc::CallError& error)> on_end;
   };
 

@@ -187,6 +187,10 @@ bool Exec::take_attach_message(ConstBytes bytes) {
     if (events_.on_started) events_.on_started(attached_to_, 0);
     return true;
   }
+  if ((*response)->which_message == sluice_agent_v1_AttachResponse_lost_tag) {
+    if (events_.on_lost) events_.on_lost(message.lost);
+    return true;
+  }
   if ((*response)->which_message != sluice_agent_v1_AttachResponse_exit_tag) return false;
   exit_ = {.code = message.exit.code, .signal = message.exit.signal};
   return true;

@@ -111,6 +111,8 @@ class Exec {
     /// Bytes of stdout (of a terminal all) or stderr. consumed() is called for each byte, from here
     /// or later.
     std::function<void(bool is_stderr, ConstBytes bytes)> on_output;
+    /// Of a container's streams: so many bytes of its log are missing here. May be null.
+    std::function<void(std::uint64_t bytes)> on_lost;
     /// More input may be given by write().
     std::function<void()> on_input_room;
     /// The end. With an error there is no exit status.

@@ -44,6 +44,26 @@ std::string in_words(const sluice_agent_v1_NetworkChange& network) {
                      text(network.problem).empty() ? "" : ": ", text(network.problem));
 }
 
+std::string in_words(const sluice_agent_v1_ServiceChange& service) {
+  std::string_view name = text(service.name);
+  switch (service.change) {
+    case sluice_agent_v1_ServiceChange_Change_STARTED:
+      return fmt::format("{} (pid {}) started", name, service.pid);
+    case sluice_agent_v1_ServiceChange_Change_READY:
+      return fmt::format("{} (pid {}) is ready", name, service.pid);
+    case sluice_agent_v1_ServiceChange_Change_ENDED:
+      return fmt::format("{} (pid {}) {}", name, service.pid, text(service.problem));
+    case sluice_agent_v1_ServiceChange_Change_FAILED:
+      return fmt::format("{} could not be started: {}", name, text(service.problem));
+    case sluice_agent_v1_ServiceChange_Change_GIVEN_UP:
+      return fmt::format("{} is given up: {}", name, text(service.problem));
+    case sluice_agent_v1_ServiceChange_Change_STOPPED:
+      return fmt::format("{} is stopped", name);
+    default:
+      return std::string(name);
+  }
+}
+
 GuestEvent event_of(const sluice_agent_v1_EventsResponse& response) {
   GuestEvent event{
       .realtime_ns = response.realtime_ns, .lost = response.lost, .kind = {}, .text = {}};
@@ -74,6 +94,10 @@ GuestEvent event_of(const sluice_agent_v1_EventsResponse& response) {
                                fmt::join(addresses, " "));
       break;
     }
+    case sluice_agent_v1_EventsResponse_service_tag:
+      event.kind = "service";
+      event.text = in_words(response.event.service);
+      break;
     default:
       break;
   }

@@ -63,7 +63,8 @@ struct PortNews {
 struct GuestEvent {
   std::int64_t realtime_ns = 0;
   std::uint64_t lost = 0;
-  std::string kind;  ///< "boot", "network", "process", "container"; "" begins the stream.
+  /// "boot", "network", "process", "container", "service"; "" begins the stream.
+  std::string kind;
   std::string text;
 };
 

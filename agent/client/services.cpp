@@ -34,6 +34,27 @@ const char* state_name(sluice_agent_v1_ServiceInfo_State state) {
   }
 }
 
+ServiceInfo info_of(const sluice_agent_v1_ServiceInfo& one) {
+  return {.name = std::string(text(one.name)),
+          .state = state_name(one.state),
+          .pid = one.pid,
+          .restarts = one.restarts,
+          .since_ns = one.since_ns,
+          .problem = std::string(text(one.problem))};
+}
+
+const char* method_of(ServiceOrder order) {
+  switch (order) {
+    case ServiceOrder::start:
+      return "Start";
+    case ServiceOrder::stop:
+      return "Stop";
+    case ServiceOrder::restart:
+      return "Restart";
+  }
+  return "";
+}
+
 }  // namespace
 
 void list_services(Caller& caller, OnAnswer<std::vector<ServiceInfo>> on_answer) {
@@ -42,15 +63,22 @@ void list_services(Caller& caller, OnAnswer<std::vector<ServiceInfo>> on_answer)
       [](const sluice_agent_v1_ListServicesResponse& response) {
         std::vector<ServiceInfo> list;
         for (pb_size_t i = 0; i < response.services_count; ++i) {
-          const sluice_agent_v1_ServiceInfo& one = response.services[i];
-          list.push_back({.name = std::string(text(one.name)),
-                          .state = state_name(one.state),
-                          .pid = one.pid,
-                          .restarts = one.restarts,
-                          .since_ns = one.since_ns,
-                          .problem = std::string(text(one.problem))});
+          list.push_back(info_of(response.services[i]));
         }
         return list;
+      });
+}
+
+void order_service(Caller& caller, ServiceOrder order, const std::string& name,
+                   OnAnswer<OrderedService> on_answer) {
+  // The three have the same messages.
+  sluice_agent_v1_StartServiceRequest request{};
+  request.name = field(name);
+  call<sluice_agent_v1_StartServiceResponse>(
+      caller, kServices, method_of(order), request, std::move(on_answer),
+      [](const sluice_agent_v1_StartServiceResponse& response) {
+        return OrderedService{.service = info_of(response.service),
+                              .others = rpc::strings(response.others, response.others_count)};
       });
 }
 

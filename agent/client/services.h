@@ -20,6 +20,14 @@ struct ServiceInfo {
   std::string problem;
 };
 
+enum class ServiceOrder : std::uint8_t { start, stop, restart };
+
+/// What came of an order.
+struct OrderedService {
+  ServiceInfo service;
+  std::vector<std::string> others;  ///< That it was about too.
+};
+
 struct ServiceLog {
   std::string text;
   std::uint64_t lost = 0;
@@ -37,6 +45,9 @@ struct ContainerProcess {
 };
 
 void list_services(Caller& caller, OnAnswer<std::vector<ServiceInfo>> on_answer);
+/// Answered when it has come about.
+void order_service(Caller& caller, ServiceOrder order, const std::string& name,
+                   OnAnswer<OrderedService> on_answer);
 void service_log(Caller& caller, const std::string& name, OnAnswer<ServiceLog> on_answer);
 void container_top(Caller& caller, const std::string& container,
                    OnAnswer<std::vector<ContainerProcess>> on_answer);

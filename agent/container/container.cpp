@@ -214,6 +214,7 @@ Status Container::prepare() {
                  .cgroup = world_.cgroup + "/" + spec_.id,
                  .identity = std::move(*identity),
                  .filter = ::access("/proc/sys/kernel/seccomp", F_OK) == 0,
+                 .compiled_filter = world_.filters.find(spec_.capabilities),
                  .files = {{file("resolv.conf"), "/etc/resolv.conf"},
                            {file("hosts"), "/etc/hosts"},
                            {file("hostname"), "/etc/hostname"}}};
@@ -235,6 +236,7 @@ Status Container::spawn_shim() {
   plan.args = {"agent", "shim"};
   for (std::string& one : arguments.to_args()) plan.args.push_back(std::move(one));
   plan.stdio[0] = listener->get();
+  plan.stdio[1] = world_.runtime.copy();
   plan.identity.uid = ::geteuid();
   plan.identity.gid = ::getegid();
   Spawned spawned = spawn(plan);
@@ -276,6 +278,10 @@ void Container::on_process_created() {
     }
     port_ = std::move(*port);
     save_run();
+  }
+  if (world_.filters.find(spec_.capabilities).empty()) {
+    std::string path = world_.runtime.directory(spec_.id) + "/seccomp.bpf";
+    world_.filters.keep(spec_.capabilities, read_file(path).value_or(""));
   }
   call_all(creation_watchers_);
   link_->send(ShimWord::start);

@@ -11,6 +11,7 @@
 
 #include "agent/container/bridge.h"
 #include "agent/container/cgroup.h"
+#include "agent/container/compiled_filters.h"
 #include "agent/container/runtime.h"
 #include "agent/container/shim_link.h"
 #include "agent/container/spec.h"
@@ -43,6 +44,7 @@ struct ContainerWorld {
   std::string shim;         ///< The program that has `shim`.
   Bridge bridge;
   ContainerObserver observer;
+  CompiledFilters filters = {};
   bool bridge_has_dns = false;  ///< The guest's resolver is served on the bridge.
 };
 

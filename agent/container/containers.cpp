@@ -27,8 +27,7 @@ std::vector<std::string> entries_of(const std::string& directory) {
 
 }  // namespace
 
-Containers::Containers(Loop& loop, Children& children, ContainerOptions options,
-                       FindImage find_image)
+Containers::Containers(Loop& loop, Children& children, ContainerOptions options, Images images)
     : world_{.loop = loop,
              .children = children,
              .runtime = Runtime(options.runtime, options.state + "/runtime"),
@@ -39,7 +38,7 @@ Containers::Containers(Loop& loop, Children& children, ContainerOptions options,
              .shim = options.shim,
              .bridge = Bridge(std::move(options.prefixes)),
              .observer = {}},
-      find_image_(std::move(find_image)) {
+      images_(std::move(images)) {
   // What the runtime starts in a container by `exec` is our child when the runtime has ended.
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
@@ -55,10 +54,19 @@ std::optional<rpc::CallError> Containers::missing() const {
 }
 
 Result<Image> Containers::find_image(std::string_view name) const {
-  if (!find_image_) {
+  if (!images_.find) {
     return Status(StatusCode::not_found, fmt::format("there is no image {}", name));
   }
-  return find_image_(name);
+  return images_.find(name);
+}
+
+Status Containers::hold_image(const Container& container) const {
+  const ContainerSpec& spec = container.spec();
+  if (spec.image_id.empty() || !images_.hold) return Status::ok();
+  return images_.hold({.container = spec.id,
+                       .name = spec.name,
+                       .image = spec.image_id,
+                       .journal = container.state_directory() + "/" + kSpecFile});
 }
 
 void Containers::keep(const std::shared_ptr<Container>& container) {
@@ -115,7 +123,9 @@ Result<std::shared_ptr<Container>> Containers::create(ContainerSpec spec) {
                   fmt::format("{} containers are the most", kMostContainers));
   }
   auto container = std::make_shared<Container>(world_, std::move(spec));
-  if (Status status = container->save(); !status) {
+  Status status = container->save();
+  if (status) status = hold_image(*container);
+  if (!status) {
     container->remove();
     return status;
   }
@@ -148,6 +158,7 @@ void Containers::remove(const std::shared_ptr<Container>& container) {
   std::string id = container->spec().id;
   names_.erase(container->spec().name);
   container->remove();
+  if (!container->spec().image_id.empty() && images_.release) images_.release(container->spec());
   by_id_.erase(id);
 }
 

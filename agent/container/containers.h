@@ -13,16 +13,23 @@
 #include "agent/container/container.h"
 #include "agent/container/container_options.h"
 #include "agent/image/image.h"
+#include "agent/image/image_users.h"
 
 namespace sluice::agent {
 
 /// All containers, by id and name. One thread.
 class Containers {
  public:
-  /// not_found where the store has none of that name.
-  using FindImage = std::function<Result<Image>(std::string_view)>;
+  /// The image store. Each may be missing.
+  struct Images {
+    /// not_found where the store has none of that name.
+    std::function<Result<Image>(std::string_view)> find;
+    /// From now until release() the image's layers stay. not_found: it has gone meanwhile.
+    std::function<Status(const ImageUser&)> hold;
+    std::function<void(const ContainerSpec&)> release;
+  };
 
-  Containers(Loop& loop, Children& children, ContainerOptions options, FindImage find_image);
+  Containers(Loop& loop, Children& children, ContainerOptions options, Images images);
   ~Containers();
   Containers(const Containers&) = delete;
   Containers& operator=(const Containers&) = delete;
@@ -54,9 +61,10 @@ class Containers {
 
  private:
   void keep(const std::shared_ptr<Container>& container);
+  Status hold_image(const Container& container) const;
 
   ContainerWorld world_;
-  FindImage find_image_;
+  Images images_;
   std::map<std::string, std::shared_ptr<Container>> by_id_;
   std::map<std::string, std::string> names_;  ///< name -> id
 };

@@ -1,60 +1,20 @@
 #include "agent/container/log_reader.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 
 #include "agent/container/log_files.h"
+#include "agent/container/log_json.h"
+#include "agent/container/log_scan.h"
 
 namespace sluice::agent {
 
 namespace {
 
 constexpr std::size_t kReadBytes = kMaxLogData + kLogOverhead;
-
-std::optional<LogHead> head_at(int fd, std::uint64_t at) {
-  std::array<std::uint8_t, kLogHeadBytes> bytes{};
-  ssize_t got = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
-  return got == static_cast<ssize_t>(bytes.size()) ? read_log_head(bytes) : std::nullopt;
-}
-
-std::uint64_t size_of(int fd) {
-  struct stat file{};
-  return ::fstat(fd, &file) == 0 ? static_cast<std::uint64_t>(file.st_size) : 0;
-}
-
-/// The record that ends at `end` of the file, if there is one; its head's place in `at`.
-std::optional<LogHead> head_before(int fd, std::uint64_t end, std::uint64_t& at) {
-  std::array<std::uint8_t, kLogTailBytes> tail{};
-  if (end < kLogOverhead ||
-      ::pread(fd, tail.data(), tail.size(), static_cast<off_t>(end - kLogTailBytes)) !=
-          static_cast<ssize_t>(tail.size())) {
-    return std::nullopt;
-  }
-  std::uint64_t size = kLogOverhead + load_be32(tail.data());
-  if (size > end) return std::nullopt;
-  auto head = head_at(fd, end - size);
-  if (!head || log_record_bytes(*head) != size) return std::nullopt;
-  at = end - size;
-  return head;
-}
-
-/// Of a file, behind its last whole record. Forward only where its end is torn.
-std::uint64_t end_in(int fd) {
-  std::uint64_t size = size_of(fd);
-  std::uint64_t at = 0;
-  if (size == 0 || head_before(fd, size, at)) return size;
-  at = 0;
-  for (auto head = head_at(fd, 0); head && at + log_record_bytes(*head) <= size;
-       head = head_at(fd, at)) {
-    at += log_record_bytes(*head);
-  }
-  return at;
-}
 
 UniqueFd open_read(const std::string& path) {
   return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
@@ -78,7 +38,7 @@ std::uint64_t LogReader::end() const {
   auto files = log_files_in(directory_);
   if (files.empty()) return 0;
   UniqueFd file = open_read(log_file_path(directory_, files.back()));
-  return files.back() + (file ? end_in(file.get()) : 0);
+  return files.back() + (file ? end_of_log_file(file.get()) : 0);
 }
 
 /// The file that position_ is in, or the first after it.
@@ -109,12 +69,12 @@ bool LogReader::open_next() {
   return true;
 }
 
-/// What there is of the file from position_ on: `bytes` at least, or nothing.
-ConstBytes LogReader::fill(std::size_t bytes) {
+/// What there is of the file from position_ on: `bytes` at least, or nothing. It reads `most`.
+ConstBytes LogReader::fill(std::size_t bytes, std::size_t most) {
   bool inside = position_ >= buffer_at_ && position_ <= buffer_at_ + buffer_.size();
   std::size_t used = inside ? position_ - buffer_at_ : buffer_.size();
   if (buffer_.size() - used < bytes) {
-    buffer_.resize(kReadBytes);
+    buffer_.resize(most);
     buffer_at_ = position_;
     used = 0;
     ssize_t got;
@@ -128,18 +88,46 @@ ConstBytes LogReader::fill(std::size_t bytes) {
   return ConstBytes(buffer_).subspan(used);
 }
 
-/// The whole record at position_ of the file.
+/// The whole record at position_ of the file, behind the gaps that may be there.
 std::optional<LogReader::Record> LogReader::take() {
-  auto head = read_log_head(fill(kLogHeadBytes));
+  for (;;) {
+    ConstBytes first = fill(1, kReadBytes);
+    bool is_json = !first.empty() && first[0] == '{';
+    auto record = is_json ? take_json() : take_binary();
+    if (!record || !record->head.gap) {
+      if (record) record->lost = take_lost();
+      return record;
+    }
+    lost_ += load_be64(record->data.data());
+  }
+}
+
+std::optional<LogReader::Record> LogReader::take_binary() {
+  auto head = read_log_head(fill(kLogHeadBytes, kReadBytes));
   if (!head) return std::nullopt;
   std::uint64_t size = log_record_bytes(*head);
-  ConstBytes bytes = fill(size);
+  ConstBytes bytes = fill(size, kReadBytes);
   if (bytes.empty() || load_be32(&bytes[size - kLogTailBytes]) != head->length) return std::nullopt;
   position_ += size;
-  return Record{.head = *head,
-                .data = bytes.subspan(kLogHeadBytes, head->length),
-                .next = position_,
-                .lost = std::exchange(lost_, 0)};
+  return Record{
+      .head = *head, .data = bytes.subspan(kLogHeadBytes, head->length), .next = position_};
+}
+
+std::optional<LogReader::Record> LogReader::take_json() {
+  ConstBytes bytes = fill(1, kReadBytes);
+  auto end = std::find(bytes.begin(), bytes.end(), '\n');
+  if (end == bytes.end()) {
+    buffer_.clear();
+    bytes = fill(1, kMaxLogJsonLine);
+    end = std::find(bytes.begin(), bytes.end(), '\n');
+  }
+  if (end == bytes.end()) return std::nullopt;
+  auto length = static_cast<std::size_t>(end - bytes.begin());
+  auto line = parse_log_json({reinterpret_cast<const char*>(bytes.data()), length});
+  if (!line) return std::nullopt;
+  line_ = std::move(line->data);
+  position_ += length + 1;
+  return Record{.head = line->head, .data = line_, .next = position_};
 }
 
 std::optional<LogReader::Record> LogReader::next() {
@@ -170,26 +158,22 @@ LogReader::Place LogReader::tail(std::uint64_t lines, Wanted wanted) const {
   for (auto file = files.rbegin(); file != files.rend(); ++file) {
     UniqueFd fd = open_read(log_file_path(directory_, *file));
     if (!fd) break;
-    std::uint64_t end = end_in(fd.get());
+    std::uint64_t end = end_of_log_file(fd.get());
     if (file == files.rbegin()) place.at = *file + end;
-    std::uint64_t at = 0;
-    std::vector<std::uint8_t> data;
-    for (auto head = head_before(fd.get(), end, at); head; head = head_before(fd.get(), end, at)) {
-      end = at;
-      if (head->is_stderr ? !wanted.err : !wanted.out) continue;
-      data.resize(head->length);
-      ssize_t got =
-          ::pread(fd.get(), data.data(), data.size(), static_cast<off_t>(at + kLogHeadBytes));
-      data.resize(static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    for (auto piece = log_piece_before(fd.get(), end); piece;
+         piece = log_piece_before(fd.get(), end)) {
+      end = piece->at;
+      if (piece->head.gap || (piece->head.is_stderr ? !wanted.err : !wanted.out)) continue;
+      const auto& data = piece->data;
       for (std::size_t i = data.size(); i > 0; --i) {
         if (data[i - 1] == '\n' && !is_last && lines-- == 1) {
-          return {.at = i == data.size() ? *file + at + log_record_bytes(*head) : *file + at,
+          return {.at = *file + (i == data.size() ? piece->end : piece->at),
                   .skip = i == data.size() ? 0 : i};
         }
         // The end of the last line begins no other.
         is_last = false;
       }
-      place = {.at = *file + at, .skip = 0};
+      place = {.at = *file + piece->at, .skip = 0};
     }
   }
   return place;

@@ -15,6 +15,7 @@ constexpr std::size_t kCheckAt = 16;
 constexpr std::uint8_t kStdout = 1;
 constexpr std::uint8_t kStderr = 2;
 constexpr std::uint8_t kPartial = 1;
+constexpr std::uint8_t kGap = 2;
 
 /// FNV-1a. It tells a head from what is none; nobody who can write here has to be kept from it.
 std::uint32_t check_of(const std::uint8_t* head) {
@@ -28,7 +29,7 @@ std::uint32_t check_of(const std::uint8_t* head) {
 void write_log_head(const LogHead& head, std::uint8_t* into) {
   store_be32(into, head.length);
   into[4] = head.is_stderr ? kStderr : kStdout;
-  into[5] = head.partial ? kPartial : 0;
+  into[5] = head.gap ? kGap : head.partial ? kPartial : 0;
   store_be16(into + 6, 0);
   store_be64(into + 8, static_cast<std::uint64_t>(head.time_ns));
   store_be32(into + kCheckAt, check_of(into));
@@ -39,11 +40,13 @@ std::optional<LogHead> read_log_head(ConstBytes bytes) {
   const std::uint8_t* head = bytes.data();
   std::uint32_t length = load_be32(head);
   bool good = length <= kMaxLogData && (head[4] == kStdout || head[4] == kStderr) &&
-              head[5] <= kPartial && load_be32(head + kCheckAt) == check_of(head);
+              head[5] <= kGap && (head[5] != kGap || length == kLogGapBytes) &&
+              load_be32(head + kCheckAt) == check_of(head);
   if (!good) return std::nullopt;
   return LogHead{.length = length,
                  .is_stderr = head[4] == kStderr,
                  .partial = head[5] == kPartial,
+                 .gap = head[5] == kGap,
                  .time_ns = static_cast<std::int64_t>(load_be64(head + 8))};
 }
 

@@ -5,34 +5,16 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
 #include "agent/container/log_files.h"
-#include "agent/container/log_record.h"
+#include "agent/container/log_json.h"
+#include "agent/container/log_scan.h"
 #include "agent/os/file.h"
 
 namespace sluice::agent {
-
-namespace {
-
-/// The end of the last whole record of a file that begins with one.
-std::uint64_t end_of_records(int fd) {
-  struct stat file{};
-  if (::fstat(fd, &file) != 0) return 0;
-  auto size = static_cast<std::uint64_t>(file.st_size);
-  std::uint64_t at = 0;
-  std::array<std::uint8_t, kLogHeadBytes> bytes{};
-  while (at + kLogOverhead <= size) {
-    ssize_t got = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
-    auto head = got == static_cast<ssize_t>(bytes.size()) ? read_log_head(bytes) : std::nullopt;
-    if (!head || at + log_record_bytes(*head) > size) break;
-    at += log_record_bytes(*head);
-  }
-  return at;
-}
-
-}  // namespace
 
 Result<LogWriter> LogWriter::open(std::string directory, Limits limits) {
   if (Status status = make_directories(directory, 0700); !status) return status;
@@ -47,7 +29,7 @@ Result<LogWriter> LogWriter::open(std::string directory, Limits limits) {
   std::string path = log_file_path(writer.directory_, writer.first_);
   writer.file_.reset(::open(path.c_str(), O_RDWR | O_APPEND | O_CLOEXEC));
   if (!writer.file_) return Status::from_errno(errno, "open " + path);
-  std::uint64_t end = end_of_records(writer.file_.get());
+  std::uint64_t end = end_of_log_file(writer.file_.get());
   if (::ftruncate(writer.file_.get(), static_cast<off_t>(end)) != 0) {
     return Status::from_errno(errno, "cut " + path);
   }
@@ -73,15 +55,43 @@ void LogWriter::remove_old_files() {
   }
 }
 
+/// What `put` writes, behind the gap that is still to be told; or a gap of its size.
+template <typename Put>
+void LogWriter::add(std::uint64_t size, std::int64_t time_ns, Put put) {
+  std::uint64_t filled = position_ - first_;
+  if (filled > 0 && filled + size > limits_.file_bytes) begin_file();
+  if (gap_ > 0) put_gap(time_ns);
+  if (gap_ == 0 && put()) return;
+  gap_ += size;
+  put_gap(time_ns);
+}
+
 void LogWriter::append(bool is_stderr, std::int64_t time_ns, ConstBytes data) {
+  if (limits_.format == LogFormat::json) return append_json(is_stderr, time_ns, data);
   LogHead head{.length = static_cast<std::uint32_t>(data.size()),
                .is_stderr = is_stderr,
                .partial = !data.empty() && data.back() != '\n',
                .time_ns = time_ns};
-  std::uint64_t size = log_record_bytes(head);
-  std::uint64_t filled = position_ - first_;
-  if (filled > 0 && filled + size > limits_.file_bytes) begin_file();
+  add(log_record_bytes(head), time_ns, [&] { return put(head, data); });
+}
 
+void LogWriter::append_json(bool is_stderr, std::int64_t time_ns, ConstBytes data) {
+  std::string lines;
+  while (!data.empty()) {
+    auto end = std::find(data.begin(), data.end(), '\n');
+    std::size_t size = static_cast<std::size_t>(end - data.begin()) + (end == data.end() ? 0 : 1);
+    size = std::min(size, kMaxLogJsonData);
+    append_log_json(lines, is_stderr, time_ns, data.first(size));
+    data = data.subspan(size);
+    // Short lines are many times as long here.
+    if (lines.size() < kMaxLogData && !data.empty()) continue;
+    add(lines.size(), time_ns, [&] { return put(lines); });
+    lines.clear();
+  }
+}
+
+/// A whole record, or nothing of it.
+bool LogWriter::put(const LogHead& head, ConstBytes data) {
   std::array<std::uint8_t, kLogHeadBytes> before{};
   std::array<std::uint8_t, kLogTailBytes> after{};
   write_log_head(head, before.data());
@@ -89,17 +99,41 @@ void LogWriter::append(bool is_stderr, std::int64_t time_ns, ConstBytes data) {
   std::array<iovec, 3> parts{{{before.data(), before.size()},
                               {const_cast<std::uint8_t*>(data.data()), data.size()},
                               {after.data(), after.size()}}};
+  return write(parts);
+}
+
+bool LogWriter::put(std::string& lines) {
+  iovec part{lines.data(), lines.size()};
+  return write({&part, 1});
+}
+
+bool LogWriter::write(std::span<const iovec> parts) {
+  std::uint64_t size = 0;
+  for (const iovec& part : parts) size += part.iov_len;
   ssize_t written;
   do {
     written = ::writev(file_.get(), parts.data(), static_cast<int>(parts.size()));
   } while (written < 0 && errno == EINTR);
   if (written == static_cast<ssize_t>(size)) {
     position_ += size;
-    return;
+    return true;
   }
-  dropped_ += data.size();
-  // Half a record is none.
   [[maybe_unused]] int cut = ::ftruncate(file_.get(), static_cast<off_t>(position_ - first_));
+  return false;
+}
+
+void LogWriter::put_gap(std::int64_t time_ns) {
+  bool is_put = false;
+  if (limits_.format == LogFormat::json) {
+    std::string line;
+    append_log_json_gap(line, time_ns, gap_);
+    is_put = put(line);
+  } else {
+    std::array<std::uint8_t, kLogGapBytes> missing{};
+    store_be64(missing.data(), gap_);
+    is_put = put({.length = kLogGapBytes, .gap = true, .time_ns = time_ns}, missing);
+  }
+  if (is_put) gap_ = 0;
 }
 
 }  // namespace sluice::agent

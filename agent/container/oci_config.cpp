@@ -6,12 +6,12 @@
 
 #include "agent/container/json.h"
 #include "agent/container/seccomp.h"
+#include "agent/process/spawn.h"
 
 namespace sluice::agent {
 
 namespace {
 
-constexpr const char* kUsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr std::uint64_t kCpuPeriod = 100'000;  ///< Microseconds.
 constexpr std::uint64_t kPerThousand = 1000;
 
@@ -268,6 +268,11 @@ std::string oci_config(const ContainerSpec& spec, const OciPlace& place) {
   json_put(os, "readonlyPaths", read_only_paths());
   if (json_t* filter = place.filter ? seccomp_json(spec.capabilities) : nullptr) {
     json_put(os, "seccomp", filter);
+    if (!place.compiled_filter.empty()) {
+      json_t* annotations = json_object();
+      json_put(annotations, "run.oci.seccomp_bpf_data", place.compiled_filter);
+      json_put(config.get(), "annotations", annotations);
+    }
   }
   json_put(config.get(), "linux", os);
   return json_text(config.get());

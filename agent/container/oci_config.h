@@ -15,6 +15,8 @@ struct OciPlace {
   std::string cgroup;  ///< From the hierarchy's root on: "/sluice/ID".
   Identity identity;   ///< Whose the program is.
   bool filter = true;  ///< Its system calls are filtered (seccomp.h).
+  /// That filter as CompiledFilters has it; "" is none, and the runtime compiles it.
+  std::string compiled_filter = {};
   /// Files of the VM that the container sees in the place of its own: {source, target}.
   std::vector<std::pair<std::string, std::string>> files;
 };

@@ -1,6 +1,8 @@
 #include "agent/container/runtime.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -29,21 +31,21 @@ std::string last_line(std::string text) {
 }  // namespace
 
 bool Runtime::is_there() const {
-  return ::access(program_.c_str(), X_OK) == 0;
+  return ::access(program().c_str(), X_OK) == 0;
 }
 
-SpawnPlan Runtime::plan(const std::string& log, std::vector<std::string> args) const {
+SpawnPlan Runtime::plan(const std::string& log, std::vector<std::string> args) {
   SpawnPlan plan;
-  plan.program = program_;
-  plan.args = {program_, "--root", root_, "--cgroup-manager", "cgroupfs", "--log", log};
+  plan.program = program_.executable();
+  plan.args = {program(), "--root", root_, "--cgroup-manager", "cgroupfs", "--log", log};
   plan.args.insert(plan.args.end(), std::make_move_iterator(args.begin()),
                    std::make_move_iterator(args.end()));
-  plan.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
+  plan.env = {std::string("PATH=") + kUsualPath};
   return plan;
 }
 
 SpawnPlan Runtime::create(const std::string& id, const std::string& state,
-                          const std::string& console) const {
+                          const std::string& console) {
   std::vector<std::string> args = {"create", "--bundle", state, "--pid-file",
                                    state + "/" + kPidFile};
   if (!console.empty()) args.insert(args.end(), {"--console-socket", console});
@@ -51,17 +53,28 @@ SpawnPlan Runtime::create(const std::string& id, const std::string& state,
   return plan(state + "/" + kRuntimeLog, std::move(args));
 }
 
-SpawnPlan Runtime::start(const std::string& id, const std::string& state) const {
+SpawnPlan Runtime::start(const std::string& id, const std::string& state) {
   return plan(state + "/" + kRuntimeLog, {"start", id});
 }
 
-SpawnPlan Runtime::remove(const std::string& id, const std::string& state) const {
+bool Runtime::release(const std::string& id) const {
+  std::string path = directory(id) + "/exec.fifo";
+  // Only who waits for it reads here: another runtime's container is the one that writes.
+  UniqueFd fifo(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC));
+  struct stat found{};
+  if (!fifo || ::fstat(fifo.get(), &found) != 0 || !S_ISFIFO(found.st_mode)) return false;
+  // The name stands for "created" to the runtime.
+  if (::unlink(path.c_str()) != 0) return false;
+  return ::write(fifo.get(), "", 1) == 1;
+}
+
+SpawnPlan Runtime::remove(const std::string& id, const std::string& state) {
   return plan(state + "/delete.log", {"delete", "--force", id});
 }
 
 SpawnPlan Runtime::exec(const std::string& id, const std::string& log,
                         const std::string& process_file, const std::string& pid_file,
-                        const std::string& console) const {
+                        const std::string& console) {
   std::vector<std::string> args = {"exec",       "--detach",   "--process",
                                    process_file, "--pid-file", pid_file};
   if (!console.empty()) args.insert(args.end(), {"--console-socket", console});

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "agent/container/rootfs.h"
 #include "agent/container/shim_message.h"
 #include "agent/container/unix_socket.h"
 #include "agent/os/descriptor.h"
@@ -26,6 +27,8 @@ namespace {
 
 /// For what others than the container's processes hold open of its streams.
 constexpr Duration kDrainLimit = std::chrono::milliseconds(100);
+/// Of a log in lines of JSON.
+constexpr std::size_t kLeastPiece = 512;
 /// A terminal without a user may get one again.
 constexpr Duration kTerminalRetry = std::chrono::milliseconds(50);
 constexpr int kNotRunnable = 126;
@@ -69,11 +72,12 @@ std::optional<ShimArguments> ShimArguments::parse(const std::vector<std::string>
                        .runtime_root = args[5]};
 }
 
-Shim::Shim(Loop& loop, Children& children, ShimArguments arguments, UniqueFd listener)
+Shim::Shim(Loop& loop, Children& children, ShimArguments arguments, UniqueFd listener,
+           UniqueFd runtime_copy)
     : loop_(loop),
       children_(children),
       arguments_(std::move(arguments)),
-      runtime_(arguments_.runtime, arguments_.runtime_root),
+      runtime_(arguments_.runtime, arguments_.runtime_root, std::move(runtime_copy)),
       listener_(std::move(listener)) {}
 
 Shim::~Shim() = default;
@@ -91,9 +95,14 @@ void Shim::begin(std::function<void()> end) {
   auto spec = parse_spec(read_file(file(kSpecFile)).value_or(""));
   if (!spec) return fail({.error = 0, .program = false, .text = spec.status().message()});
   spec_ = std::move(*spec);
-  LogWriter::Limits limits{.file_bytes = spec_.log_file_bytes, .files = spec_.log_files};
+  LogWriter::Limits limits{
+      .file_bytes = spec_.log_file_bytes, .files = spec_.log_files, .format = spec_.log_format};
   // A file that a holder still reads is not to be rotated away.
   window_ = std::min(kMaxHoldWindow, limits.file_bytes * (limits.files - 1) / 2);
+  // A line's end is 70 bytes of such a log: what is read at once is to fit into a file.
+  if (limits.format == LogFormat::json) {
+    piece_ = std::max<std::size_t>(limits.file_bytes / 128, kLeastPiece);
+  }
   auto log = LogWriter::open(arguments_.log, limits);
   if (!log) return fail({.error = 0, .program = false, .text = log.status().message()});
   log_.emplace(std::move(*log));
@@ -194,14 +203,15 @@ void Shim::on_created(const Exit& exit) {
 void Shim::start() {
   if (starting_ || status_.pid == 0 || exit_) return;
   starting_ = true;
+  // The program may have ended by the time that the runtime has.
+  status_.started_at_ns = loop_.wall_time_ns();
+  if (runtime_.release(arguments_.id)) return on_start_ended({});
   Spawned spawned = spawn(runtime_.start(arguments_.id, arguments_.state));
   if (spawned.pid < 0) {
     return fail({.error = spawned.error,
                  .program = false,
                  .text = fmt::format("{}: {}", spawned.step, std::strerror(spawned.error))});
   }
-  // The program may have ended by the time that the runtime has.
-  status_.started_at_ns = loop_.wall_time_ns();
   children_.add(spawned.pid, [this](const Exit& exit) { on_start_ended(exit); });
 }
 
@@ -268,6 +278,12 @@ void Shim::finish() {
     tell_word(static_cast<std::uint8_t>(ShimWord::exited));
     end_();
   };
+  // With its pid namespace all of its processes are gone. What the runtime would remove then is an
+  // empty cgroup and its own directory; anything else is left to it.
+  if (exit_ && ::rmdir(arguments_.cgroup.c_str()) == 0) {
+    remove_tree(runtime_.directory(arguments_.id));
+    return over({});
+  }
   Spawned spawned = spawn(runtime_.remove(arguments_.id, arguments_.state));
   if (spawned.pid < 0) return over({});
   children_.add(spawned.pid, over);
@@ -411,7 +427,7 @@ void Shim::watch_output(Output& output) {
 bool Shim::read_output(Output& output) {
   static std::array<std::uint8_t, kMaxLogData> bytes;
   if (!output.fd) return false;
-  ssize_t got = ::read(output.fd.get(), bytes.data(), bytes.size());
+  ssize_t got = ::read(output.fd.get(), bytes.data(), std::min(bytes.size(), piece_));
   if (got > 0) {
     log_->append(output.is_stderr, loop_.wall_time_ns(),
                  {bytes.data(), static_cast<std::size_t>(got)});
@@ -455,13 +471,14 @@ int run_shim(const std::vector<std::string>& args) {
   // It ends when the container has; at a shutdown too.
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) std::signal(signal, SIG_IGN);
   UniqueFd listener(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3));
+  UniqueFd copy(::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
   UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  ::dup2(null.get(), STDIN_FILENO);
+  for (int stream : {STDIN_FILENO, STDOUT_FILENO}) ::dup2(null.get(), stream);
   auto loop = UvLoop::create();
   if (!loop) return 1;
   auto children = Children::create(**loop);
   if (!children) return 1;
-  Shim shim(**loop, **children, std::move(*arguments), std::move(listener));
+  Shim shim(**loop, **children, std::move(*arguments), std::move(listener), std::move(copy));
   shim.begin([raw = loop->get()] { raw->stop(); });
   (*loop)->run();
   return 0;

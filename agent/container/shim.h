@@ -40,7 +40,9 @@ struct ShimArguments {
 ///   they are)
 class Shim {
  public:
-  Shim(Loop& loop, Children& children, ShimArguments arguments, UniqueFd listener);
+  /// `runtime_copy`: the runtime's program as its Runtime::copy() has it; none is none.
+  Shim(Loop& loop, Children& children, ShimArguments arguments, UniqueFd listener,
+       UniqueFd runtime_copy);
   ~Shim();
   Shim(const Shim&) = delete;
   Shim& operator=(const Shim&) = delete;
@@ -99,6 +101,7 @@ class Shim {
   ContainerStatus status_;
   std::optional<LogWriter> log_;
   std::uint64_t window_ = 0;
+  std::size_t piece_ = kMaxLogData;  ///< The most that is read at once.
   UniqueFd listener_;
   std::unique_ptr<FdWatch> listen_watch_;
   std::list<Connection> connections_;
@@ -118,7 +121,8 @@ class Shim {
   std::unique_ptr<Timer> terminal_timer_;
 };
 
-/// The program `agent shim ...`; returns its exit status. Standard input is the listening socket.
+/// The program `agent shim ...`; returns its exit status. Standard input is the listening socket,
+/// and standard output the runtime's copy where there is one.
 int run_shim(const std::vector<std::string>& args);
 
 }  // namespace sluice::agent

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/container/log_record.h"
 #include "agent/process/terminal.h"
 
 namespace sluice::agent {
@@ -70,6 +71,7 @@ struct ContainerSpec {
   std::vector<std::string> aliases;
   std::uint64_t log_file_bytes = 0;
   std::uint32_t log_files = 0;
+  LogFormat log_format = LogFormat::records;
   bool auto_remove = false;
   bool all_devices = false;
   std::vector<std::string> dns;

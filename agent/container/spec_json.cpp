@@ -102,6 +102,7 @@ std::string to_json(const ContainerSpec& spec) {
   json_put(object, "aliases", spec.aliases);
   json_put_number(object, "log_file_bytes", spec.log_file_bytes);
   json_put_number(object, "log_files", spec.log_files);
+  json_put_number(object, "log_format", static_cast<std::uint64_t>(spec.log_format));
   json_put_bool(object, "auto_remove", spec.auto_remove);
   json_put_bool(object, "all_devices", spec.all_devices);
   json_put(object, "dns", spec.dns);
@@ -148,6 +149,7 @@ Result<ContainerSpec> parse_spec(std::string_view text) {
   spec.aliases = json_get_list(object, "aliases");
   spec.log_file_bytes = json_get_count(object, "log_file_bytes");
   spec.log_files = static_cast<std::uint32_t>(json_get_count(object, "log_files"));
+  spec.log_format = get_enum(object, "log_format", LogFormat::json);
   spec.auto_remove = json_get_bool(object, "auto_remove");
   spec.all_devices = json_get_bool(object, "all_devices");
   spec.dns = json_get_list(object, "dns");

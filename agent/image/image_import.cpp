@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <set>
 
 #include "agent/archive/decompress.h"
 #include "agent/archive/extract.h"
@@ -233,6 +234,7 @@ Result<bool> ImageStore::commit(const std::vector<PlannedImage>& images,
     for (const std::string& name : entry.names) index->take_name(name);
     if (IndexedImage* there = index->find(entry.id)) {
       // The same again: it keeps the names that it has.
+      there->removed = false;
       there->names.insert(there->names.end(), entry.names.begin(), entry.names.end());
     } else {
       index->images.push_back(std::move(entry));

@@ -37,7 +37,8 @@ Result<ImageIndex> ImageIndex::parse(const std::string& text) {
         .names = strings_of(member(one, "names")),
         .diff_ids = strings_of(member(one, "diff_ids")),
         .size = number_of(member(one, "size")),
-        .imported_at_ns = static_cast<std::int64_t>(number_of(member(one, "imported_at_ns")))};
+        .imported_at_ns = static_cast<std::int64_t>(number_of(member(one, "imported_at_ns"))),
+        .removed = json_is_true(member(one, "removed"))};
     // They become paths.
     bool fits = is_digest(image.id);
     for (const std::string& diff_id : image.diff_ids) fits = fits && is_digest(diff_id);
@@ -58,6 +59,7 @@ std::string ImageIndex::to_string() const {
     json_object_set_new(one, "diff_ids", new_strings(image.diff_ids));
     json_object_set_new(one, "size", json_integer(static_cast<json_int_t>(image.size)));
     json_object_set_new(one, "imported_at_ns", json_integer(image.imported_at_ns));
+    if (image.removed) json_object_set_new(one, "removed", json_true());
     json_array_append_new(list, one);
   }
   json_object_set_new(root.get(), "images", list);

@@ -15,6 +15,7 @@ struct IndexedImage {
   std::vector<std::string> diff_ids;
   std::uint64_t size = 0;
   std::int64_t imported_at_ns = 0;
+  bool removed = false;  ///< Nobody finds it; it is here for the containers that have it.
 };
 
 /// What the store has: the one file by which an image is there or not. Replaced as a whole.

@@ -12,6 +12,8 @@
 #include <ctime>
 #include <functional>
 #include <memory>
+#include <set>
+#include <utility>
 
 #include "agent/archive/sha256.h"
 #include "agent/image/image_config.h"
@@ -157,6 +159,7 @@ Result<std::vector<Image>> ImageStore::list() const {
   if (!index) return index.status();
   std::vector<Image> images;
   for (const IndexedImage& indexed : index->images) {
+    if (indexed.removed) continue;
     auto image = image_of(indexed);
     if (!image) return image.status();
     images.push_back(std::move(*image));
@@ -168,13 +171,15 @@ Result<const IndexedImage*> ImageStore::choose(const ImageIndex& index,
                                                std::string_view name) const {
   std::string normal = normal_name(name);
   for (const IndexedImage& image : index.images) {
+    if (image.removed) continue;
     bool named = std::find(image.names.begin(), image.names.end(), normal) != image.names.end();
     if (named || image.id == name) return &image;
   }
   std::string_view digits = name.starts_with("sha256:") ? digest_hex(name) : name;
   const IndexedImage* found = nullptr;
   for (const IndexedImage& image : index.images) {
-    if (digits.size() < kMinIdDigits || !digest_hex(image.id).starts_with(digits)) continue;
+    if (image.removed || digits.size() < kMinIdDigits || !digest_hex(image.id).starts_with(digits))
+      continue;
     if (found) {
       return Status(StatusCode::invalid_argument,
                     fmt::format("the ids of several images begin with {}", name));
@@ -193,8 +198,7 @@ Result<Image> ImageStore::find(std::string_view name) const {
   return image_of(**chosen);
 }
 
-Result<ImageStore::Removed> ImageStore::remove(std::string_view name, Force force,
-                                               const std::set<std::string>& used) const {
+Result<ImageStore::Removed> ImageStore::remove(std::string_view name, Force force) const {
   auto refused = [name](const std::string& why) {
     return Status(StatusCode::refused, fmt::format("image {} {}", name, why));
   };
@@ -215,45 +219,79 @@ Result<ImageStore::Removed> ImageStore::remove(std::string_view name, Force forc
   if (by_name && image.names.size() > 1) {
     std::erase(image.names, normal);
     removed.untagged.push_back(normal);
-  } else {
-    if (used.count(image.id) > 0) return refused("is a container's");
-    removed.untagged = image.names;
-    removed.ids.push_back(image.id);
-    std::erase_if(index->images, [id = image.id](const IndexedImage& one) { return one.id == id; });
+    return drop(std::move(*index), std::move(removed), std::move(*locked));
   }
-  return drop(*index, std::move(removed), std::move(*locked));
+  auto users = users_.by_image();
+  if (auto own = users.find(image.id); own != users.end() && force == Force::no) {
+    std::string names;
+    for (const std::string& user : own->second) names += (names.empty() ? "" : ", ") + user;
+    return refused("is used by " + names);
+  }
+  removed.untagged = std::exchange(image.names, {});
+  removed.ids.push_back(image.id);
+  image.removed = true;
+  return drop(std::move(*index), std::move(removed), std::move(*locked));
 }
 
-Result<ImageStore::Removed> ImageStore::prune(Pruned what,
-                                              const std::set<std::string>& used) const {
+Result<ImageStore::Removed> ImageStore::prune(Pruned what) const {
   if (Status status = make_directories(); !status) return status;
   auto locked = lock();
   if (!locked) return locked.status();
   auto index = read_index();
   if (!index) return index.status();
   Removed removed;
-  std::erase_if(index->images, [&](const IndexedImage& image) {
-    bool goes = used.count(image.id) == 0 && (what == Pruned::unused || image.names.empty());
-    if (!goes) return false;
+  auto users = users_.by_image();
+  for (IndexedImage& image : index->images) {
+    bool goes = !image.removed && users.count(image.id) == 0 &&
+                (what == Pruned::unused || image.names.empty());
+    if (!goes) continue;
     removed.ids.push_back(image.id);
     removed.untagged.insert(removed.untagged.end(), image.names.begin(), image.names.end());
-    return true;
-  });
-  return drop(*index, std::move(removed), std::move(*locked));
+    image.names.clear();
+    image.removed = true;
+  }
+  return drop(std::move(*index), std::move(removed), std::move(*locked));
 }
 
-/// The index goes first: a layer without an image is rubbish, an image without a layer is damage.
-Result<ImageStore::Removed> ImageStore::drop(const ImageIndex& index, Removed removed,
+/// Of two steps, as hold() waits for nobody: hold() makes its file and then looks into the index,
+/// and here the index says that the image is removed before the files are looked at. So at least
+/// one of both sees the other, and no container has an image whose layers are gone.
+Result<ImageStore::Removed> ImageStore::drop(ImageIndex index, Removed removed,
                                              UniqueFd locked) const {
   if (Status status = write_index(index); !status) return status;
   auto staging = Staging::make(path("staging"));
   if (!staging) return staging.status();
-  auto bytes = set_aside(index, *staging);
+  auto bytes = collect(std::move(index), *staging);
   if (!bytes) return bytes.status();
   removed.bytes = *bytes;
   // Removing it all, with `staging`, needs no lock.
   locked.reset();
   return removed;
+}
+
+/// The index goes first: a layer without an image is rubbish, an image without a layer is damage.
+Result<std::uint64_t> ImageStore::collect(ImageIndex index, Staging& staging) const {
+  auto users = users_.by_image();
+  auto gone = std::erase_if(index.images, [&](const IndexedImage& image) {
+    return image.removed && users.count(image.id) == 0;
+  });
+  if (gone > 0) {
+    if (Status status = write_index(index); !status) return status;
+  }
+  return set_aside(index, staging);
+}
+
+Status ImageStore::hold(const ImageUser& user) const {
+  if (Status status = users_.add(user); !status) return status;
+  Status found = find(user.image).status();
+  if (found.code() == StatusCode::not_found) release(user.container);
+  return found;
+}
+
+bool ImageStore::is_removed(const std::string& id) const {
+  auto index = read_index();
+  const IndexedImage* image = index ? index->find(id) : nullptr;
+  return image && image->removed;
 }
 
 bool ImageStore::exists() const {
@@ -276,7 +314,7 @@ Status ImageStore::sweep() const {
     if (!fd || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return;  // Somebody works there.
     ::rename(left.c_str(), staging->next().c_str());
   });
-  auto bytes = set_aside(*index, *staging);
+  auto bytes = collect(std::move(*index), *staging);
   locked->reset();
   return bytes.status();
 }

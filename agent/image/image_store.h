@@ -3,7 +3,6 @@
 #include <net/status.h>
 
 #include <cstdint>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "agent/image/image.h"
 #include "agent/image/image_archive.h"
 #include "agent/image/image_index.h"
+#include "agent/image/image_users.h"
 
 namespace sluice::agent {
 
@@ -33,6 +33,7 @@ struct ImportOrder {
 ///   configs/HEX.json    their configurations, by digest
 ///   layers/HEX32/       fs/, a directory for overlayfs; layer.json. HEX32: half of the digest, so
 ///                       that the mount options of many layers fit into a page
+///   used/CONTAINER      that a container has an image (ImageUsers)
 ///   staging/ID/         what is under way; locked by who works there, rubbish where nobody does
 ///   lock                who changes index.json, layers or configs
 ///
@@ -41,12 +42,16 @@ struct ImportOrder {
 /// there is what there was before or what was to be, and what lies below staging, or is in no
 /// index, is rubbish, which sweep() removes.
 ///
-/// list() and find() read two small files and never wait; they may be called from the loop. All
-/// others move gigabytes, sync, or wait for the lock: they are for workers. Several processes may
-/// use one store at once.
+/// A container holds its image: it is removed by force or not at all, and what is removed by force
+/// is found no more but keeps its layers until release() of the last such container and a sweep().
+///
+/// list(), find(), hold() and release() take a few small files and never wait; they may be called
+/// from the loop. All others move gigabytes, sync, or wait for the lock: they are for workers.
+/// Several processes may use one store at once.
 class ImageStore {
  public:
-  explicit ImageStore(std::string directory) : directory_(std::move(directory)) {}
+  explicit ImageStore(std::string directory)
+      : directory_(std::move(directory)), users_(directory_ + "/used") {}
 
   const std::string& directory() const { return directory_; }
   /// Whether anything was ever imported.
@@ -69,15 +74,22 @@ class ImageStore {
     std::uint64_t bytes = 0;            ///< Of the layers that went with them.
   };
   enum class Force { no, yes };
-  /// A name is taken away, and with the last one the image; an image of several names by its id
-  /// only with force. `used`: ids of images that containers have, which stay. refused: it is used,
-  /// or has several names.
-  Result<Removed> remove(std::string_view name, Force force,
-                         const std::set<std::string>& used) const;
+  /// A name is taken away, and with the last one the image. refused, without force: containers have
+  /// it, which the message names; or it is called by its id and has several names.
+  Result<Removed> remove(std::string_view name, Force force) const;
   enum class Pruned { unnamed, unused };
-  Result<Removed> prune(Pruned what, const std::set<std::string>& used) const;
-  /// Removes what a crash, or a worker that was killed, has left.
+  /// Images that containers have stay.
+  Result<Removed> prune(Pruned what) const;
+  /// Removes what a crash, or a worker that was killed, has left, and images that were removed
+  /// while containers had them, and have none any more.
   Status sweep() const;
+
+  /// A container comes to have an image, and keeps it until release(). not_found: the image has
+  /// been removed meanwhile, and the container doesn't have it.
+  Status hold(const ImageUser& user) const;
+  void release(const std::string& container) const { users_.remove(container); }
+  /// Whether it was removed and is kept for containers: after the last release() sweep() is due.
+  bool is_removed(const std::string& id) const;
 
  private:
   /// A directory of one's own below staging, gone with this.
@@ -106,9 +118,13 @@ class ImageStore {
                       std::vector<Image>& imported) const;
   /// Moves what no image uses out of the way, under the lock; it is removed after that.
   Result<std::uint64_t> set_aside(const ImageIndex& index, Staging& staging) const;
-  Result<Removed> drop(const ImageIndex& index, Removed removed, UniqueFd locked) const;
+  Result<Removed> drop(ImageIndex index, Removed removed, UniqueFd locked) const;
+  /// Takes images that were removed, and that no container has, out of the index, and what belongs
+  /// to none out of the way. The bytes of the layers that went.
+  Result<std::uint64_t> collect(ImageIndex index, Staging& staging) const;
 
   std::string directory_;
+  ImageUsers users_;
 };
 
 }  // namespace sluice::agent

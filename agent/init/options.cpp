@@ -30,10 +30,6 @@ struct Option {
   Apply apply;
 };
 
-Status bad(std::string text) {
-  return Status(StatusCode::invalid_argument, std::move(text));
-}
-
 Status take_vsock_port(std::optional<std::uint32_t>& place, std::string_view value) {
   if (value == "off") {
     place.reset();
@@ -41,7 +37,8 @@ Status take_vsock_port(std::optional<std::uint32_t>& place, std::string_view val
   }
   auto port = parse_number<std::uint32_t>(value);
   if (!port || *port == 0) {
-    return bad(fmt::format("'{}' is not a port (1 to 4294967295) or off", value));
+    return Status::invalid_argument(
+        fmt::format("'{}' is not a port (1 to 4294967295) or off", value));
   }
   place = port;
   return Status::ok();
@@ -51,13 +48,21 @@ Status apply_vsock(Options& options, std::string_view value) {
   return take_vsock_port(options.vsock_port, value);
 }
 
+Status apply_vsock_from(Options& options, std::string_view value) {
+  auto cid = parse_number<std::uint32_t>(value);
+  if (!cid)
+    return Status::invalid_argument(fmt::format("'{}' is not a CID (the host is 2)", value));
+  options.vsock_from = *cid;
+  return Status::ok();
+}
+
 Status apply_legacy(Options& options, std::string_view value) {
   return take_vsock_port(options.legacy_port, value);
 }
 
 Status apply_legacy_unix(Options& options, std::string_view value) {
   options.legacy_unix = value;
-  return value.empty() ? bad("a path is needed") : Status::ok();
+  return value.empty() ? Status::invalid_argument("a path is needed") : Status::ok();
 }
 
 /// "1024", "10.0.0.2:1024", "[::]:1024"
@@ -66,7 +71,7 @@ Status apply_tcp(Options& options, std::string_view value) {
   auto at = port ? Result<Endpoint>(Endpoint{IpAddress::any(Family::v6), Port(*port)})
                  : Endpoint::parse(value);
   if (!at || at->port.value() == 0) {
-    return bad(fmt::format("'{}' is neither PORT nor ADDR:PORT", value));
+    return Status::invalid_argument(fmt::format("'{}' is neither PORT nor ADDR:PORT", value));
   }
   options.tcp.listen = *at;
   return Status::ok();
@@ -78,7 +83,9 @@ Status apply_hostname(Options& options, std::string_view value) {
     fits &= (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
             c == '-' || c == '.';
   }
-  if (!fits) return bad(fmt::format("'{}' is not a host name (letters, digits, - and .)", value));
+  if (!fits)
+    return Status::invalid_argument(
+        fmt::format("'{}' is not a host name (letters, digits, - and .)", value));
   options.hostname = value;
   return Status::ok();
 }
@@ -114,7 +121,7 @@ Status apply_net(Options& options, std::string_view value) {
   } else if (value == "dhcp") {
     network_of(options);
   } else {
-    return bad(fmt::format("'{}' is neither dhcp nor off", value));
+    return Status::invalid_argument(fmt::format("'{}' is neither dhcp nor off", value));
   }
   return Status::ok();
 }
@@ -166,7 +173,8 @@ Result<Endpoint> parse_listen_address(std::string_view text) {
     at = Endpoint{*address, wire::kDnsPort};
   }
   // Its answers would come from another address than was asked.
-  if (at->address.is_unspecified()) return bad(fmt::format("'{}' is no one address", text));
+  if (at->address.is_unspecified())
+    return Status::invalid_argument(fmt::format("'{}' is no one address", text));
   return at;
 }
 
@@ -182,7 +190,7 @@ Status apply_tcp_from(Options& options, std::string_view value) {
 
 Status apply_token_file(Options& options, std::string_view value) {
   options.tcp.token_file = value;
-  return value.empty() ? bad("a path is needed") : Status::ok();
+  return value.empty() ? Status::invalid_argument("a path is needed") : Status::ok();
 }
 
 Status apply_token(Options& options, std::string_view value) {
@@ -200,7 +208,7 @@ Status apply_search(Options& options, std::string_view value) {
 
 Status apply_mtu(Options& options, std::string_view value) {
   auto mtu = parse_number<std::uint32_t>(value);
-  if (!mtu) return bad(fmt::format("'{}' is not a number of bytes", value));
+  if (!mtu) return Status::invalid_argument(fmt::format("'{}' is not a number of bytes", value));
   network_of(options).mtu = *mtu;
   return Status::ok();
 }
@@ -210,7 +218,8 @@ Status apply_root(Options& options, std::string_view value) {
   bool is_device = device.starts_with("/dev/") && device.size() > 5;
   bool is_share = device.starts_with("virtiofs:") && device.size() > 9;
   if ((!is_device && !is_share) || (!value.empty() && value != "rw")) {
-    return bad("a root is /dev/NAME or virtiofs:TAG, and ',rw' if it is to be written to");
+    return Status::invalid_argument(
+        "a root is /dev/NAME or virtiofs:TAG, and ',rw' if it is to be written to");
   }
   options.root.device = device;
   options.root.writable = value == "rw";
@@ -222,10 +231,12 @@ Status apply_disk(Options& options, std::string_view value) {
   std::string_view where = take_part(rest, ',');
   std::string_view device = take_part(where, ':');
   if (!device.starts_with("/dev/") || (!where.empty() && !where.starts_with('/'))) {
-    return bad(fmt::format("'{}' is no DEVICE[:PATH], such as /dev/vdb:/srv", value));
+    return Status::invalid_argument(
+        fmt::format("'{}' is no DEVICE[:PATH], such as /dev/vdb:/srv", value));
   }
   if (!rest.empty() && rest != "format=if-blank") {
-    return bad(fmt::format("'{}' is no setting of a disk; there is format=if-blank", rest));
+    return Status::invalid_argument(
+        fmt::format("'{}' is no setting of a disk; there is format=if-blank", rest));
   }
   options.disk.device = device;
   if (!where.empty()) options.disk.path = where;
@@ -250,21 +261,24 @@ Status apply_swap(Options& options, std::string_view value) {
   }
   auto count = parse_number<std::uint64_t>(digits);
   if (!count || *count > kMost >> shift || *count << shift < kLeast) {
-    return bad(fmt::format("'{}' is neither a device nor a size (1M to 1024G)", value));
+    return Status::invalid_argument(
+        fmt::format("'{}' is neither a device nor a size (1M to 1024G)", value));
   }
   options.swap = {.bytes = *count << shift};
   return Status::ok();
 }
 
 Status apply_init(Options& options, std::string_view value) {
-  if (!value.starts_with('/')) return bad(fmt::format("'{}' is not an absolute path", value));
+  if (!value.starts_with('/'))
+    return Status::invalid_argument(fmt::format("'{}' is not an absolute path", value));
   options.root.init = value;
   return Status::ok();
 }
 
 /// A path, absolute.
 Status apply_path(std::string& path, std::string_view value) {
-  if (!value.starts_with('/')) return bad(fmt::format("'{}' is no absolute path", value));
+  if (!value.starts_with('/'))
+    return Status::invalid_argument(fmt::format("'{}' is no absolute path", value));
   path = value;
   return Status::ok();
 }
@@ -282,7 +296,8 @@ Status apply_containers(Options& options, std::string_view value) {
   for (const IpPrefix& one : options.containers.prefixes) {
     bool& there = one.family() == Family::v4 ? v4 : v6;
     if (there || one.address().bits() - one.length() < kLeastBits) {
-      return bad("one IPv4 prefix and one IPv6 prefix, each with room for four addresses");
+      return Status::invalid_argument(
+          "one IPv4 prefix and one IPv6 prefix, each with room for four addresses");
     }
     there = true;
   }
@@ -292,12 +307,14 @@ Status apply_containers(Options& options, std::string_view value) {
 constexpr auto kOptions = std::to_array<Option>({
     {"unix", "PATH", "serve on a Unix socket, of mode 0600; repeatable", Used::always,
      [](Options& options, std::string_view value) {
-       if (value.empty()) return bad("a path is needed");
+       if (value.empty()) return Status::invalid_argument("a path is needed");
        options.unix_sockets.emplace_back(value);
        return Status::ok();
      }},
     {"vsock", "PORT|off", "serve the host on a vsock port; as PID 1 1024 where nothing is said",
      Used::always, apply_vsock},
+    {"vsock_from", "CID", "who is served there: the host (2), or programs of the guest (1)",
+     Used::always, apply_vsock_from},
     {"serial", "NAME|off", "serve on the virtio-serial port of that name; as PID 1 sluice.agent",
      Used::always,
      [](Options& options, std::string_view value) {
@@ -317,7 +334,8 @@ constexpr auto kOptions = std::to_array<Option>({
      apply_legacy_unix},
     {"images", "PATH", "where images are kept (/var/lib/sluice/images)", Used::always,
      [](Options& options, std::string_view value) {
-       if (!value.starts_with('/')) return bad(fmt::format("'{}' is no absolute path", value));
+       if (!value.starts_with('/'))
+         return Status::invalid_argument(fmt::format("'{}' is no absolute path", value));
        options.images = value;
        return Status::ok();
      }},
@@ -378,7 +396,7 @@ constexpr auto kOptions = std::to_array<Option>({
      Used::by_init,
      [](Options& options, std::string_view value) {
        if (value != "halt" && value != "continue") {
-         return bad(fmt::format("'{}' is neither halt nor continue", value));
+         return Status::invalid_argument(fmt::format("'{}' is neither halt nor continue", value));
        }
        options.halt_on_failure = value == "halt";
        return Status::ok();
@@ -427,9 +445,9 @@ Options options_of_kernel(std::string_view command_line) {
     name = name.substr(0, name.find('='));
     std::string_view value = word.substr(std::min(word.size(), kPrefix.size() + name.size() + 1));
     const Option* option = find(name);
-    Status status = option
-                        ? option->apply(options, value)
-                        : bad(fmt::format("there is no such option; there are {}", known_names()));
+    Status status = option ? option->apply(options, value)
+                           : Status::invalid_argument(fmt::format(
+                                 "there is no such option; there are {}", known_names()));
     if (!status) {
       options.problems.push_back(
           {fmt::format("{}: {}", shown(word, name, value), status.message())});
@@ -461,7 +479,7 @@ Result<Options> options_of_arguments(const std::vector<std::string>& arguments) 
       continue;
     }
     if (!argument.starts_with("--"))
-      return bad(fmt::format("'{}' is no option; see --help", argument));
+      return Status::invalid_argument(fmt::format("'{}' is no option; see --help", argument));
     std::string_view name = argument.substr(2);
     std::optional<std::string_view> value;
     if (auto equals = name.find('='); equals != std::string_view::npos) {
@@ -469,22 +487,25 @@ Result<Options> options_of_arguments(const std::vector<std::string>& arguments) 
       name = name.substr(0, equals);
     }
     const Option* option = find(name);
-    if (!option) return bad(fmt::format("--{} is no option; there are {}", name, known_names()));
+    if (!option)
+      return Status::invalid_argument(
+          fmt::format("--{} is no option; there are {}", name, known_names()));
     if (!value) {
-      if (i + 1 == arguments.size()) return bad(fmt::format("--{} needs {}", name, option->value));
+      if (i + 1 == arguments.size())
+        return Status::invalid_argument(fmt::format("--{} needs {}", name, option->value));
       value = arguments[++i];
     }
     if (Status status = option->apply(options, *value); !status) {
-      return bad(fmt::format("--{}: {}", name, status.message()));
+      return Status::invalid_argument(fmt::format("--{}: {}", name, status.message()));
     }
     if (option->used == Used::by_init) {
-      return bad(
+      return Status::invalid_argument(
           fmt::format("--{}: only the guest's init uses it, as sluice.{} of the kernel's "
                       "command line",
                       name, name));
     }
   }
-  if (lacks_token(options)) return bad("--tcp: a --token-file is needed");
+  if (lacks_token(options)) return Status::invalid_argument("--tcp: a --token-file is needed");
   return options;
 }
 

@@ -40,6 +40,7 @@ struct TcpOptions {
 struct Options {
   std::vector<std::string> unix_sockets;    ///< unix=PATH, repeatable.
   std::optional<std::uint32_t> vsock_port;  ///< vsock=PORT|off
+  std::uint32_t vsock_from = 2;             ///< vsock_from=CID: who is served there; 2: the host.
   std::string serial = "sluice.agent";      ///< serial=NAME: of a virtio-serial port; off: "".
   TcpOptions tcp;
   /// The older framing: legacy=PORT|off of vsock, legacy_unix=PATH.

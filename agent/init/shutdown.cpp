@@ -23,8 +23,6 @@ namespace {
 constexpr Duration kLook = std::chrono::milliseconds(20);
 /// What has SIGKILL and doesn't go hangs in the kernel, and is not waited for.
 constexpr Duration kKillWait = std::chrono::seconds(2);
-/// Beyond it there is no kill.
-constexpr Duration kMostGrace = std::chrono::hours(24 * 365);
 constexpr int kSyncSeconds = 10;
 constexpr useconds_t kSyncLookMicroseconds = 5000;
 

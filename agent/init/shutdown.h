@@ -7,6 +7,9 @@
 
 namespace sluice::agent {
 
+/// The longest grace: beyond it there is no kill.
+inline constexpr Duration kMostGrace = std::chrono::hours(24 * 365);
+
 /// How a guest is to end.
 struct ShutdownOrder {
   bool reboot = false;

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <string>
 
 #include "agent/legacy/frame.h"
 #include "agent/legacy/stream_answers.h"
 #include "agent/legacy/types.h"
+#include "agent/os/clock.h"
 #include "agent/rpc/message.h"
 #include "base/loop.h"
 #include "sluice/agent/v1/agent.pb.h"
@@ -27,7 +27,6 @@ using rpc::text;
 constexpr std::string_view kAgent = "sluice.agent.v1.Agent";
 constexpr std::string_view kContainer = "sluice.agent.v1.Container";
 constexpr std::string_view kProcess = "sluice.agent.v1.Process";
-constexpr std::int64_t kSecond = std::chrono::nanoseconds(std::chrono::seconds(1)).count();
 /// Of a terminal whose size nobody says.
 constexpr sluice_agent_v1_TerminalSize kTerminal{.rows = 24, .columns = 80};
 
@@ -102,7 +101,7 @@ class System final : public Answers {
     answer.load_average_count = own.load_count;
     answer.load_average = own.load;
     answer.hostname = own.hostname;
-    answer.uptime = static_cast<std::uint64_t>(own.uptime_ns / kSecond);
+    answer.uptime = static_cast<std::uint64_t>(own.uptime_ns / kNsPerSecond);
     answer.ip_addresses_count = static_cast<pb_size_t>(fields.size());
     answer.ip_addresses = fields.data();
     append(out, Type::system_info_answer, rpc::encode(answer));
@@ -152,7 +151,7 @@ class Listed final : public Answers {
                        .image = one.image,
                        .state = const_cast<char*>(states[i].first),
                        .status = field(states[i].second),
-                       .created = one.created_at_ns / kSecond});
+                       .created = one.created_at_ns / kNsPerSecond});
     }
     sluice_legacy_v1_ListContainersResponse answer{};
     answer.containers_count = static_cast<pb_size_t>(infos.size());
@@ -232,7 +231,7 @@ Result<Translation> stop(ConstBytes payload) {
   if (!request) return request.status();
   sluice_agent_v1_StopContainerRequest own{};
   own.container = (*request)->id;
-  own.timeout_ns = (*request)->timeout == 0 ? -1 : std::int64_t{(*request)->timeout} * kSecond;
+  own.timeout_ns = (*request)->timeout == 0 ? -1 : std::int64_t{(*request)->timeout} * kNsPerSecond;
   return Translation{kContainer, "Stop", rpc::encode(own), std::make_unique<Done>()};
 }
 
@@ -299,7 +298,7 @@ Result<Translation> logs(ConstBytes payload) {
   if (!request) return request.status();
   const auto& asked = **request;
   auto to_ns = [](std::int64_t seconds) {
-    return std::clamp(seconds, std::int64_t{0}, INT64_MAX / kSecond) * kSecond;
+    return std::clamp(seconds, std::int64_t{0}, INT64_MAX / kNsPerSecond) * kNsPerSecond;
   };
   bool neither = !asked.stdout && !asked.stderr;
   sluice_agent_v1_LogsRequest own{};

@@ -10,8 +10,8 @@ Status Server::listen_unix(const std::string& path) {
       rpc::Listener::unix_socket(loop_, path, [this](UniqueFd fd) { accept(std::move(fd)); }));
 }
 
-Status Server::listen_vsock(std::uint32_t port) {
-  return add(rpc::Listener::vsock(loop_, port, [this](UniqueFd fd) { accept(std::move(fd)); }));
+Status Server::listen_vsock(const rpc::VsockAddress& at) {
+  return add(rpc::Listener::vsock(loop_, at, [this](UniqueFd fd) { accept(std::move(fd)); }));
 }
 
 Status Server::add(Result<std::unique_ptr<rpc::Listener>> listener) {

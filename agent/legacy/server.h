@@ -26,7 +26,7 @@ class Server {
 
   /// As rpc::Listener has them.
   Status listen_unix(const std::string& path);
-  Status listen_vsock(std::uint32_t port);
+  Status listen_vsock(const rpc::VsockAddress& at);
 
  private:
   Status add(Result<std::unique_ptr<rpc::Listener>> listener);

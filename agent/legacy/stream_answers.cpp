@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <ctime>
-
 #include "agent/legacy/frame.h"
 #include "agent/legacy/types.h"
+#include "agent/os/clock.h"
 #include "agent/rpc/message.h"
 #include "sluice/agent/v1/container.pb.h"
 #include "sluice/agent/v1/process.pb.h"
@@ -17,17 +16,6 @@ namespace {
 
 void append(std::vector<std::uint8_t>& out, Type type, ConstBytes payload) {
   append_frame(out, static_cast<std::uint32_t>(type), payload);
-}
-
-/// "2026-11-22T18:11:01.123456789Z "
-std::string time_text(std::int64_t time_ns) {
-  constexpr std::int64_t kSecond = 1'000'000'000;
-  std::time_t seconds = time_ns / kSecond;
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}Z ", parts.tm_year + 1900,
-                     parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
-                     time_ns % kSecond);
 }
 
 }  // namespace
@@ -105,7 +93,7 @@ std::size_t LogsAnswers::on_message(ConstBytes message, std::vector<std::uint8_t
 /// A record of 64 KiB of empty lines becomes some 2 MiB: more than it was, but bounded.
 std::vector<std::uint8_t> LogsAnswers::with_times(ConstBytes data, std::int64_t time_ns,
                                                   bool& at_line_start) {
-  std::string time = time_text(time_ns);
+  std::string time = utc_text(time_ns) + " ";
   std::vector<std::uint8_t> with;
   for (std::uint8_t byte : data) {
     if (at_line_start) with.insert(with.end(), time.begin(), time.end());

@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "agent/os/text.h"
+#include "agent/process/descriptor_limit.h"
 #include "base/unique_fd.h"
 
 namespace sluice::agent {
@@ -75,6 +76,7 @@ class Child {
       fail(Step::cgroup);
     }
     write_zero("/proc/self/oom_score_adj");
+    restore_descriptor_limit();
     become();
     if (::chdir(plan_.cwd.c_str()) != 0) fail(Step::chdir);
     ::execve(plan_.program.c_str(), args_, env_);

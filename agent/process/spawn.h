@@ -12,8 +12,13 @@
 
 namespace sluice::agent {
 
+/// PATH of a program for which nobody says another.
+inline constexpr const char* kUsualPath =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// What a child becomes. It leads a session and a process group of its own, has no signal blocked
-/// or ignored, no descriptor but its three, and the kernel's usual place in an OOM.
+/// or ignored, no descriptor but its three, the kernel's usual place in an OOM, and the limit of
+/// descriptors that we began with.
 struct SpawnPlan {
   std::string program;  ///< A path.
   std::vector<std::string> args;

@@ -64,6 +64,7 @@ Code code_of_errno(int error) {
     case ENFILE:
     case EAGAIN:
     case ENOSPC:
+    case EDQUOT:
       return Code::resource_exhausted;
     default:
       return Code::internal;

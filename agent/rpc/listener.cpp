@@ -29,14 +29,10 @@ constexpr int kKeepAliveIdle = 60;
 constexpr int kKeepAliveInterval = 10;
 constexpr int kKeepAliveProbes = 3;
 
-bool is_trusted(int fd) {
-  sockaddr_storage peer{};
+bool comes_from(int fd, std::uint32_t cid) {
+  sockaddr_vm peer{};
   socklen_t size = sizeof peer;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) return false;
-  if (peer.ss_family != AF_VSOCK) return true;
-  sockaddr_vm address{};
-  std::memcpy(&address, &peer, sizeof address);
-  return address.svm_cid == VMADDR_CID_HOST;
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) == 0 && peer.svm_cid == cid;
 }
 
 }  // namespace
@@ -55,7 +51,7 @@ Result<std::unique_ptr<Listener>> Listener::unix_socket(Loop& loop, const std::s
       new Listener(loop, std::move(fd), std::move(*file), std::move(on_connection)));
 }
 
-Result<std::unique_ptr<Listener>> Listener::vsock(Loop& loop, std::uint32_t port,
+Result<std::unique_ptr<Listener>> Listener::vsock(Loop& loop, const VsockAddress& at,
                                                   OnConnection on_connection) {
   UniqueFd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd && errno == EAFNOSUPPORT) {
@@ -65,13 +61,16 @@ Result<std::unique_ptr<Listener>> Listener::vsock(Loop& loop, std::uint32_t port
   sockaddr_vm address{};
   address.svm_family = AF_VSOCK;
   address.svm_cid = VMADDR_CID_ANY;
-  address.svm_port = port;
+  address.svm_port = at.port;
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    return Status::from_errno(errno, fmt::format("bind vsock port {}", port));
+    return Status::from_errno(errno, fmt::format("bind vsock port {}", at.port));
   }
   if (::listen(fd.get(), kBacklog) != 0) return Status::from_errno(errno, "listen on vsock");
+  auto admit = [from = at.from, on_connection = std::move(on_connection)](UniqueFd peer) {
+    if (comes_from(peer.get(), from)) on_connection(std::move(peer));
+  };
   return std::unique_ptr<Listener>(
-      new Listener(loop, std::move(fd), UnixSocketFile(), std::move(on_connection)));
+      new Listener(loop, std::move(fd), UnixSocketFile(), std::move(admit)));
 }
 
 Result<std::unique_ptr<Listener>> Listener::tcp(Loop& loop, const Endpoint& at,
@@ -118,7 +117,7 @@ void Listener::accept_all() {
   for (int accepted = 0; accepted < kAcceptsPerTurn; ++accepted) {
     UniqueFd fd(::accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd) {
-      if (is_trusted(fd.get())) on_connection_(std::move(fd));
+      on_connection_(std::move(fd));
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;

@@ -13,6 +13,12 @@
 
 namespace sluice::agent::rpc {
 
+/// Where the agent is called on vsock, and by whom.
+struct VsockAddress {
+  std::uint32_t port = 0;
+  std::uint32_t from = 2;  ///< The caller's CID; 2 is the host.
+};
+
 /// A listening socket and what it accepts. One thread. Where there are no descriptors for a
 /// connection it stays in the backlog, and is tried again.
 class Listener {
@@ -23,9 +29,9 @@ class Listener {
   /// Of mode 0600, its file removed at the end. already_exists: somebody serves there.
   static Result<std::unique_ptr<Listener>> unix_socket(Loop& loop, const std::string& path,
                                                        OnConnection on_connection);
-  /// Connections of the host (CID 2) alone: any process of the guest could connect over vsock's
-  /// loopback. unsupported: this kernel has no vsock.
-  static Result<std::unique_ptr<Listener>> vsock(Loop& loop, std::uint32_t port,
+  /// Connections of one CID alone (the host is 2): any process of the guest could connect over
+  /// vsock's loopback (1). Others are closed at once. unsupported: this kernel has no vsock.
+  static Result<std::unique_ptr<Listener>> vsock(Loop& loop, const VsockAddress& at,
                                                  OnConnection on_connection);
   /// TCP, with keep-alive and without Nagle. `::` is every address of both families, or of IPv4
   /// where there is no other; one address need not be there yet. Whoever connects is given on.

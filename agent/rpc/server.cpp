@@ -17,8 +17,8 @@ Status Server::listen_unix(const std::string& path) {
   return Status::ok();
 }
 
-Status Server::listen_vsock(std::uint32_t port) {
-  auto listener = Listener::vsock(loop_, port, [this](UniqueFd fd) { accept(std::move(fd)); });
+Status Server::listen_vsock(const VsockAddress& at) {
+  auto listener = Listener::vsock(loop_, at, [this](UniqueFd fd) { accept(std::move(fd)); });
   if (!listener) return listener.status();
   listeners_.push_back(std::move(*listener));
   return Status::ok();

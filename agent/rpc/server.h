@@ -31,7 +31,7 @@ class Server {
 
   /// As Listener has it.
   Status listen_unix(const std::string& path);
-  Status listen_vsock(std::uint32_t port);
+  Status listen_vsock(const VsockAddress& at);
   /// TCP, behind a gate of its own. Once.
   Status listen_tcp(const Endpoint& at, BootToken token, TokenGate::Admits admits);
   /// A virtio-serial port: a device without connections, which is one for ever (serial_link.h).

@@ -1,16 +1,15 @@
 #include "agent/services/agent_service.h"
 
 #include <fmt/format.h>
-#include <sys/timex.h>
 
 #include <array>
-#include <cerrno>
 #include <ctime>
 #include <list>
 #include <vector>
 
 #include "agent/os/clock.h"
 #include "agent/os/file.h"
+#include "agent/os/random_seed.h"
 #include "agent/rpc/message.h"
 #include "agent/services/system_info.h"
 #include "agent/version.h"
@@ -50,6 +49,20 @@ void ping(Call& call, const sluice_agent_v1_PingRequest&) {
   call.reply_with(response);
 }
 
+void seed(Call& call, const sluice_agent_v1_SeedRandomRequest& request) {
+  ConstBytes bytes = rpc::bytes_of(request.seed);
+  if (bytes.size() < kLeastSeed || bytes.size() > kMostSeed) {
+    call.fail({.code = Code::invalid_argument,
+               .message = fmt::format("a seed has {} to {} bytes", kLeastSeed, kMostSeed)});
+    return;
+  }
+  if (Status status = seed_random(bytes); !status) {
+    call.fail(rpc::CallError::of(status));
+    return;
+  }
+  call.reply_with(sluice_agent_v1_SeedRandomResponse{});
+}
+
 sluice_agent_v1_BootStep_Result result_of(BootReport::Result result) {
   switch (result) {
     case BootReport::Result::running:
@@ -79,33 +92,24 @@ void report(Call& call, const BootReport& boot) {
 }
 
 void set_time(Call& call, const sluice_agent_v1_SetTimeRequest& request) {
-  if (request.realtime_ns <= 0 || request.realtime_ns > kLastTime || request.round_trip_ns < 0 ||
-      request.round_trip_ns > kMostRoundTrip) {
+  std::int64_t now = clock_ns(CLOCK_REALTIME);
+  std::int64_t offset = request.offset_ns;
+  bool is_time = offset == 0;
+  if (is_time && (request.realtime_ns <= 0 || request.realtime_ns > kLastTime ||
+                  request.round_trip_ns < 0 || request.round_trip_ns > kMostRoundTrip)) {
     call.fail({.code = Code::invalid_argument,
                .message = "realtime_ns: no time from 1970 to 2242, or a round trip of over 60 s"});
     return;
   }
-  std::int64_t wanted = request.realtime_ns + request.round_trip_ns / 2;
-  std::int64_t offset = wanted - clock_ns(CLOCK_REALTIME);
-  bool step = request.step || offset >= kStepNs || offset <= -kStepNs;
-  timex adjustment{};
-  if (step) {
-    // Relative, so that the time this takes is not lost.
-    adjustment.modes = ADJ_SETOFFSET | ADJ_NANO;
-    std::int64_t seconds = offset / kNsPerSecond;
-    std::int64_t rest = offset % kNsPerSecond;
-    if (rest < 0) {
-      rest += kNsPerSecond;
-      --seconds;
-    }
-    adjustment.time.tv_sec = seconds;
-    adjustment.time.tv_usec = rest;
-  } else {
-    adjustment.modes = ADJ_OFFSET_SINGLESHOT;
-    adjustment.offset = offset / 1000;
+  if (is_time) offset = request.realtime_ns + request.round_trip_ns / 2 - now;
+  if (offset <= -now || offset > kLastTime - now || (!is_time && request.realtime_ns != 0)) {
+    call.fail({.code = Code::invalid_argument,
+               .message = "offset_ns: leads out of 1970 to 2242, or realtime_ns is given too"});
+    return;
   }
-  if (::adjtimex(&adjustment) < 0) {
-    call.fail(rpc::CallError::from_errno(errno, "adjtimex"));
+  bool step = request.step || offset >= kStepNs || offset <= -kStepNs;
+  if (int error = move_clock(offset, step); error != 0) {
+    call.fail(rpc::CallError::from_errno(error, "adjtimex"));
     return;
   }
   sluice_agent_v1_SetTimeResponse response{};
@@ -137,6 +141,8 @@ void AgentService::add_to(rpc::Methods& methods) {
       [this](Call& call, const sluice_agent_v1_BootReportRequest&) { report(call, boot_); });
   methods.add_unary<sluice_agent_v1_SetTimeRequest, sluice_agent_v1_SetTimeResponse>(
       kAgentService, "SetTime", set_time);
+  methods.add_unary<sluice_agent_v1_SeedRandomRequest, sluice_agent_v1_SeedRandomResponse>(
+      kAgentService, "SeedRandom", seed);
   methods.add_unary<sluice_agent_v1_CancelRequest, sluice_agent_v1_CancelResponse>(
       kAgentService, "Cancel", [](Call& call, const sluice_agent_v1_CancelRequest& request) {
         call.cancel(request.stream_id);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "agent/rpc/message.h"
 #include "agent/services/container_calls.h"
@@ -155,6 +156,7 @@ bool AttachCall::send_piece() {
     sent_ = 0;
   }
   if (!record_ || credit_ == 0 || !call_.writable()) return false;
+  if (record_->lost > 0) tell_lost(std::exchange(record_->lost, 0));
   ConstBytes rest = record_->data.subspan(sent_);
   ConstBytes piece = rest.first(std::min<std::uint64_t>(rest.size(), credit_));
   if (!piece.empty()) {
@@ -166,6 +168,13 @@ bool AttachCall::send_piece() {
   }
   if (piece.size() == rest.size()) record_.reset();
   return true;
+}
+
+void AttachCall::tell_lost(std::uint64_t bytes) {
+  sluice_agent_v1_AttachResponse response{};
+  response.which_message = sluice_agent_v1_AttachResponse_lost_tag;
+  response.message.lost = bytes;
+  call_.send_one(response);
 }
 
 void AttachCall::tell_position() {
@@ -234,6 +243,7 @@ bool AttachCall::finish() {
     call_.fail({.code = Code::aborted, .message = container_->spec().name + " was removed"});
     return false;
   }
+  if (std::uint64_t lost = follower_.reader().take_lost()) tell_lost(lost);
   MessageStore store;
   sluice_agent_v1_AttachResponse response{};
   response.which_message = sluice_agent_v1_AttachResponse_exit_tag;

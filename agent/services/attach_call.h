@@ -41,6 +41,7 @@ class AttachCall final : public rpc::Handler {
   bool on_state();
   bool pump();
   bool send_piece();
+  void tell_lost(std::uint64_t bytes);
   void tell_position();
   bool take_input(ConstBytes bytes);
   void close_input();

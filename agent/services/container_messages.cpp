@@ -195,6 +195,9 @@ void take_log(const sluice_agent_v1_CreateContainerRequest& request, ContainerSp
   spec.log_files = request.has_log && request.log.files > 0
                        ? std::clamp<std::uint32_t>(request.log.files, 2, kMostLogFiles)
                        : usual.files;
+  if (request.log_format == sluice_agent_v1_LogFormat_LOG_FORMAT_JSON_FILE) {
+    spec.log_format = LogFormat::json;
+  }
 }
 
 sluice_agent_v1_ContainerInfo_State state_message(Container::State state) {
@@ -405,6 +408,9 @@ sluice_agent_v1_InspectContainerResponse inspect_message(const Container& contai
   response.rootfs = store.text(container.rootfs());
   response.log_directory = store.text(container.log_directory());
   response.log_end = LogReader(container.log_directory()).end();
+  if (container.spec().log_format == LogFormat::json) {
+    response.log_format = sluice_agent_v1_LogFormat_LOG_FORMAT_JSON_FILE;
+  }
   return response;
 }
 

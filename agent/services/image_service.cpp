@@ -167,19 +167,18 @@ void ImageService::add_to(rpc::Methods& methods) {
                                                            .images = infos.data()});
       });
 
-  methods.add(kImageService, "Remove",
-              {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
-                return with_request<sluice_agent_v1_RemoveImageRequest>(
-                    call, bytes, [&](const sluice_agent_v1_RemoveImageRequest& request) {
-                      auto force = request.force ? ImageStore::Force::yes : ImageStore::Force::no;
-                      return runner_.begin(
-                          call, [store = store_, name = std::string(text(request.image)), force,
-                                 used = used_ ? used_() : std::set<std::string>()](JobIo& io) {
-                            answer_removed<sluice_agent_v1_RemoveImageResponse>(
-                                io, store.remove(name, force, used));
-                          });
-                    });
-              }});
+  methods.add(
+      kImageService, "Remove",
+      {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
+        return with_request<sluice_agent_v1_RemoveImageRequest>(
+            call, bytes, [&](const sluice_agent_v1_RemoveImageRequest& request) {
+              auto force = request.force ? ImageStore::Force::yes : ImageStore::Force::no;
+              return runner_.begin(call, [store = store_, name = std::string(text(request.image)),
+                                          force](JobIo& io) {
+                answer_removed<sluice_agent_v1_RemoveImageResponse>(io, store.remove(name, force));
+              });
+            });
+      }});
 
   methods.add(kImageService, "Prune",
               {.begin = [this](Call& call, ConstBytes bytes) -> std::unique_ptr<rpc::Handler> {
@@ -187,16 +186,19 @@ void ImageService::add_to(rpc::Methods& methods) {
                     call, bytes, [&](const sluice_agent_v1_PruneImagesRequest& request) {
                       auto what =
                           request.all ? ImageStore::Pruned::unused : ImageStore::Pruned::unnamed;
-                      return runner_.begin(
-                          call, [store = store_, what,
-                                 used = used_ ? used_() : std::set<std::string>()](JobIo& io) {
-                            auto removed = store.prune(what, used);
-                            if (Status status = store.sweep(); removed && !status)
-                              return io.fail(status);
-                            answer_removed<sluice_agent_v1_PruneImagesResponse>(io, removed);
-                          });
+                      return runner_.begin(call, [store = store_, what](JobIo& io) {
+                        auto removed = store.prune(what);
+                        if (Status status = store.sweep(); removed && !status)
+                          return io.fail(status);
+                        answer_removed<sluice_agent_v1_PruneImagesResponse>(io, removed);
+                      });
                     });
               }});
+}
+
+void ImageService::release(const std::string& container, const std::string& image) {
+  store_.release(container);
+  if (store_.is_removed(image)) sweep();
 }
 
 void ImageService::sweep() {

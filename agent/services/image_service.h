@@ -1,7 +1,5 @@
 #pragma once
 
-#include <functional>
-#include <set>
 #include <string>
 
 #include "agent/image/image_store.h"
@@ -14,23 +12,21 @@ namespace sluice::agent {
 /// thread. Must outlive the connections whose calls it serves.
 class ImageService {
  public:
-  /// The ids of the images that containers have; asked as a call begins.
-  using Used = std::function<std::set<std::string>()>;
-
-  ImageService(JobRunner& runner, std::string directory, Used used = {})
-      : runner_(runner), store_(std::move(directory)), used_(std::move(used)) {}
+  ImageService(JobRunner& runner, std::string directory)
+      : runner_(runner), store_(std::move(directory)) {}
   ImageService(const ImageService&) = delete;
   ImageService& operator=(const ImageService&) = delete;
 
   void add_to(rpc::Methods& methods);
   /// Clears what a crash has left, beside the loop.
   void sweep();
+  /// A container has gone: what was kept of its image for it alone goes too, beside the loop.
+  void release(const std::string& container, const std::string& image);
   const ImageStore& store() const { return store_; }
 
  private:
   JobRunner& runner_;
   ImageStore store_;
-  Used used_;
 };
 
 }  // namespace sluice::agent

@@ -16,7 +16,6 @@ namespace {
 using rpc::CallError;
 using rpc::text;
 
-constexpr const char* kUsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr std::uint32_t kMaxTerminalSide = 0xFFFF;
 
 std::vector<std::string> environment_of(const sluice_agent_v1_ExecStart& start,

@@ -140,7 +140,8 @@ void LogsCall::send(const LogReader::Record& record) {
 bool LogsCall::end(sluice_agent_v1_LogEnd_Reason reason) {
   sluice_agent_v1_LogsResponse response{};
   response.which_message = sluice_agent_v1_LogsResponse_end_tag;
-  response.message.end = {.reason = reason, .next_offset = next_};
+  response.message.end = {
+      .reason = reason, .next_offset = next_, .lost = lost_ + follower_.reader().take_lost()};
   call_.send_one(response);
   call_.finish();
   return false;

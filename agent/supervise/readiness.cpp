@@ -92,12 +92,11 @@ class CommandProbe final : public TimedProbe {
   CommandProbe(Loop& loop, Children& children, const std::vector<std::string>& command,
                std::function<void(bool)> on_answer)
       : TimedProbe(loop, std::move(on_answer)), children_(children) {
-    constexpr const char* kPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     int error = 0;
     SpawnPlan plan;
     plan.args = command;
-    plan.env = {std::string("PATH=") + kPath};
-    plan.program = find_program(command[0], kPath, "/", error);
+    plan.env = {std::string("PATH=") + kUsualPath};
+    plan.program = find_program(command[0], kUsualPath, "/", error);
     Spawned child = error == 0 ? spawn(plan) : Spawned{};
     pid_ = child.pid;
     if (pid_ < 0) {

@@ -10,7 +10,6 @@ void ServiceOutput::write(std::string_view bytes) {
   std::size_t grown = std::min(bytes.size(), kKeptOutputBytes - ring_.size());
   ring_.append(bytes.substr(0, grown));
   bytes.remove_prefix(grown);
-  full_ = ring_.size() == kKeptOutputBytes;
   while (!bytes.empty()) {
     std::size_t count = std::min(bytes.size(), kKeptOutputBytes - next_);
     bytes.copy(&ring_[next_], count);

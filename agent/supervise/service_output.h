@@ -15,12 +15,11 @@ class ServiceOutput {
   /// The oldest first, kKeptOutputBytes at most.
   std::string text() const;
   /// Bytes that are not kept any more.
-  std::uint64_t lost() const { return written_ - (full_ ? kKeptOutputBytes : ring_.size()); }
+  std::uint64_t lost() const { return written_ - ring_.size(); }
 
  private:
   std::string ring_;
   std::size_t next_ = 0;  ///< Where the oldest is, once it is full.
-  bool full_ = false;
   std::uint64_t written_ = 0;
 };
 

@@ -19,8 +19,6 @@ namespace sluice::agent {
 
 namespace {
 
-constexpr const char* kUsualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// Its environment over what each program has.
 std::vector<std::string> environment_of(const ServiceSpec& spec, const Identity& identity) {
   std::map<std::string, std::string> variables{

@@ -18,19 +18,15 @@ constexpr std::size_t kMaxName = 64;
 constexpr std::size_t kMaxEntries = 1024;
 constexpr std::int64_t kMostSeconds = 3600;
 
-Status bad(std::string text) {
-  return Status(StatusCode::invalid_argument, std::move(text));
-}
-
 /// A word that is spelt wrong is not to be overlooked.
 Status check_members(const json_t* object, const std::string& where,
                      std::initializer_list<std::string_view> known) {
-  if (!json_is_object(object)) return bad(where + " is no object");
+  if (!json_is_object(object)) return Status::invalid_argument(where + " is no object");
   const char* key = nullptr;
   json_t* value = nullptr;
   json_object_foreach(const_cast<json_t*>(object), key, value) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      return bad(fmt::format("{}: there is no member '{}'", where, key));
+      return Status::invalid_argument(fmt::format("{}: there is no member '{}'", where, key));
     }
   }
   return Status::ok();
@@ -59,7 +55,7 @@ Result<Readiness> readiness_of(const json_t* object, const std::string& where) {
   ready.unix_socket = json_get_text(object, "unix");
   ready.command = json_get_list(object, "command");
   if (json_object_size(object) != 1 || !ready.any()) {
-    return bad(where + ": ready is one of tcp, unix and command");
+    return Status::invalid_argument(where + ": ready is one of tcp, unix and command");
   }
   return ready;
 }
@@ -76,17 +72,19 @@ Result<ServiceSpec> service_of(const json_t* object, const std::string& where) {
                    .env = json_get_map(object, "env"),
                    .user = json_get_text(object, "user"),
                    .after = json_get_list(object, "after")};
-  if (!is_name(spec.name)) return bad(fmt::format("{}: '{}' is no name", where, spec.name));
+  if (!is_name(spec.name))
+    return Status::invalid_argument(fmt::format("{}: '{}' is no name", where, spec.name));
   std::string named = "service " + spec.name;
-  if (spec.command.empty() || spec.command[0].empty()) return bad(named + " has no command");
+  if (spec.command.empty() || spec.command[0].empty())
+    return Status::invalid_argument(named + " has no command");
   if (json_object_get(object, "cwd")) spec.cwd = json_get_text(object, "cwd");
-  if (!is_path(spec.cwd)) return bad(named + ": cwd is no absolute path");
+  if (!is_path(spec.cwd)) return Status::invalid_argument(named + ": cwd is no absolute path");
   auto ready = readiness_of(json_object_get(object, "ready"), named);
   if (!ready) return ready.status();
   spec.ready = std::move(*ready);
   if (std::string restart = json_get_text(object, "restart"); !restart.empty()) {
     if (restart != "always" && restart != "on-failure" && restart != "never") {
-      return bad(named + ": restart is always, on-failure or never");
+      return Status::invalid_argument(named + ": restart is always, on-failure or never");
     }
     spec.restart = restart == "always"  ? ServiceSpec::Restart::always
                    : restart == "never" ? ServiceSpec::Restart::never
@@ -102,12 +100,13 @@ Result<ServiceSpec> service_of(const json_t* object, const std::string& where) {
 Result<DirectorySpec> directory_of(const json_t* object, const std::string& where) {
   if (Status status = check_members(object, where, {"path", "mode"}); !status) return status;
   DirectorySpec spec{.path = json_get_text(object, "path")};
-  if (!is_path(spec.path)) return bad(where + ": path is no absolute path");
+  if (!is_path(spec.path)) return Status::invalid_argument(where + ": path is no absolute path");
   if (std::string mode = json_get_text(object, "mode"); !mode.empty()) {
     constexpr int kOctal = 8;
     constexpr unsigned kMost = 07777;
     auto bits = parse_number<unsigned>(mode, kOctal);
-    if (!bits || *bits > kMost) return bad(where + ": mode is not octal, such as \"0711\"");
+    if (!bits || *bits > kMost)
+      return Status::invalid_argument(where + ": mode is not octal, such as \"0711\"");
     spec.mode = *bits;
   }
   return spec;
@@ -116,7 +115,8 @@ Result<DirectorySpec> directory_of(const json_t* object, const std::string& wher
 Result<LinkSpec> link_of(const json_t* object, const std::string& where) {
   if (Status status = check_members(object, where, {"path", "to"}); !status) return status;
   LinkSpec spec{.path = json_get_text(object, "path"), .to = json_get_text(object, "to")};
-  if (!is_path(spec.path) || spec.to.empty()) return bad(where + " needs path and to");
+  if (!is_path(spec.path) || spec.to.empty())
+    return Status::invalid_argument(where + " needs path and to");
   return spec;
 }
 
@@ -133,7 +133,7 @@ Result<MountSpec> mount_of(const json_t* object, const std::string& where) {
                  .read_only = json_get_bool(object, "read_only"),
                  .optional = json_get_bool(object, "optional")};
   if (!is_path(spec.target) || spec.type.empty() || spec.source.empty()) {
-    return bad(where + " needs source, target and type");
+    return Status::invalid_argument(where + " needs source, target and type");
   }
   return spec;
 }
@@ -144,7 +144,8 @@ Status read_all(const json_t* table, const char* member, std::vector<Spec>& into
   const json_t* array = json_object_get(table, member);
   if (!array) return Status::ok();
   if (!json_is_array(array) || json_array_size(array) > kMaxEntries) {
-    return bad(fmt::format("{} is no array, or has more than {} elements", member, kMaxEntries));
+    return Status::invalid_argument(
+        fmt::format("{} is no array, or has more than {} elements", member, kMaxEntries));
   }
   for (std::size_t i = 0; i < json_array_size(array); ++i) {
     auto one = read(json_array_get(array, i), fmt::format("{}[{}]", member, i));
@@ -158,12 +159,14 @@ Status read_all(const json_t* table, const char* member, std::vector<Spec>& into
 Status put_in_order(std::vector<ServiceSpec>& services) {
   std::set<std::string> names;
   for (const ServiceSpec& one : services) {
-    if (!names.insert(one.name).second) return bad(fmt::format("{} is there twice", one.name));
+    if (!names.insert(one.name).second)
+      return Status::invalid_argument(fmt::format("{} is there twice", one.name));
   }
   for (const ServiceSpec& one : services) {
     for (const std::string& other : one.after) {
       if (!names.contains(other)) {
-        return bad(fmt::format("service {}: after '{}', which is no service", one.name, other));
+        return Status::invalid_argument(
+            fmt::format("service {}: after '{}', which is no service", one.name, other));
       }
     }
   }
@@ -181,7 +184,8 @@ Status put_in_order(std::vector<ServiceSpec>& services) {
     if (ordered.size() > before) continue;
     auto stuck = std::find_if(services.begin(), services.end(),
                               [&](const auto& one) { return !placed.contains(one.name); });
-    return bad(fmt::format("service {}: what it is after comes round to it", stuck->name));
+    return Status::invalid_argument(
+        fmt::format("service {}: what it is after comes round to it", stuck->name));
   }
   services = std::move(ordered);
   return Status::ok();
@@ -191,7 +195,7 @@ Status put_in_order(std::vector<ServiceSpec>& services) {
 
 Result<SystemTable> parse_system_table(std::string_view text) {
   Json json = json_parse(text);
-  if (!json) return bad("it is no JSON");
+  if (!json) return Status::invalid_argument("it is no JSON");
   Status status =
       check_members(json.get(), "the file", {"directories", "links", "mounts", "services"});
   SystemTable table;
@@ -200,7 +204,7 @@ Result<SystemTable> parse_system_table(std::string_view text) {
   if (status) status = read_all(json.get(), "mounts", table.mounts, mount_of);
   if (status) status = read_all(json.get(), "services", table.services, service_of);
   if (status && table.services.size() > kMaxServices) {
-    status = bad(fmt::format("there are more than {} services", kMaxServices));
+    status = Status::invalid_argument(fmt::format("there are more than {} services", kMaxServices));
   }
   if (status) status = put_in_order(table.services);
   if (!status) return status;

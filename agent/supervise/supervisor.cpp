@@ -70,6 +70,33 @@ Supervisor::Service* Supervisor::find(std::string_view name) const {
 void Supervisor::enter(Service& service, State state) {
   service.state = state;
   service.since_ns = loop_.wall_time_ns();
+  if (watchers_.empty() || std::exchange(is_telling_, true)) return;
+  loop_.defer([this] {
+    is_telling_ = false;
+    std::vector<std::uint64_t> numbers;
+    for (const auto& [number, watcher] : watchers_) numbers.push_back(number);
+    for (std::uint64_t number : numbers) {
+      // One may have taken another away.
+      auto found = watchers_.find(number);
+      if (found == watchers_.end()) continue;
+      auto watcher = found->second;
+      watcher();
+    }
+  });
+}
+
+std::uint64_t Supervisor::watch(std::function<void()> watcher) {
+  watchers_.emplace(next_watcher_, std::move(watcher));
+  return next_watcher_++;
+}
+
+void Supervisor::tell(const Service& service, Change::Kind kind, const Exit& exit) const {
+  if (!observer_) return;
+  observer_({.kind = kind,
+             .name = service.spec.name,
+             .pid = service.pid,
+             .exit = exit,
+             .problem = service.problem});
 }
 
 /// Which of those that it is after is not ready; empty: none. One that had something to do, and has
@@ -81,6 +108,42 @@ std::string_view Supervisor::waits_for(const Service& service) const {
     if (other->state != State::ready && !done) return name;
   }
   return {};
+}
+
+/// Those that are after it, directly or by others. A table has them behind it.
+std::set<const Supervisor::Service*> Supervisor::after(const Service& service) const {
+  std::set<const Service*> found{&service};
+  for (const auto& one : services_) {
+    for (const std::string& name : one->spec.after) {
+      if (found.count(find(name)) > 0) found.insert(one.get());
+    }
+  }
+  return found;
+}
+
+/// Those that it is after.
+std::set<const Supervisor::Service*> Supervisor::before(const Service& service) const {
+  std::set<const Service*> found{&service};
+  for (auto one = services_.rbegin(); one != services_.rend(); ++one) {
+    if (found.count(one->get()) == 0) continue;
+    for (const std::string& name : (*one)->spec.after) found.insert(find(name));
+  }
+  return found;
+}
+
+/// It has stopped and is to run again, and nobody that it is after is still to stop.
+bool Supervisor::may_rise(const Service& service) const {
+  return service.state == State::stopped && service.wish != Wish::down && !stopping_ &&
+         std::none_of(service.spec.after.begin(), service.spec.after.end(),
+                      [&](const auto& name) { return find(name)->wish != Wish::up; });
+}
+
+void Supervisor::rise(Service& service) {
+  service.wish = Wish::up;
+  service.succeeded = false;
+  service.delay = Duration::zero();
+  service.timer->stop();
+  enter(service, State::waiting);
 }
 
 /// Nobody who is after it runs any more.
@@ -99,9 +162,13 @@ void Supervisor::look() {
     changed = false;
     for (const auto& one : services_) {
       State before = one->state;
-      if (stopping_ && before != State::stopping && before != State::stopped && may_stop(*one)) {
+      bool to_stop = is_to_stop(*one);
+      if (may_rise(*one)) {
+        rise(*one);
+      } else if (to_stop && before != State::stopping && before != State::stopped &&
+                 may_stop(*one)) {
         begin_stop(*one);
-      } else if (!stopping_ && before == State::waiting && waits_for(*one).empty()) {
+      } else if (!to_stop && before == State::waiting && waits_for(*one).empty()) {
         launch(*one);
       }
       changed |= one->state != before;
@@ -125,12 +192,15 @@ void Supervisor::launch(Service& service) {
   if (!pid) {
     service.problem = pid.status().message();
     log(LogLevel::error, "agent: service {}: {}", service.spec.name, service.problem);
+    tell(service, Change::Kind::failed);
     retry(service);
     return;
   }
   service.pid = *pid;
+  tell(service, Change::Kind::started);
   if (!service.spec.ready.any()) {
     enter(service, State::ready);
+    tell(service, Change::Kind::ready);
     return;
   }
   enter(service, State::starting);
@@ -153,6 +223,7 @@ void Supervisor::on_answer(Service& service, bool ready) {
     return;
   }
   enter(service, State::ready);
+  tell(service, Change::Kind::ready);
   look();
 }
 
@@ -160,21 +231,24 @@ void Supervisor::on_exit(Service& service, const Exit& exit) {
   // Before anything else: "ready" is not to be said of what has ended.
   bool stopped = service.state == State::stopping;
   runner_.kill_all(service.spec, service.pid);
-  service.pid = 0;
   service.probe.reset();
   service.timer->stop();
   service.problem = how_it_ended(exit);
   service.succeeded = exit.code == 0 && exit.signal == 0;
+  tell(service, Change::Kind::ended, exit);
+  service.pid = 0;
   using Restart = ServiceSpec::Restart;
   bool again = service.spec.restart == Restart::always ||
                (service.spec.restart == Restart::on_failure && !service.succeeded);
   if (stopped) {
     enter(service, State::stopped);
+    tell(service, Change::Kind::stopped);
   } else if (again) {
     log(LogLevel::notice, "agent: service {} {}", service.spec.name, service.problem);
     retry(service);
   } else {
     enter(service, State::ended);
+    if (!service.succeeded) tell(service, Change::Kind::given_up);
   }
   look();
 }
@@ -210,21 +284,20 @@ void Supervisor::begin_stop(Service& service) {
   service.timer->stop();
   if (service.pid == 0) {
     enter(service, State::stopped);
+    tell(service, Change::Kind::stopped);
     return;
   }
   enter(service, State::stopping);
   runner_.signal(service.pid, SIGTERM);
-  service.kill_at = std::min(loop_.now() + service.spec.stop_grace, stop_by_);
+  service.kill_at = loop_.now() + service.spec.stop_grace;
+  if (stopping_) service.kill_at = std::min(service.kill_at, stop_by_);
   service.timer->start(std::max<Duration>(service.kill_at - loop_.now(), Duration::zero()));
 }
 
 void Supervisor::stop(Duration limit, std::function<void()> on_done) {
   TimePoint by = loop_.now() + std::min(limit, kMostLimit);
-  if (!stopping_) {
-    stopping_ = true;
-    stop_by_ = by;
-    on_stopped_ = std::move(on_done);
-  } else if (by < stop_by_) {
+  if (!stopping_ || by < stop_by_) {
+    if (!std::exchange(stopping_, true)) on_stopped_ = std::move(on_done);
     stop_by_ = by;
     for (const auto& one : services_) {
       if (one->state != State::stopping || one->kill_at <= by) continue;
@@ -233,6 +306,58 @@ void Supervisor::stop(Duration limit, std::function<void()> on_done) {
     }
   }
   look();
+}
+
+Result<std::vector<std::string>> Supervisor::order(std::string_view name, Order order) {
+  Service* chosen = find(name);
+  if (!chosen) {
+    std::string names;
+    for (const auto& one : services_) names += (names.empty() ? "" : ", ") + one->spec.name;
+    return Status(StatusCode::not_found, fmt::format("there is no service {}; there are {}", name,
+                                                     names.empty() ? "none" : names));
+  }
+  if (stopping_) return Status(StatusCode::refused, "the guest ends");
+  std::vector<std::string> others;
+  bool starts = order == Order::start;
+  std::set<const Service*> about = starts ? before(*chosen) : after(*chosen);
+  for (const auto& one : services_) {
+    bool is_it = one.get() == chosen;
+    if (about.count(one.get()) == 0) continue;
+    if (starts) {
+      bool is_over = one->state == State::ended && (is_it || !one->succeeded);
+      bool waits = is_it && one->state == State::backoff;
+      if (one->wish != Wish::down && !is_over && !waits) continue;
+      // One that is still to stop, as others stop before it, runs on.
+      one->wish = Wish::up;
+      if (is_over || waits) rise(*one);
+    } else {
+      if (!is_it && one->wish == Wish::down) continue;
+      one->wish = order == Order::restart ? Wish::restart : Wish::down;
+    }
+    if (!is_it) others.push_back(one->spec.name);
+  }
+  look();
+  return others;
+}
+
+std::optional<Status> Supervisor::outcome(std::string_view name, Order order) const {
+  const Service& service = *find(name);
+  bool is_down = service.state == State::stopped && service.wish == Wish::down;
+  if (stopping_) return Status(StatusCode::refused, "the guest ends");
+  if (order == Order::stop) {
+    if (is_down) return Status::ok();
+    if (service.wish == Wish::down) return std::nullopt;
+    return Status(StatusCode::refused, fmt::format("{} was started again", name));
+  }
+  if (service.wish == Wish::restart) return std::nullopt;
+  if (service.wish == Wish::down) {
+    return Status(StatusCode::refused, fmt::format("{} was stopped meanwhile", name));
+  }
+  if (service.state == State::ready) return Status::ok();
+  bool is_over = service.state == State::ended || service.state == State::backoff;
+  if (!is_over) return std::nullopt;
+  if (service.succeeded && service.state == State::ended) return Status::ok();
+  return Status(StatusCode::refused, fmt::format("{}: {}", name, service.problem));
 }
 
 std::string_view to_string(Supervisor::State state) {

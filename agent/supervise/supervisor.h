@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +25,10 @@
 //      |                              exit, "ready" ends with the process
 //   backoff <----------------------------------+-----------------+
 //      +--100 ms, then twice that each time up to a minute; a run of 10 s starts over
+//
+// One that is stopped by order stays `stopped` until it is ordered to start, or the guest boots.
+// As nobody runs before what it is after is ready, those that are after it are stopped before it,
+// and an order to start begins with what it is after.
 
 namespace sluice::agent {
 
@@ -64,6 +70,26 @@ class Supervisor {
     std::string problem;        ///< Why it doesn't run, or how it ended last.
   };
 
+  /// What has just happened to a service.
+  struct Change {
+    enum class Kind : std::uint8_t {
+      started,
+      ready,
+      ended,     ///< `exit` has how.
+      failed,    ///< It could not be started; `problem` says why.
+      given_up,  ///< It is not started again: it ended badly, and its table has it so.
+      stopped,   ///< By order, or as the guest ends.
+    };
+    Kind kind = Kind::started;
+    const std::string& name;
+    pid_t pid = 0;  ///< The one that it has or had.
+    Exit exit;
+    const std::string& problem;
+  };
+  using Observer = std::function<void(const Change&)>;
+
+  enum class Order : std::uint8_t { start, stop, restart };
+
   Supervisor(Loop& loop, ServiceRunner& runner) : loop_(loop), runner_(runner) {}
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
@@ -71,6 +97,21 @@ class Supervisor {
   /// Once. Each behind what it is after, as a SystemTable has them.
   void start(std::vector<ServiceSpec> services);
   std::vector<View> list() const;
+  /// Called from within a change: it must not call back.
+  void set_observer(Observer observer) { observer_ = std::move(observer); }
+
+  /// Stopping and restarting take those along that are after it, and that run or are about to;
+  /// starting what it is after. What is so already is left alone. The names of the others that it
+  /// is about, in the table's order. not_found names the services that there are; refused: the
+  /// guest ends.
+  Result<std::vector<std::string>> order(std::string_view name, Order order);
+  /// What came of the latest order: ok once a service that was to start is ready (or has done what
+  /// it had to do), or once one that was to stop has. refused: it ended, or was stopped by another
+  /// order, before that. Nothing as long as it is under way.
+  std::optional<Status> outcome(std::string_view name, Order order) const;
+  /// Called from the loop after every change of any service, until unwatch().
+  std::uint64_t watch(std::function<void()> watcher);
+  void unwatch(std::uint64_t number) { watchers_.erase(number); }
   /// Null where there is none of that name.
   const ServiceOutput* output(std::string_view name) const;
 
@@ -80,8 +121,10 @@ class Supervisor {
   void stop(Duration limit, std::function<void()> on_done);
 
  private:
+  enum class Wish : std::uint8_t { up, down, restart };
   struct Service {
     ServiceSpec spec;
+    Wish wish = Wish::up;
     State state = State::waiting;
     pid_t pid = 0;
     std::uint64_t restarts = 0;
@@ -98,6 +141,12 @@ class Supervisor {
   };
 
   Service* find(std::string_view name) const;
+  std::set<const Service*> after(const Service& service) const;
+  std::set<const Service*> before(const Service& service) const;
+  bool is_to_stop(const Service& service) const { return stopping_ || service.wish != Wish::up; }
+  bool may_rise(const Service& service) const;
+  void rise(Service& service);
+  void tell(const Service& service, Change::Kind kind, const Exit& exit = {}) const;
   std::string_view waits_for(const Service& service) const;
   bool may_stop(const Service& service) const;
   void enter(Service& service, State state);
@@ -116,6 +165,10 @@ class Supervisor {
   bool stopping_ = false;
   TimePoint stop_by_;
   std::function<void()> on_stopped_;
+  Observer observer_;
+  std::map<std::uint64_t, std::function<void()>> watchers_;
+  std::uint64_t next_watcher_ = 1;
+  bool is_telling_ = false;
 };
 
 std::string_view to_string(Supervisor::State state);

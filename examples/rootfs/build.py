@@ -38,7 +38,8 @@ APPLETS = ["sh", "awk", "base64", "basename", "cat", "chmod", "chown", "clear", 
            "uniq", "vi", "wc", "wget", "which", "whoami", "xargs", "yes"]
 # The last one for a root that does not come: the agent can be asked why.
 FIRST_MODULES = ["virtio_pci", "virtio_blk", "erofs", "virtio_console"]
-ROOT_MODULES = ["virtio_console", "virtio_net", "overlay", "bridge", "veth"]
+ROOT_MODULES = ["virtio_console", "virtio_net", "overlay", "bridge", "veth",
+                "vmw_vsock_virtio_transport", "vsock_loopback"]
 # With mkfs.ext4, for disks that are to be formatted; ext4 itself is in the kernel.
 DISK_MODULES = ["xfs", "btrfs", "zram", "lzo-rle"]
 MOUNT_POINTS = {"proc": 0o555, "sys": 0o555, "dev": 0o755, "run": 0o755, "tmp": 0o1777,

@@ -125,9 +125,14 @@ json to_json(const DomainName& name) {
 }
 
 json to_json(const AgentChannel::State& agent) {
-  return {{"connected", agent.connected},   {"endpoint", agent.endpoint},
-          {"version", agent.version},       {"boot_id", agent.boot_id},
-          {"last_error", agent.last_error}, {"clients", agent.clients}};
+  return {
+      {"connected", agent.connected},
+      {"endpoint", agent.endpoint},
+      {"version", agent.version},
+      {"boot_id", agent.boot_id},
+      {"last_error", agent.last_error},
+      {"clients", agent.clients},
+      {"clock_offset_ns", agent.clock_offset_ns ? json(*agent.clock_offset_ns) : json(nullptr)}};
 }
 
 json to_json(const DnsInfo::Resolver& resolver) {

@@ -57,6 +57,7 @@ struct Options {
   std::string api_path;  ///< Of the control socket; empty: the usual place; "none": none.
   std::optional<agent::client::AgentEndpoint> agent;  ///< Where the guest's agent is reached.
   std::string agent_token_file;                       ///< For one on TCP.
+  bool keeps_agent_clock = true;                      ///< The guest's clock follows ours.
   EventDetail events = EventDetail::denied;
   std::string event_file;                             ///< Empty: none.
   std::uint64_t event_file_bytes = 64 * 1024 * 1024;  ///< 0: it is never renamed.

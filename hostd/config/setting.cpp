@@ -387,6 +387,15 @@ constexpr auto kSettings = std::to_array<Setting>({
        options.agent_token_file = given.text;
        return Status::ok();
      }},
+    {"--agent-clock", "agent-clock", Setting::Kind::value, kProcessGroup, "WHAT",
+     "host (default): the agent keeps the guest's clock at the host's; or off",
+     [](Options& options, const Given& given) {
+       if (given.text != "host" && given.text != "off") {
+         return Status::invalid_argument("host or off is needed");
+       }
+       options.keeps_agent_clock = given.text == "host";
+       return Status::ok();
+     }},
     {"--events", "events", Setting::Kind::value, kProcessGroup, "WHAT",
      "denied (default), or all: what is let through, and ends, too",
      [](Options& options, const Given& given) {

@@ -28,6 +28,10 @@ void add_run(const AddGuestCommand& add, const std::shared_ptr<Told>& told) {
   run->add_flag("-i,--interactive", asked.interactive, "standard input is the program's");
   run->add_flag("-t,--tty", asked.terminal, "with a terminal");
   run->add_flag("-d,--detach", asked.detach, "print its id and leave it running");
+  run->add_option("--log-driver", asked.log_driver,
+                  "native, or json-file: its log's files as docker writes them")
+      ->check(CLI::IsMember({"native", "json-file"}))
+      ->type_name("FORMAT");
   run->add_flag("--rm", asked.remove, "remove it when it has stopped");
   run->add_option("--name", asked.name, "by which it is called")->type_name("NAME");
   run->add_option("--rootfs", asked.rootfs, "a directory of the guest in the place of an image")

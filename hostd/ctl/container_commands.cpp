@@ -133,6 +133,7 @@ int GuestCommands::logs(const LogsAsked& asked) {
                   }
                   if (!write_all(is_stderr ? STDERR_FILENO : STDOUT_FILENO, data)) end(kFailed);
                 },
+            .on_lost = tell_lost,
             .on_end = [end](const CallError& error) { end(worked(error) ? 0 : kFailed); }});
   });
 }

@@ -145,6 +145,7 @@ Result<ContainerSpec> spec_of(const RunAsked& asked) {
   spec.no_new_privileges = asked.no_new_privileges;
   spec.all_devices = asked.all_devices;
   spec.auto_remove = asked.remove;
+  spec.json_log = asked.log_driver == "json-file";
   spec.add_capabilities = asked.add_capabilities;
   spec.drop_capabilities = asked.drop_capabilities;
   for (const std::string& volume : asked.volumes) {

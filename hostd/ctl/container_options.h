@@ -37,6 +37,7 @@ struct RunAsked {
   bool terminal = false;
   bool detach = false;
   bool remove = false;
+  std::string log_driver;  ///< "json-file": as docker writes it.
   bool read_only = false;
   bool no_new_privileges = false;
   bool all_devices = false;

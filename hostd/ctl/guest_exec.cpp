@@ -96,6 +96,7 @@ void GuestExec::begin(const MakeExec& make, std::function<void(int)> end,
                          // As a shell's pipe would: who writes to nobody gets SIGPIPE.
                          if (!taken) exec_->signal(SIGPIPE);
                        },
+                   .on_lost = tell_lost,
                    .on_input_room = [this] { pump_input(); },
                    .on_end =
                        [this](const CallError& error, const ExitStatus& exit) {

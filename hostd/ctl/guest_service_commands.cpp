@@ -15,8 +15,10 @@ namespace {
 
 using agent::client::Caller;
 using agent::client::ContainerProcess;
+using agent::client::OrderedService;
 using agent::client::ServiceInfo;
 using agent::client::ServiceLog;
+using agent::client::ServiceOrder;
 using agent::rpc::CallError;
 using nlohmann::json;
 using End = GuestCommands::End;
@@ -41,6 +43,24 @@ void print_services(Output output, const std::vector<ServiceInfo>& services) {
                fmt::format("{}", one.restarts), time_text(one.since_ns), printable(one.problem)});
   }
   print(table.to_string("The guest has no services."));
+}
+
+void print_ordered(Output output, ServiceOrder order, const OrderedService& ordered) {
+  const ServiceInfo& one = ordered.service;
+  if (output == Output::json) {
+    return print(
+        json{{"name", one.name}, {"state", one.state}, {"pid", one.pid}, {"others", ordered.others}}
+            .dump() +
+        "\n");
+  }
+  std::string pid = one.pid > 0 ? fmt::format(" (pid {})", one.pid) : "";
+  print(fmt::format("{} is {}{}\n", printable(one.name), one.state, pid));
+  if (ordered.others.empty()) return;
+  const char* done = order == ServiceOrder::start  ? "started"
+                     : order == ServiceOrder::stop ? "stopped"
+                                                   : "restarted";
+  print(fmt::format("also {}: {}\n", done,
+                    printable(fmt::format("{}", fmt::join(ordered.others, ", ")))));
 }
 
 void print_processes(Output output, const std::vector<ContainerProcess>& processes) {
@@ -75,6 +95,19 @@ int GuestServiceCommands::services() {
         caller, [this, end](const CallError& error, const std::vector<ServiceInfo>& services) {
           if (!worked(error, end)) return;
           print_services(guest_.output(), services);
+          end(0);
+        });
+    return nullptr;
+  });
+}
+
+int GuestServiceCommands::order(ServiceOrder order, const std::string& name) {
+  return guest_.run([this, &name, order](UvLoop&, Caller& caller, const End& end) {
+    agent::client::order_service(
+        caller, order, name,
+        [this, order, end](const CallError& error, const OrderedService& ordered) {
+          if (!worked(error, end)) return;
+          print_ordered(guest_.output(), order, ordered);
           end(0);
         });
     return nullptr;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -25,6 +26,11 @@ inline std::string printable(const std::string& words) {
 
 inline void print_error(const std::string& text) {
   fmt::print(stderr, "hostctl: {}\n", printable(text));
+}
+
+/// Of a container's log, where it has a gap.
+inline void tell_lost(std::uint64_t bytes) {
+  fmt::print(stderr, "hostctl: {} bytes of the log are missing here\n", bytes);
 }
 
 /// Whether the call worked; else says why not.

@@ -310,6 +310,21 @@ int main(int argc, char** argv) {
                    [&](GuestCommands& in) { return GuestServiceCommands(in).logs(service_name); })
       ->add_option("NAME", service_name)
       ->required();
+  using sluice::agent::client::ServiceOrder;
+  auto order_command = [&](const char* word, const char* meaning, ServiceOrder order) {
+    command_of_guest(*service, word, meaning,
+                     [&, order](GuestCommands& in) {
+                       return GuestServiceCommands(in).order(order, service_name);
+                     })
+        ->add_option("NAME", service_name)
+        ->required();
+  };
+  order_command("start", "start it, and what it is after; waits until it is ready",
+                ServiceOrder::start);
+  order_command("stop", "stop it, and before it those that are after it, until they are started",
+                ServiceOrder::stop);
+  order_command("restart", "stop it as stop does, and start what that has stopped",
+                ServiceOrder::restart);
   std::string top_of;
   guest_command("top", "processes of a container",
                 [&](GuestCommands& in) { return GuestServiceCommands(in).top(top_of); })
@@ -344,7 +359,8 @@ int main(int argc, char** argv) {
       image_command("rm", "take names away, and images with their last one",
                     [&](GuestCommands& in) { return in.remove_images(images, is_forced); });
   remove_image->add_option("IMAGE", images, "name, or id")->required();
-  remove_image->add_flag("-f,--force", is_forced, "by its id with all its names");
+  remove_image->add_flag("-f,--force", is_forced,
+                         "by its id with all its names, and though containers have it");
   bool prunes_all = false;
   image_command("prune", "remove those without a name that no container has",
                 [&](GuestCommands& in) { return in.prune_images(prunes_all); })

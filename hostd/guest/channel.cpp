@@ -15,6 +15,7 @@
 #include "agent/rpc/message.h"
 #include "agent/rpc/status.h"
 #include "base/log.h"
+#include "hostd/guest/clock_keeper.h"
 #include "sluice/agent/v1/agent.pb.h"
 #include "sluice/agent/v1/container.pb.h"
 #include "ttrpc.pb.h"
@@ -47,9 +48,10 @@ bool is(const Frame& frame, FrameType type) {
 }
 
 /// A request of hostd's own.
-std::vector<std::uint8_t> request_of(std::string_view service_name, const std::string& method,
+std::vector<std::uint8_t> request_of(std::string_view service_name, std::string_view method_name,
                                      ConstBytes message) {
   std::string service(service_name);
+  std::string method(method_name);
   agent::rpc::BytesField payload(message);
   sluice_ttrpc_Request request{};
   request.service = agent::rpc::field(service);
@@ -106,13 +108,22 @@ std::optional<std::uint32_t> cancelled_stream(ConstBytes payload) {
 /// What lives on the channel's thread.
 class AgentChannel::Hub {
  public:
-  Hub(UvLoop& loop, AgentEndpoint endpoint, std::vector<IpPrefix> routed,
+  Hub(UvLoop& loop, AgentEndpoint endpoint, std::vector<IpPrefix> routed, bool keeps_clock,
       ContainerNames& containers)
       : loop_(loop),
         endpoint_(std::move(endpoint)),
         routed_(std::move(routed)),
         containers_(containers),
-        retry_(loop.make_timer([this] { connect(); })) {}
+        keeps_clock_(keeps_clock),
+        retry_(loop.make_timer([this] { connect(); })),
+        clock_(loop, [this](std::string_view method, ConstBytes message, const auto& on_answer) {
+          call(kAgentService, method, message, [on_answer](const Frame& frame) {
+            auto response = agent::rpc::Message<sluice_ttrpc_Response>::parse(frame.payload);
+            bool is_ok = response && (!(*response)->has_status || (*response)->status.code == 0);
+            on_answer(is_ok ? std::optional(agent::rpc::bytes_of((*response)->payload))
+                            : std::nullopt);
+          });
+        }) {}
 
   Status listen(const std::string& socket) {
     auto listener = agent::rpc::Listener::unix_socket(
@@ -135,9 +146,11 @@ class AgentChannel::Hub {
   using ClientPlace = std::list<Client>::iterator;
 
   /// Whose a stream to the agent is.
+  using OnFrame = std::function<void(const Frame&)>;
   struct Route {
     Client* client = nullptr;  ///< Null: has gone, or hostd itself.
     std::uint32_t stream = 0;
+    OnFrame on_frame = nullptr;  ///< Of hostd itself.
   };
 
   void add_client(UniqueFd fd);
@@ -146,6 +159,8 @@ class AgentChannel::Hub {
   void begin_call(Client& client, const Frame& frame);
   void refuse(Client& client, std::uint32_t stream, const CallError& error);
   void cancel(std::uint32_t agent_stream);
+  void call(std::string_view service, std::string_view method, ConstBytes message,
+            OnFrame on_frame);
   std::uint32_t send_request(ConstBytes payload, std::uint8_t flags, Route route);
   void pause_clients_if_busy();
 
@@ -163,6 +178,7 @@ class AgentChannel::Hub {
   agent::client::GuestDialer guest_;
   std::vector<IpPrefix> routed_;
   ContainerNames& containers_;
+  bool keeps_clock_;
   std::unique_ptr<Timer> retry_;
   Duration delay_ = kFirstRetry;
   std::unique_ptr<agent::rpc::Listener> listener_;
@@ -170,9 +186,8 @@ class AgentChannel::Hub {
   std::unordered_map<std::uint32_t, Route> routes_;
   std::unique_ptr<FrameStream> agent_;
   std::uint32_t next_stream_ = 1;
-  std::uint32_t ping_ = 0;
-  std::uint32_t events_ = 0;       ///< The stream of the agent's events; 0: not followed.
-  std::uint32_t listing_ = 0;      ///< The call of Container.List under way; 0: none.
+  ClockKeeper clock_;
+  bool is_listing_ = false;        ///< A call of Container.List is under way.
   bool listing_is_stale_ = false;  ///< Something has changed since it began.
   bool answered_ = false;
   bool paused_ = false;
@@ -184,7 +199,7 @@ void AgentChannel::Hub::connect() {
   if (!link) return retry_later(link.status().message());
   answered_ = false;
   next_stream_ = 1;
-  events_ = listing_ = 0;
+  is_listing_ = false;
   agent_ = std::make_unique<FrameStream>(
       loop_, std::move(*link),
       FrameStream::Events{.on_frame = [this](const Frame& frame) { on_agent_frame(frame); },
@@ -194,9 +209,8 @@ void AgentChannel::Hub::connect() {
                                 for (Client& client : clients_) client.stream->set_reading(true);
                               },
                           .on_end = [this] { on_agent_gone(why_gone()); }});
-  ping_ = send_request(
-      request_of(kAgentService, "Ping", agent::rpc::encode(sluice_agent_v1_PingRequest{})), 0,
-      Route{});
+  call(kAgentService, "Ping", agent::rpc::encode(sluice_agent_v1_PingRequest{}),
+       [this](const Frame& frame) { on_pong(frame); });
 }
 
 AgentChannel::State AgentChannel::Hub::state() const {
@@ -204,6 +218,7 @@ AgentChannel::State AgentChannel::Hub::state() const {
   state.connected = answered_;
   state.endpoint = endpoint_.to_string();
   state.clients = clients_.size();
+  state.clock_offset_ns = clock_.offset_ns();
   return state;
 }
 
@@ -287,13 +302,19 @@ void AgentChannel::Hub::refuse(Client& client, std::uint32_t stream, const CallE
 void AgentChannel::Hub::cancel(std::uint32_t agent_stream) {
   sluice_agent_v1_CancelRequest request{};
   request.stream_id = agent_stream;
-  send_request(request_of(kAgentService, "Cancel", agent::rpc::encode(request)), 0, Route{});
+  call(kAgentService, "Cancel", agent::rpc::encode(request), nullptr);
+}
+
+/// A call of hostd's own; `on_frame` has the response, and the messages of a stream before it.
+void AgentChannel::Hub::call(std::string_view service, std::string_view method, ConstBytes message,
+                             OnFrame on_frame) {
+  send_request(request_of(service, method, message), 0, {.on_frame = std::move(on_frame)});
 }
 
 std::uint32_t AgentChannel::Hub::send_request(ConstBytes payload, std::uint8_t flags, Route route) {
   std::uint32_t stream = next_stream_;
   next_stream_ += 2;
-  routes_[stream] = route;
+  routes_[stream] = std::move(route);
   agent_->send(
       {.stream = stream, .type = static_cast<std::uint8_t>(FrameType::request), .flags = flags},
       payload);
@@ -313,10 +334,7 @@ void AgentChannel::Hub::on_agent_frame(const Frame& frame) {
   bool ends =
       is(frame, FrameType::response) || (frame.header.flags & agent::rpc::kRemoteClosed) != 0;
   if (ends) routes_.erase(found);
-  std::uint32_t stream = frame.header.stream;
-  if (stream == ping_) on_pong(frame);
-  if (stream == listing_) on_containers(frame);
-  if (stream == events_) on_event(frame);
+  if (route.on_frame) route.on_frame(frame);
   if (!route.client) return;
   if (ends) route.client->calls.erase(route.stream);
   route.client->stream->send(
@@ -342,23 +360,23 @@ void AgentChannel::Hub::on_pong(const Frame& frame) {
   state_.boot_id = agent::rpc::text((*pong)->boot_id);
   state_.last_error.clear();
   log(LogLevel::notice, "agent {} answers by {}", state_.version, endpoint_.to_string());
+  if (keeps_clock_) clock_.begin();
   if (routed_.empty()) return;
-  events_ = send_request(
-      request_of(kAgentService, "Events", agent::rpc::encode(sluice_agent_v1_EventsRequest{})), 0,
-      Route{});
+  call(kAgentService, "Events", agent::rpc::encode(sluice_agent_v1_EventsRequest{}),
+       [this](const Frame& frame) { on_event(frame); });
   ask_for_containers();
 }
 
 void AgentChannel::Hub::ask_for_containers() {
-  listing_is_stale_ = listing_ != 0;
+  listing_is_stale_ = is_listing_;
   if (listing_is_stale_) return;
-  listing_ = send_request(request_of(kContainerService, "List",
-                                     agent::rpc::encode(sluice_agent_v1_ListContainersRequest{})),
-                          0, Route{});
+  is_listing_ = true;
+  call(kContainerService, "List", agent::rpc::encode(sluice_agent_v1_ListContainersRequest{}),
+       [this](const Frame& frame) { on_containers(frame); });
 }
 
 void AgentChannel::Hub::on_containers(const Frame& frame) {
-  listing_ = 0;
+  is_listing_ = false;
   auto response = agent::rpc::Message<sluice_ttrpc_Response>::parse(frame.payload);
   if (!response) return;
   // Of a guest without a runtime, or with an older agent, it is an error: there are none.
@@ -388,6 +406,7 @@ std::string AgentChannel::Hub::why_gone() const {
 void AgentChannel::Hub::on_agent_gone(const std::string& why) {
   if (answered_) log(LogLevel::notice, "agent: {}", why);
   answered_ = false;
+  clock_.stop();
   containers_.replace({});
   auto routes = std::move(routes_);
   routes_.clear();
@@ -411,14 +430,15 @@ void AgentChannel::Hub::retry_later(const std::string& why) {
 
 Result<std::unique_ptr<AgentChannel>> AgentChannel::listen(AgentEndpoint endpoint,
                                                            const std::string& socket,
-                                                           std::vector<IpPrefix> routed) {
+                                                           std::vector<IpPrefix> routed,
+                                                           bool keeps_clock) {
   std::unique_ptr<AgentChannel> channel(new AgentChannel());
   channel->socket_ = socket;
   auto loop = UvLoop::create();
   if (!loop) return loop.status();
   channel->loop_ = std::move(*loop);
   channel->hub_ = std::make_unique<Hub>(*channel->loop_, std::move(endpoint), std::move(routed),
-                                        channel->containers_);
+                                        keeps_clock, channel->containers_);
   if (Status status = channel->hub_->listen(socket); !status) return status;
   return channel;
 }

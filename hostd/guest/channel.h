@@ -3,6 +3,7 @@
 #include <net/status.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,13 +33,17 @@ class AgentChannel {
     std::string boot_id;
     std::string last_error;  ///< Why there is no connection, or was none.
     std::size_t clients = 0;
+    /// What the guest's clock was behind when last looked at; nothing: it isn't.
+    std::optional<std::int64_t> clock_offset_ns;
   };
 
   /// Listens at `socket`, of mode 0600. Not yet served.
   /// `routed`: the prefixes behind the guest, to which addresses of containers belong.
+  /// `keeps_clock`: the guest's clock follows the host's.
   static Result<std::unique_ptr<AgentChannel>> listen(agent::client::AgentEndpoint endpoint,
                                                       const std::string& socket,
-                                                      std::vector<IpPrefix> routed);
+                                                      std::vector<IpPrefix> routed,
+                                                      bool keeps_clock);
   ~AgentChannel();
   AgentChannel(const AgentChannel&) = delete;
   AgentChannel& operator=(const AgentChannel&) = delete;

@@ -7,7 +7,7 @@
 
 namespace sluice {
 
-SocketAddress::SocketAddress(const Endpoint& endpoint) {
+SocketAddress::SocketAddress(const Endpoint& endpoint, unsigned link) {
   auto bytes = endpoint.address.bytes();
   if (endpoint.address.is_v4()) {
     sockaddr_in v4{};
@@ -18,6 +18,7 @@ SocketAddress::SocketAddress(const Endpoint& endpoint) {
     size_ = sizeof v4;
   } else {
     sockaddr_in6 v6{};
+    if (endpoint.address.is_link_local()) v6.sin6_scope_id = link;
     v6.sin6_family = AF_INET6;
     v6.sin6_port = htons(endpoint.port.value());
     std::memcpy(&v6.sin6_addr, bytes.data(), bytes.size());

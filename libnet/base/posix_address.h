@@ -12,7 +12,9 @@ namespace sluice {
 class SocketAddress {
  public:
   SocketAddress() = default;
-  explicit SocketAddress(const Endpoint& endpoint);
+  /// `link`: the index of the interface that a link-local address of IPv6 is meant on (RFC 4007
+  /// section 6), without which the kernel takes none.
+  explicit SocketAddress(const Endpoint& endpoint, unsigned link = 0);
 
   sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage_); }
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage_); }

@@ -178,7 +178,7 @@ int PosixDatagram::send_some(std::span<const OutDatagram> datagrams) {
   std::array<mmsghdr, kSendBatch> messages{};
   std::size_t count = std::min(datagrams.size(), kSendBatch);
   for (std::size_t i = 0; i < count; ++i) {
-    peers[i] = SocketAddress(datagrams[i].peer);
+    peers[i] = SocketAddress(datagrams[i].peer, batch_.link);
     msghdr& header = messages[i].msg_hdr;
     header.msg_name = peers[i].get();
     header.msg_namelen = peers[i].size();

@@ -24,6 +24,8 @@ class DatagramBatch {
   int receive(int fd);
   /// The first `count` of what receive() gave.
   std::span<const InDatagram> datagrams(int count);
+  /// As SocketAddress has it.
+  unsigned link = 0;
 
  private:
   struct Control {

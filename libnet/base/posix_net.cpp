@@ -12,7 +12,7 @@ Result<std::unique_ptr<PosixNet>> PosixNet::create(Loop& loop) {
 }
 
 Result<std::unique_ptr<StreamSocket>> PosixNet::dial_tcp(const Endpoint& to) {
-  return PosixStream::dial_tcp(poller_, to);
+  return PosixStream::dial_tcp(poller_, to, batch_.link);
 }
 
 Result<std::unique_ptr<StreamSocket>> PosixNet::dial_unix(const std::string& path) {

@@ -17,6 +17,10 @@ class PosixNet final : public HostNet {
   static Result<std::unique_ptr<PosixNet>> create(Loop& loop);
   explicit PosixNet(Loop& loop) : poller_(loop) {}
 
+  /// Link-local destinations of IPv6 are on the interface of this index from now on; 0: they can't
+  /// be reached.
+  void set_link(int link) { batch_.link = static_cast<unsigned>(link); }
+
   Result<std::unique_ptr<StreamSocket>> dial_tcp(const Endpoint& to) override;
   Result<std::unique_ptr<StreamSocket>> dial_unix(const std::string& path) override;
   Result<std::unique_ptr<StreamSocket>> adopt(UniqueFd fd) override;

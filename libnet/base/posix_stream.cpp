@@ -51,14 +51,14 @@ Result<std::unique_ptr<StreamSocket>> started(std::unique_ptr<PosixStream> strea
 
 }  // namespace
 
-Result<std::unique_ptr<StreamSocket>> PosixStream::dial_tcp(PosixPoller& poller,
-                                                            const Endpoint& to) {
+Result<std::unique_ptr<StreamSocket>> PosixStream::dial_tcp(PosixPoller& poller, const Endpoint& to,
+                                                            unsigned link) {
   UniqueFd fd(::socket(address_family(to.address.family()),
                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
   if (!fd) return Status::from_errno(errno, "open a TCP socket for " + to.to_string());
   tune_tcp(fd.get());
   auto stream = std::make_unique<PosixStream>(poller, std::move(fd), StreamKind::tcp);
-  SocketAddress address(to);
+  SocketAddress address(to, link);
   stream->connect(address.get(), address.size());
   // Watched only now: before connect() epoll would report a hang-up. After a connect() that failed
   // at once it does too, and that is the readiness with which the owner learns of the failure.

@@ -15,7 +15,8 @@ enum class StreamKind : std::uint8_t { tcp, unix_domain };
 /// A connected or connecting stream socket. TCP: no Nagle, keep-alive after kKeepAliveIdle.
 class PosixStream final : public StreamSocket {
  public:
-  static Result<std::unique_ptr<StreamSocket>> dial_tcp(PosixPoller& poller, const Endpoint& to);
+  static Result<std::unique_ptr<StreamSocket>> dial_tcp(PosixPoller& poller, const Endpoint& to,
+                                                        unsigned link = 0);
   static Result<std::unique_ptr<StreamSocket>> dial_unix(PosixPoller& poller,
                                                          const std::string& path);
   /// Takes a connection that accept4() gave, non-blocking already.

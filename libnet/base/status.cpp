@@ -32,6 +32,8 @@ StatusCode code_of(int error) {
     case ENFILE:
     case ENOMEM:
     case ENOBUFS:
+    case ENOSPC:
+    case EDQUOT:
       return StatusCode::exhausted;
     case EAGAIN:
     case EINPROGRESS:

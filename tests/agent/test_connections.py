@@ -1,5 +1,6 @@
 """Connections: many, hostile, and gone in the middle of everything."""
 
+import os
 import random
 import select
 import socket
@@ -116,13 +117,29 @@ def test_shutdown_is_refused_where_the_agent_is_not_the_init(client):
 @pytest.mark.parametrize("change", [{"realtime_ns": 0}, {"realtime_ns": -1},
                                     {"realtime_ns": 2**63 - 1},
                                     {"realtime_ns": 1, "round_trip_ns": -1},
-                                    {"realtime_ns": 1, "round_trip_ns": 2**63 - 1}])
+                                    {"realtime_ns": 1, "round_trip_ns": 2**63 - 1},
+                                    {"offset_ns": 2**63 - 1}, {"offset_ns": -2**63},
+                                    {"offset_ns": 10**9, "realtime_ns": 10**18}])
 def test_a_time_that_cannot_be_is_refused(client, change):
     """Each of them is refused before the clock is touched."""
     with pytest.raises(CallFailed) as failed:
         client.call(AGENT, "SetTime", protocol.agent.SetTimeRequest(**change),
                     protocol.agent.SetTimeResponse)
     assert failed.value.code == 3
+
+
+@pytest.mark.parametrize("size", [0, 15, 513])
+def test_a_seed_of_a_wrong_size_is_refused(client, size):
+    with pytest.raises(CallFailed) as failed:
+        client.call(AGENT, "SeedRandom", protocol.agent.SeedRandomRequest(seed=os.urandom(size)),
+                    protocol.agent.SeedRandomResponse)
+    assert failed.value.code == 3
+
+
+@pytest.mark.parametrize("size", [16, 512])
+def test_a_seed_is_taken(client, size):
+    client.call(AGENT, "SeedRandom", protocol.agent.SeedRandomRequest(seed=os.urandom(size)),
+                protocol.agent.SeedRandomResponse)
 
 
 def test_a_client_that_goes_in_the_middle_of_everything_leaves_nothing(agent, settled):

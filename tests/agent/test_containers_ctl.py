@@ -1,6 +1,7 @@
 """hostctl guest: containers, as people run them."""
 
 import json
+import pathlib
 import shutil
 import time
 
@@ -110,3 +111,13 @@ def test_programs_get_the_same_as_json(hostd, guest):
     assert [one["name"] for one in found] == ["j"]
     assert found[0]["state"] == "running" and found[0]["args"] == ["sleep", "60"]
     assert json.loads(hostd.ctl("--json", "guest", "stats", "j").stdout)[0]["container"] == "j"
+
+
+def test_a_run_with_dockers_log_driver_has_its_lines_of_json(guest):
+    made = guest("run", "-d", "--log-driver", "json-file", "echo", "hello").stdout.decode().strip()
+    assert guest("wait", made).returncode == 0
+    assert guest("logs", made).stdout == b"hello\n"
+    where = json.loads(guest("inspect", made).stdout)["log_directory"]
+    (file,) = pathlib.Path(where).iterdir()
+    assert json.loads(file.read_text())["log"] == "hello\n"
+    assert guest("run", "--log-driver", "syslog", "true").returncode not in (0, 126)

@@ -1,6 +1,8 @@
 """What containers write and read: logs, rotation, attached clients, slow ones and those that go."""
 
 import hashlib
+import json
+import re
 import time
 
 import pytest
@@ -13,6 +15,8 @@ from harness.containers import Box, messages
 SECOND = 10**9
 FAILED_PRECONDITION, INVALID_ARGUMENT = 9, 3
 SMALL = messages.LogLimits(file_bytes=64 << 10, files=3)
+
+FORMATS = [messages.LOG_FORMAT_RECORDS, messages.LOG_FORMAT_JSON_FILE]
 
 pytestmark = pytest.mark.skipif(containers.why_not() is not None, reason=str(containers.why_not()))
 
@@ -91,8 +95,12 @@ def test_a_slow_reader_is_beside_a_fast_one_and_each_gets_all(agent, box):
     assert slow_logs.text() == counted(20_000)
 
 
-def test_logs_that_rotate_while_they_are_followed_are_whole(box):
-    made = box.create("sh", "-c", "sleep 0.1; " + COUNT.format(30_000), log=SMALL).id
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_logs_that_rotate_while_they_are_followed_are_whole(box, log_format):
+    # What is in the pipe when it exits is many times as long in lines of JSON.
+    large = messages.LogLimits(file_bytes=512 << 10, files=3)
+    made = box.create("sh", "-c", "sleep 0.1; " + COUNT.format(30_000),
+                      log=large if log_format else SMALL, log_format=log_format).id
     # The attached client paces it; the follower only reads.
     attach = box.attach(made)
     follower = Box(box.client, box.rootfs).logs(made, follow=True)
@@ -195,8 +203,36 @@ def test_each_end_says_why(box):
     assert waits.text() == b"" and waits.reason() == "REMOVED"
 
 
-def test_bytes_are_what_they_were(box):
-    made = box.run("sh", "-c", "printf '\\000\\377\\r\\n\\n\\n'; printf 'no end'")
+def test_docker_s_format_has_a_line_of_json_for_each_line(agent, box):
+    made = box.run("sh", "-c", "echo hello; echo '\"quoted\"' >&2; printf 'caf\\351'",
+                   log_format=messages.LOG_FORMAT_JSON_FILE)
+    box.wait(made)
+    assert box.call("Inspect", container=made).log_format == messages.LOG_FORMAT_JSON_FILE
+    (file,) = (agent.data / "containers" / made / "log").iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    told = sorted((one["stream"], one["log"]) for one in lines)
+    assert told == [("stderr", '"quoted"\n'), ("stdout", "caf\ufffd"), ("stdout", "hello\n")]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", one["time"])
+               for one in lines)
+
+
+def test_docker_s_format_is_read_from_any_place(box):
+    made = box.run("sh", "-c", "echo one; sleep 0.2; echo two",
+                   log_format=messages.LOG_FORMAT_JSON_FILE)
+    box.wait(made)
+    box.call("Start", container=made)
+    box.wait(made)
+    logs = box.logs(made)
+    first = next(logs.records())
+    assert first.data == b"one\n"
+    assert box.logs(made, offset=first.next_offset).text() == b"two\none\ntwo\n"
+    assert box.logs(made, tail=3).text() == b"two\none\ntwo\n"
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_bytes_are_what_they_were(box, log_format):
+    made = box.run("sh", "-c", "printf '\\000\\377\\r\\n\\n\\n'; printf 'no end'",
+                   log_format=log_format)
     box.wait(made)
     records = list(box.logs(made).records())
     assert b"".join(one.data for one in records) == b"\0\xff\r\n\n\nno end"

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import resource
 import signal
 import time
 
@@ -52,6 +53,12 @@ def test_what_the_shell_does_not_find_is_127_and_what_it_may_not_run_126(run, tm
 def test_a_signal_is_told_apart_from_an_exit_code(run, number):
     status = run("sh", "-c", f"kill -{int(number)} $$").exit
     assert (status.code, status.signal) == (128 + number, number)
+
+
+def test_a_program_begins_with_the_limit_of_descriptors_that_was_there_before_the_agent(agent, run):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert run("sh", "-c", "ulimit -Sn; ulimit -Hn").out.split() == [b"%d" % soft, b"%d" % hard]
+    assert resource.prlimit(agent.pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
 def test_the_time_of_the_end_is_told(run):

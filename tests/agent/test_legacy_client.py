@@ -176,7 +176,7 @@ def test_every_split_of_a_request_gives_the_same_answer(old):
     assert old.receive()[0] == PONG
 
 
-@pytest.mark.parametrize("kind", [0x0000, 0x0003, 0x0016, 0x0022, 0x0023, 0x0024, 0x1001, 0xFFFF,
+@pytest.mark.parametrize("kind", [0x0000, 0x0003, 0x0016, 0x0019, 0x001A, 0x0022, 0x0023, 0x0024, 0x1001, 0xFFFF,
                                   0xFFFFFFFF])
 def test_types_that_are_not_served_are_an_error_and_the_connection_goes_on(old, kind):
     old.send(kind, legacy.PingRequest(message="x"))

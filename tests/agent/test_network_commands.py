@@ -1,15 +1,13 @@
 """`hostctl guest dns`, `ports`, `events`, `metrics` and `tunnel`, through hostd."""
 
 import json
-import select
 import socket
-import subprocess
 import threading
 
 import pytest
 
 from harness.agent import Agent, until
-from harness.hostd import HOSTCTL, Hostd
+from harness.hostd import Following, Hostd
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +31,6 @@ def ctl(hostd, *words, **options):
 
 def listed(hostd):
     return json.loads(hostd.ctl("--json", "guest", "dns", "ls").stdout)
-
-
-class Following:
-    """A command that goes on, and what it prints."""
-
-    def __init__(self, hostd, *words):
-        self.process = subprocess.Popen([HOSTCTL, "-n", str(hostd.api), *words],
-                                        stdout=subprocess.PIPE, bufsize=0)
-
-    def line(self):
-        assert select.select([self.process.stdout], [], [], 60)[0], "it says nothing"
-        return self.process.stdout.readline().decode()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 def test_names_are_added_listed_and_removed(hostd):

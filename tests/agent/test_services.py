@@ -3,18 +3,22 @@
 import json
 import os
 import pathlib
+import re
 import signal
 
 import pytest
 
 from harness import agent as agents
 from harness import protocol
-from harness.client import Exec
-from test_init import POWERED_OFF, SECOND, USUAL, Guest, messages
+from harness.client import CallFailed, Exec, Stream
+from harness.hostd import Following, Hostd
+from test_init import POWERED_OFF, SECOND, SOCKET, USUAL, Guest, messages
 
 services = protocol.services
 SERVICES = "sluice.agent.v1.Services"
 State = services.ServiceInfo
+Change = protocol.agent.ServiceChange
+NOT_FOUND, FAILED_PRECONDITION = 5, 9
 TABLE = "/etc/sluice/services.json"
 #: Writes its name to /dev/order when it is asked to end.
 POLITE = "trap 'echo {0} >>/dev/order; exit' TERM; echo {0} runs; while :; do sleep 0.02; done"
@@ -151,6 +155,122 @@ def test_a_program_that_is_not_there_is_said_and_tried_again(start):
     guest = start({"services": [{"name": "a", "command": ["/no/such/program"]}]})
     one = agents.until(lambda: (one := listed(guest)["a"]).restarts > 1 and one, "it is tried again")
     assert "/no/such/program" in one.problem and one.pid == 0
+
+
+def order(guest, method, name):
+    request = getattr(services, f"{method}ServiceRequest")(name=name)
+    return guest.connect().call(SERVICES, method, request,
+                                getattr(services, f"{method}ServiceResponse"))
+
+
+def test_a_service_is_stopped_by_call_with_those_after_it_and_stays_stopped(start):
+    guest = start({"services": [shell("one", POLITE.format("one")),
+                                shell("two", POLITE.format("two"), after=["one"]),
+                                shell("other", "exec sleep 1000")]})
+    for name in ("one", "two"):
+        agents.until(lambda: log_of(guest, name).data, "it has set its trap")
+    other = wait_for_state(guest, "other", State.READY)
+    stopped = order(guest, "Stop", "one")
+    assert (stopped.service.state, stopped.service.pid, list(stopped.others)) == \
+        (State.STOPPED, 0, ["two"])
+    assert pathlib.Path(guest.root / "dev/order").read_text() == "two\none\n"
+    # Longer than any restart would take.
+    order(guest, "Restart", "other")
+    now = listed(guest)
+    assert [now[name].state for name in ("one", "two")] == [State.STOPPED] * 2
+    assert now["other"].pid != other.pid
+
+    started = order(guest, "Start", "two")
+    assert (started.service.state, list(started.others)) == (State.READY, ["one"])
+    before = listed(guest)
+    again = order(guest, "Restart", "one")
+    assert (again.service.state, list(again.others)) == (State.READY, ["two"])
+    after = agents.until(lambda: (now := listed(guest))["two"].state == State.READY and now,
+                         "both run")
+    assert all(after[name].pid not in (0, before[name].pid) for name in ("one", "two"))
+
+
+def test_a_start_that_fails_says_how_and_an_unknown_name_which_there_are(start):
+    guest = start({"services": [shell("bad", "exit 3", ready={"unix": "/dev/nobody.sock"}),
+                                shell("good", "exec sleep 1000")]})
+    wait_for_state(guest, "bad", State.BACKOFF)
+    order(guest, "Stop", "bad")
+    for method in ("Start", "Restart"):
+        with pytest.raises(CallFailed) as failed:
+            order(guest, method, "bad")
+        assert (failed.value.code, failed.value.message) == (FAILED_PRECONDITION,
+                                                             "bad: exited with 3")
+    for method in ("Start", "Stop", "Restart"):
+        with pytest.raises(CallFailed) as failed:
+            order(guest, method, "nobody")
+        assert (failed.value.code, failed.value.message) == (
+            NOT_FOUND, "there is no service nobody; there are bad, good")
+
+
+def test_a_client_that_does_not_wait_for_its_order_changes_nothing_of_it(start):
+    guest = start({"services": [shell("a", "trap '' TERM; echo; while :; do sleep 0.1; done",
+                                      stop_seconds=1)]})
+    agents.until(lambda: log_of(guest, "a").data, "it has set its trap")
+    client = guest.connect()
+    client.begin(SERVICES, "Stop", services.StopServiceRequest(name="a"))
+    wait_for_state(guest, "a", State.STOPPING)
+    client.close()
+    wait_for_state(guest, "a", State.STOPPED)
+
+
+def test_events_tell_what_becomes_of_services(start):
+    guest = start({"services": [
+        shell("a", "test -e /dev/go && exec sleep 1000; exit 3", restart="never")]})
+    wait_for_state(guest, "a", State.ENDED)
+    events = Stream(guest.connect(), "sluice.agent.v1.Agent", "Events",
+                    protocol.agent.EventsRequest(), protocol.agent.EventsResponse, flags=0)
+    events.receive()
+
+    def told():
+        while True:
+            event = events.receive()
+            if event.WhichOneof("event") == "service":
+                one = event.service
+                return (one.name, Change.Change.Name(one.change), one.code, one.signal)
+
+    client = guest.connect()
+    client.begin(SERVICES, "Start", services.StartServiceRequest(name="a"))
+    # Without what to be ready by it is ready as soon as it runs.
+    assert [told() for _ in range(4)] == [("a", "STARTED", 0, 0), ("a", "READY", 0, 0),
+                                          ("a", "ENDED", 3, 0), ("a", "GIVEN_UP", 0, 0)]
+    pathlib.Path(guest.root / "dev/go").touch()
+    order(guest, "Start", "a")
+    order(guest, "Stop", "a")
+    assert [told() for _ in range(4)] == [("a", "STARTED", 0, 0), ("a", "READY", 0, 0),
+                                          ("a", "ENDED", 143, 15), ("a", "STOPPED", 0, 0)]
+
+
+def test_hostctl_stops_and_starts_services_and_shows_what_becomes_of_them(start, tmp_path):
+    guest = start({"services": [shell("one", "exec sleep 1000"),
+                                shell("two", "exec sleep 1000", after=["one"])]})
+    hostd = Hostd(tmp_path, f"unix:/proc/{guest.pid}/root{SOCKET}")
+    try:
+        hostd.wait_for_agent()
+        wait_for_state(guest, "two", State.READY)
+        with Following(hostd, "--json", "guest", "events") as events:
+            assert json.loads(events.line())["kind"] == ""
+            stopped = hostd.ctl("guest", "service", "stop", "one").stdout.decode()
+            assert stopped == "one is stopped\nalso stopped: two\n"
+            started = hostd.ctl("guest", "service", "start", "two").stdout.decode()
+            assert started.startswith("two is ready (pid ") and \
+                started.endswith("also started: one\n")
+            again = json.loads(hostd.ctl("--json", "guest", "service", "restart", "one").stdout)
+            assert (again["name"], again["state"], again["others"]) == ("one", "ready", ["two"])
+            wrong = hostd.ctl("guest", "service", "stop", "nobody")
+            assert wrong.returncode == 1
+            assert b"there is no service nobody; there are one, two" in wrong.stderr
+            told = [json.loads(events.line()) for _ in range(6)]
+        assert {one["kind"] for one in told} == {"service"}
+        words = [re.sub(r" \(pid \d+\)", "", one["text"]) for one in told]
+        assert words == ["two ended by signal 15", "two is stopped", "one ended by signal 15",
+                         "one is stopped", "one started", "one is ready"]
+    finally:
+        hostd.close()
 
 
 @pytest.mark.parametrize("table, why", [

@@ -34,6 +34,7 @@ def run(world, *arguments):
     (["--runas", "no-such-user"], ["--runas", "no-such-user"]),
     (["--allow", "bad..name"], ["--allow", "bad..name"]),
     (["-R", "99999:unix:/x"], ["-R", "99999:unix:/x"]),
+    (["--agent-clock", "ntp"], ["--agent-clock", "ntp", "host", "off"]),
 ], ids=lambda v: "".join(v) if isinstance(v, list) and str(v[0]).startswith("-") else "")
 def test_a_bad_value_is_a_usage_error_that_names_flag_and_value(world, tmp_path, arguments, named):
     done = run(world, "run", "--qemu", tmp_path / "nic.sock", *arguments)

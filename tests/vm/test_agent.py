@@ -10,25 +10,12 @@ import pytest
 
 from lab import lab as lab_module
 from lab import vm as qemu
-from lab.agent_vm import AgentVm, boot_steps, wait_for_agent, wait_for_network
+from lab.agent_vm import AgentVm, boot_steps, running, wait_for_agent, wait_for_network
 from lab.process import wait_until
 from lab.world import ALLOWED_NAME
 
 pytestmark = pytest.mark.skipif(lab_module.why_not() is not None,
                                 reason=f"VM tests skipped: {lab_module.why_not()}")
-
-
-@contextlib.contextmanager
-def running(lab, name, append="", *options):
-    """A VM and its hostd, whose agent answers."""
-    nic = lab.directory / f"{name}.nic"
-    vm = AgentVm(lab, qemu.stream_nic_listening(nic), name, append)
-    with contextlib.closing(vm):
-        hostd = lab.hostd("--qemu-connect", nic, "--agent", f"serial:{vm.port}", *options,
-                          name=f"hostd-{name}")
-        with contextlib.closing(hostd):
-            wait_for_agent(hostd)
-            yield hostd, vm
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +86,12 @@ def test_a_program_runs_in_the_guest_and_its_exit_status_becomes_ours(guest):
     assert (done.returncode, done.stdout, done.stderr) == (42, "out\n", "err\n")
     missing = hostd.ctl("guest", "exec", "no-such-program")
     assert missing.returncode == 127 and "no-such-program" in missing.stderr
+
+
+def test_programs_may_have_a_million_descriptors_where_they_ask_for_them(guest):
+    hostd, _ = guest
+    limits = hostd.ctl("guest", "exec", "sh", "-c", "ulimit -Sn; ulimit -Hn").stdout.split()
+    assert limits == ["1024", "1048576"]
 
 
 def test_4_mib_go_into_the_guest_and_come_back_unchanged(guest):

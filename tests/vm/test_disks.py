@@ -1,6 +1,5 @@
 """A real VM with disks besides its root: what is formatted, what is mounted, what is left alone."""
 
-import contextlib
 import hashlib
 import os
 import subprocess
@@ -9,7 +8,7 @@ import pytest
 
 from lab import lab as lab_module
 from lab import vm as qemu
-from lab.agent_vm import AgentVm, boot_steps, wait_for_agent
+from lab.agent_vm import boot_steps, running
 from lab.process import wait_until
 
 pytestmark = pytest.mark.skipif(lab_module.why_not() is not None,
@@ -19,6 +18,7 @@ MIB = 1 << 20
 EIO = 5
 FORMAT = "sluice.disk=/dev/vdb,format=if-blank"
 STEP = "data disk /dev/vdb"
+WITH_MKFS = ["--disks"]
 
 
 def make_disk(lab, name, size, content=b"", at=0):
@@ -45,17 +45,6 @@ def failing(path, at):
             f"file.inject-error.0.errno={EIO},file.inject-error.0.sector={at // 512}"]
 
 
-@contextlib.contextmanager
-def running(lab, name, append, more):
-    nic = lab.directory / f"{name}.nic"
-    vm = AgentVm(lab, qemu.stream_nic_listening(nic), name, append, ["--disks"], more)
-    with contextlib.closing(vm):
-        hostd = lab.hostd("--qemu-connect", nic, "--agent", f"serial:{vm.port}", name=f"hostd-{name}")
-        with contextlib.closing(hostd):
-            wait_for_agent(hostd)
-            yield hostd, vm
-
-
 def ended(hostd, name):
     """The step, once it is over."""
     def look():
@@ -80,7 +69,7 @@ def test_a_blank_disk_is_formatted_once_and_keeps_what_is_written_to_it(lab):
     swap = make_disk(lab, "swap.disk", 32 * MIB)
     subprocess.run(["mkswap", "-q", swap], check=True, timeout=60,
                    env={"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
-    with running(lab, "blank", f"{FORMAT} sluice.swap=32M", plain(disk)) as (hostd, vm):
+    with running(lab, "blank", f"{FORMAT} sluice.swap=32M", image=WITH_MKFS, more=plain(disk)) as (hostd, vm):
         step = ended(hostd, STEP)
         assert step["result"] == "done", step
         assert step["message"] == "was blank, is now ext4 on /var/lib/sluice"
@@ -90,7 +79,7 @@ def test_a_blank_disk_is_formatted_once_and_keeps_what_is_written_to_it(lab):
         in_guest(hostd, "sh", "-c", "echo kept > /var/lib/sluice/mark")
         power_off(hostd, vm)
     options = f"{FORMAT} sluice.swap=/dev/vdc"
-    with running(lab, "again", options, plain(disk) + plain(swap)) as (hostd, vm):
+    with running(lab, "again", options, image=WITH_MKFS, more=plain(disk) + plain(swap)) as (hostd, vm):
         step = ended(hostd, STEP)
         assert step["result"] == "done" and step["message"] == "ext4 on /var/lib/sluice", step
         assert in_guest(hostd, "cat", "/var/lib/sluice/mark") == "kept\n"
@@ -106,7 +95,7 @@ def test_a_disk_that_is_not_blank_or_cannot_be_read_is_left_byte_for_byte(lab, n
     disk = make_disk(lab, f"{name}.disk", 64 * MIB, b"foreign" if name == "foreign" else b"", place)
     before = digest(disk)
     device = failing(disk, place) if error else plain(disk)
-    with running(lab, name, FORMAT, device) as (hostd, vm):
+    with running(lab, name, FORMAT, image=WITH_MKFS, more=device) as (hostd, vm):
         step = ended(hostd, STEP)
         assert step["result"] == "failed" and step["mandatory"], step
         assert why in step["message"] and step["message"].endswith(": left as it is"), step

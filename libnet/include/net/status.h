@@ -15,7 +15,7 @@ enum class StatusCode : int {
   not_found = 2,         ///< What was named does not exist.
   already_exists = 3,    ///< What was to be made is there already (a bound port, a second Network).
   permission_denied = 4,  ///< The operating system refused.
-  exhausted = 5,          ///< A limit was reached: descriptors, memory, a table.
+  exhausted = 5,          ///< A limit was reached: descriptors, memory, a disk's room, a table.
   would_block = 6,        ///< Nothing could be done now; a wake follows when it can.
   timed_out = 7,
   refused = 8,       ///< The peer answered no (ECONNREFUSED, RST).

@@ -67,3 +67,23 @@ class Hostd:
         if self.process.poll() is None:
             self.process.terminate()
         assert self.process.wait(SECONDS) == 0, self.log.read_text()
+
+
+class Following:
+    """A command that goes on, and what it prints."""
+
+    def __init__(self, hostd, *words):
+        self.process = subprocess.Popen([HOSTCTL, "-n", str(hostd.api), *words],
+                                        stdout=subprocess.PIPE, bufsize=0)
+
+    def line(self):
+        assert select.select([self.process.stdout], [], [], 60)[0], "it says nothing"
+        return self.process.stdout.readline().decode()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()

@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "agent/container/log_files.h"
+#include "agent/container/log_json.h"
 #include "agent/container/log_reader.h"
 #include "agent/container/log_writer.h"
 #include "base/unique_fd.h"
@@ -72,6 +74,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     from.seek(begin);
     auto record = from.next();
     FUZZ_CHECK(record && record->head.is_stderr && record->next == writer->position());
+  }
+  // Any bytes are read back from the other format's lines, and any line is read as it is written
+  // again.
+  std::string line;
+  append_log_json(line, data[0] % 2 == 1, 5, in);
+  line.pop_back();
+  auto back = parse_log_json(line);
+  FUZZ_CHECK(back && std::equal(back->data.begin(), back->data.end(), in.begin(), in.end()));
+  if (auto found = parse_log_json({reinterpret_cast<const char*>(in.data()), in.size()});
+      found && !found->head.gap) {
+    std::string again;
+    append_log_json(again, found->head.is_stderr, found->head.time_ns, found->data);
+    again.pop_back();
+    auto same = parse_log_json(again);
+    FUZZ_CHECK(same && same->data == found->data && same->head.time_ns == found->head.time_ns);
   }
   for (std::uint64_t file : log_files_in(directory))
     ::unlink(log_file_path(directory, file).c_str());

@@ -1,7 +1,9 @@
 #include <unistd.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <string>
 
@@ -38,6 +40,13 @@ std::string rest(LogReader& reader, std::uint64_t* lost = nullptr) {
   return all;
 }
 
+/// To the log's only file, as no writer of ours would.
+void append_raw(const TempDirectory& directory, ConstBytes record) {
+  std::ofstream file(log_file_path(directory.path(), 0), std::ios::app | std::ios::binary);
+  file.write(reinterpret_cast<const char*>(record.data()),
+             static_cast<std::streamsize>(record.size()));
+}
+
 std::string line(int number) {
   return "line " + std::to_string(number) + "\n";
 }
@@ -71,8 +80,11 @@ TEST_CASE("a record is read as it was written, with its stream, its time and its
 }
 
 TEST_CASE("a reader that keeps up loses nothing, however the log rotates") {
+  LogFormat format = GENERATE(LogFormat::records, LogFormat::json);
   TempDirectory directory;
-  LogWriter writer = open_log(directory, {.file_bytes = 300, .files = 2});
+  // Nine lines or so.
+  std::uint64_t size = format == LogFormat::json ? 700 : 300;
+  LogWriter writer = open_log(directory, {.file_bytes = size, .files = 2, .format = format});
   LogReader reader(directory.path());
   std::string read;
   std::uint64_t lost = 0;
@@ -106,8 +118,9 @@ TEST_CASE(
 }
 
 TEST_CASE("a reader goes on at any record's place") {
+  LogFormat format = GENERATE(LogFormat::records, LogFormat::json);
   TempDirectory directory;
-  LogWriter writer = open_log(directory, {.file_bytes = 400, .files = 100});
+  LogWriter writer = open_log(directory, {.file_bytes = 400, .files = 100, .format = format});
   std::vector<std::uint64_t> places;
   for (int i = 0; i < 100; ++i) {
     places.push_back(writer.position());
@@ -158,8 +171,9 @@ TEST_CASE("a writer cuts off what the one before left unfinished, and goes on") 
 }
 
 TEST_CASE("the tail begins with the line that it is to begin with") {
+  LogFormat format = GENERATE(LogFormat::records, LogFormat::json);
   TempDirectory directory;
-  LogWriter writer = open_log(directory, {.file_bytes = 100, .files = 100});
+  LogWriter writer = open_log(directory, {.file_bytes = 100, .files = 100, .format = format});
   std::mt19937 random(1);
   std::string all;
   for (int i = 0; i < 60; ++i) all += line(i);
@@ -184,8 +198,9 @@ TEST_CASE("the tail begins with the line that it is to begin with") {
 }
 
 TEST_CASE("the tail of one stream leaves the other out of account") {
+  LogFormat format = GENERATE(LogFormat::records, LogFormat::json);
   TempDirectory directory;
-  LogWriter writer = open_log(directory);
+  LogWriter writer = open_log(directory, {.format = format});
   for (int i = 0; i < 10; ++i) {
     writer.append(false, i, bytes(line(i)));
     writer.append(true, i, bytes("noise\nnoise\n"));
@@ -197,6 +212,42 @@ TEST_CASE("the tail of one stream leaves the other out of account") {
     if (!record->head.is_stderr) out += text(record->data);
   }
   CHECK(out == line(8) + line(9));
+}
+
+TEST_CASE("a gap is told with the record behind it, or when there is none") {
+  TempDirectory directory;
+  LogWriter writer = open_log(directory);
+  writer.append(false, 1, bytes("one\n"));
+  auto gap = [&](std::uint64_t missing) {
+    std::array<std::uint8_t, kLogHeadBytes + kLogGapBytes + kLogTailBytes> record{};
+    write_log_head({.length = kLogGapBytes, .gap = true, .time_ns = 2}, record.data());
+    store_be64(&record[kLogHeadBytes], missing);
+    store_be32(&record[kLogHeadBytes + kLogGapBytes], kLogGapBytes);
+    append_raw(directory, record);
+  };
+  gap(100);
+  gap(20);
+  writer = open_log(directory);
+  writer.append(false, 3, bytes("two\n"));
+  gap(7);
+
+  LogReader reader(directory.path());
+  auto record = reader.next();
+  REQUIRE(record);
+  CHECK(record->lost == 0);
+  record = reader.next();
+  REQUIRE(record);
+  CHECK(text(record->data) == "two\n");
+  CHECK(record->lost == 120);
+  CHECK_FALSE(reader.next());
+  CHECK(reader.take_lost() == 7);
+  CHECK(reader.take_lost() == 0);
+  CHECK(reader.position() == reader.end());
+
+  LogReader last(directory.path());
+  auto place = last.tail(1, {});
+  last.seek(place.at);
+  CHECK(rest(last) == "two\n");
 }
 
 TEST_CASE("of a log that isn't there nothing is read") {

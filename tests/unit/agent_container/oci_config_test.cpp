@@ -113,3 +113,18 @@ TEST_CASE("limits are those that were set, and no others") {
               {"pids", {{"limit", 9}}},
               {"unified", {{"cpu.weight", "7"}}}}));
 }
+
+TEST_CASE("a filter that was compiled before is told beside its rules") {
+  ContainerSpec spec = spec_of_sleep();
+  CHECK(!config_of(spec).contains("annotations"));
+  json config = json::parse(oci_config(
+      spec, {.rootfs = "/r", .cgroup = "/c", .identity = {}, .compiled_filter = "AAAA"}));
+  CHECK(config["annotations"]["run.oci.seccomp_bpf_data"] == "AAAA");
+  CHECK(config["linux"].contains("seccomp"));
+  json unfiltered = json::parse(oci_config(spec, {.rootfs = "/r",
+                                                  .cgroup = "/c",
+                                                  .identity = {},
+                                                  .filter = false,
+                                                  .compiled_filter = "AAAA"}));
+  CHECK(!unfiltered.contains("annotations"));
+}

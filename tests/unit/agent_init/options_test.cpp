@@ -286,6 +286,20 @@ TEST_CASE("a port, an address or a token that is none is a problem") {
   }
 }
 
+TEST_CASE("on vsock the host is served, or the CID that is said") {
+  CHECK(options_of_kernel("").vsock_from == 2);
+  Options options = options_of_kernel("sluice.vsock_from=1");
+  CHECK(options.problems.empty());
+  CHECK(options.vsock_from == 1);
+  for (const char* word : {"sluice.vsock_from=", "sluice.vsock_from=host",
+                           "sluice.vsock_from=4294967296", "sluice.vsock_from=-1"}) {
+    INFO(word);
+    options = options_of_kernel(word);
+    CHECK(options.problems.size() == 1);
+    CHECK(options.vsock_from == 2);
+  }
+}
+
 TEST_CASE("no problem says a token") {
   const std::string token = "0123456789abcdef" + std::string(48, '7');
   for (const std::string& word : {"sluice.token=" + token + "0", "sluice.tokn=" + token}) {

@@ -1,5 +1,7 @@
 #include "agent/supervise/supervisor.h"
 
+#include <fmt/format.h>
+
 #include <catch2/catch.hpp>
 #include <csignal>
 #include <map>
@@ -236,6 +238,146 @@ TEST_CASE_METHOD(Fixture, "what a service writes is kept over its restarts") {
   script.running.begin()->second.second.on_output("two\n");
   CHECK(supervisor.output("a")->text() == "one\ntwo\n");
   CHECK(supervisor.output("b") == nullptr);
+}
+
+namespace {
+
+using Order = Supervisor::Order;
+using Names = std::vector<std::string>;
+
+/// a <- b <- c, and d by itself.
+std::vector<ServiceSpec> chain() {
+  return {service("a"), service("b", {"a"}), service("c", {"b"}), service("d")};
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "one that is stopped by order takes along who is after it, and stays") {
+  supervisor.start(chain());
+  script.done.clear();
+  CHECK(*supervisor.order("b", Order::stop) == Names{"c"});
+  CHECK(script.done == "term c;");
+  CHECK_FALSE(supervisor.outcome("b", Order::stop));
+  script.loop.run_ready();
+  CHECK(script.done == "term c;term b;");
+  CHECK(supervisor.outcome("b", Order::stop)->is_ok());
+  script.loop.advance(1h);
+  CHECK(script.done == "term c;term b;");
+  CHECK(view("a").state == State::ready);
+  CHECK(view("b").state == State::stopped);
+  CHECK(view("c").state == State::stopped);
+  // There is nothing left to do.
+  CHECK(supervisor.order("b", Order::stop)->empty());
+  CHECK(supervisor.outcome("b", Order::stop)->is_ok());
+}
+
+TEST_CASE_METHOD(Fixture, "one that is started by order starts behind what it is after") {
+  supervisor.start(chain());
+  REQUIRE(supervisor.order("a", Order::stop));
+  script.loop.run_ready();
+  script.done.clear();
+  CHECK(*supervisor.order("b", Order::start) == Names{"a"});
+  CHECK(script.done == "start a;start b;");
+  CHECK(supervisor.outcome("b", Order::start)->is_ok());
+  // Nobody asked for it.
+  CHECK(view("c").state == State::stopped);
+  CHECK(supervisor.order("b", Order::start)->empty());
+  CHECK(script.done == "start a;start b;");
+}
+
+TEST_CASE_METHOD(Fixture, "a restart brings back what it has stopped, and nobody else") {
+  supervisor.start(chain());
+  REQUIRE(supervisor.order("c", Order::stop));
+  script.loop.run_ready();
+  script.done.clear();
+  CHECK(*supervisor.order("a", Order::restart) == Names{"b"});
+  CHECK_FALSE(supervisor.outcome("a", Order::restart));
+  script.loop.run_ready();
+  CHECK(script.done == "term b;term a;start a;start b;");
+  CHECK(supervisor.outcome("a", Order::restart)->is_ok());
+  CHECK(view("c").state == State::stopped);
+}
+
+TEST_CASE_METHOD(Fixture, "an order to start waits for ready, and says how it ended before") {
+  supervisor.start({service("a", {}, "/a")});
+  CHECK_FALSE(supervisor.outcome("a", Order::start));
+  exit("a", {.code = 3});
+  CHECK(supervisor.outcome("a", Order::start)->message() == "a: exited with 3");
+  // It needn't wait for its back-off.
+  REQUIRE(supervisor.order("a", Order::start));
+  CHECK(view("a").state == State::starting);
+  script.answer("/a", true);
+  CHECK(supervisor.outcome("a", Order::start)->is_ok());
+}
+
+TEST_CASE_METHOD(Fixture, "an order to start overtakes one to stop, and the other way round") {
+  script.stubborn = true;
+  supervisor.start({service("a"), service("b", {"a"})});
+  REQUIRE(supervisor.order("a", Order::stop));
+  REQUIRE(view("b").state == State::stopping);
+  SECTION("of one that has been asked to end") {
+    REQUIRE(supervisor.order("b", Order::start));
+    CHECK(supervisor.outcome("a", Order::stop)->code() == StatusCode::refused);
+    CHECK_FALSE(supervisor.outcome("b", Order::start));
+    exit("b", {.code = 0});
+    CHECK(supervisor.outcome("b", Order::start)->is_ok());
+    CHECK(view("a").state == State::ready);
+  }
+  SECTION("and the guest's end overtakes all") {
+    bool done = false;
+    supervisor.stop(1s, [&] { done = true; });
+    CHECK(supervisor.order("a", Order::start).status().code() == StatusCode::refused);
+    CHECK(supervisor.outcome("a", Order::stop)->code() == StatusCode::refused);
+    // Its limit is the shorter one.
+    script.loop.advance(1s);
+    script.loop.advance(1ms);
+    CHECK(done);
+  }
+  SECTION("a second stop is the same one") {
+    REQUIRE(supervisor.order("b", Order::stop));
+    script.loop.advance(10s);
+    script.loop.advance(10s);
+    CHECK(supervisor.outcome("a", Order::stop)->is_ok());
+    CHECK(supervisor.outcome("b", Order::stop)->is_ok());
+  }
+}
+
+TEST_CASE_METHOD(Fixture, "an order about nobody names who there is") {
+  supervisor.start({service("a"), service("b")});
+  Status status = supervisor.order("x", Order::stop).status();
+  CHECK(status.code() == StatusCode::not_found);
+  CHECK(status.message() == "there is no service x; there are a, b");
+}
+
+TEST_CASE_METHOD(Fixture, "each change is told in order, and who watches is told from the loop") {
+  std::string told;
+  supervisor.set_observer([&](const Supervisor::Change& change) {
+    static constexpr const char* kWords[] = {"started", "ready",    "ended",
+                                             "failed",  "given up", "stopped"};
+    told += change.name + " " + kWords[static_cast<int>(change.kind)];
+    if (change.kind == Supervisor::Change::Kind::ended) {
+      told += fmt::format(" {}/{}", change.exit.code, change.exit.signal);
+      CHECK(change.pid > 100);
+    }
+    told += ";";
+  });
+  int watched = 0;
+  auto number = supervisor.watch([&] { ++watched; });
+  ServiceSpec once = service("once", {}, "/once");
+  once.restart = ServiceSpec::Restart::never;
+  script.missing["gone"] = true;
+  supervisor.start({once, service("gone")});
+  CHECK(told == "once started;gone failed;");
+  CHECK(watched == 0);
+  script.loop.run_ready();
+  CHECK(watched == 1);
+  script.answer("/once", true);
+  exit("once", {.code = 139, .signal = SIGSEGV});
+  CHECK(told == "once started;gone failed;once ready;once ended 139/11;once given up;");
+  supervisor.unwatch(number);
+  told.clear();
+  REQUIRE(supervisor.order("gone", Order::stop));
+  CHECK(told == "gone stopped;");
 }
 
 }  // namespace sluice::agent

@@ -1,13 +1,19 @@
 """A QEMU guest whose init is the agent, and which is driven by `hostctl guest`."""
 
+import contextlib
 import json
 import os
 import pathlib
+import socket
+import subprocess
 import sys
 
+from . import vm as qemu
 from .hostd import REPOSITORY
 from .process import wait_until
 from .vm import AGENT_IMAGE, BOOT_SECONDS, ONLINE_SECONDS, build_image, qemu_command
+
+PROBE = "/run/probe"
 
 
 def agent_binary():
@@ -62,3 +68,41 @@ def wait_for_network(hostd):
         step = boot_steps(hostd)["network"]
         return step if step["result"] != "running" else None
     return wait_until(ended, ONLINE_SECONDS, "the guest's network")
+
+
+@contextlib.contextmanager
+def running(lab, name, append="", *options, image=(), more=()):
+    """A VM and the hostd beside it, with `options`, whose agent answers. See AgentVm for the rest."""
+    nic = lab.directory / f"{name}.nic"
+    vm = AgentVm(lab, qemu.stream_nic_listening(nic), name, append, image, more)
+    with contextlib.closing(vm):
+        hostd = lab.hostd("--qemu-connect", nic, "--agent", f"serial:{vm.port}", *options,
+                          name=f"hostd-{name}")
+        with contextlib.closing(hostd):
+            wait_for_agent(hostd)
+            yield hostd, vm
+
+
+def bring_probe(lab, hostd):
+    """Puts the program that probe.c makes into the guest, at PROBE."""
+    program = lab.directory / "probe"
+    subprocess.run(["gcc", "-static", "-O1", "-o", program, pathlib.Path(__file__).with_name("probe.c")],
+                   check=True, timeout=120)
+    done = hostd.ctl("guest", "cp", program, f"vm:{PROBE}")
+    assert done.returncode == 0, done.stderr
+
+
+@contextlib.contextmanager
+def guest_pipe(hostd, *command):
+    """A socket whose other end is standard input and output of a program in the guest."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        program = subprocess.Popen([hostd.hostctl(), "-n", hostd.ready["socket"], "guest", "exec",
+                                    "-i", *command], stdin=theirs, stdout=theirs)
+        theirs.close()
+        try:
+            yield ours
+        finally:
+            ours.close()
+            program.kill()
+            program.wait()
