@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 #include <sys/utsname.h>
 
-#include <array>
-
 #include "agent/archive/sha256.h"
 #include "agent/image/json.h"
 #include "agent/os/text.h"
@@ -12,8 +10,6 @@
 namespace sluice::agent {
 
 namespace {
-
-constexpr std::size_t kMaxNameBytes = 255;
 
 Status bad_config(std::string why) {
   return Status(StatusCode::invalid_argument, "the image's configuration: " + std::move(why));
@@ -109,13 +105,18 @@ bool is_platform(std::string_view platform, std::string_view os, std::string_vie
 }
 
 std::string normal_name(std::string_view name) {
-  for (std::string_view prefix : {"index.docker.io/", "docker.io/"}) {
-    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  auto take_prefix = [&name](std::string_view prefix) {
+    bool has_it = name.starts_with(prefix);
+    if (has_it) name.remove_prefix(prefix.size());
+    return has_it;
+  };
+  while (take_prefix("docker.io/") || take_prefix("index.docker.io/")) {
   }
-  if (constexpr std::string_view kLibrary = "library/"; name.starts_with(kLibrary)) {
-    name.remove_prefix(kLibrary.size());
+  // The library has no folders: with one it is another name, which begins like that.
+  constexpr std::string_view kLibrary = "library/";
+  if (name.find('/') == kLibrary.size() - 1 && name.rfind('/') == kLibrary.size() - 1) {
+    take_prefix(kLibrary);
   }
-  if (name.empty() || name.size() > kMaxNameBytes) return "";
   for (char c : name) {
     bool fits = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                 std::string_view(".-_/:").find(c) != std::string_view::npos;
@@ -128,8 +129,9 @@ std::string normal_name(std::string_view name) {
   if (tail.empty() || tail.starts_with(':') || tail.ends_with(':') || name.starts_with('/')) {
     return "";
   }
-  bool has_tag = tail.find(':') != std::string_view::npos;
-  return has_tag ? std::string(name) : fmt::format("{}:latest", name);
+  std::string_view tag = tail.find(':') == std::string_view::npos ? ":latest" : "";
+  if (name.size() + tag.size() > kMaxNameBytes) return "";
+  return fmt::format("{}{}", name, tag);
 }
 
 }  // namespace sluice::agent

@@ -23,7 +23,16 @@ TEST_CASE("names are kept in one form") {
     CAPTURE(bad);
     CHECK(normal_name(bad).empty());
   }
-  CHECK(normal_name(std::string(256, 'a')).empty());
+  CHECK(normal_name("docker.io/docker.io/library/alpine:3") == "alpine:3");
+  CHECK(normal_name("library/library/alpine") == "library/library/alpine:latest");
+  CHECK(normal_name("library/index.docker.io/me") == "library/index.docker.io/me:latest");
+  CHECK(normal_name("library/").empty());
+  // The tag that is added counts too.
+  std::string longest(kMaxNameBytes - 7, 'a');
+  CHECK(normal_name(longest) == longest + ":latest");
+  CHECK(normal_name(longest + "a").empty());
+  CHECK(normal_name(longest + ":12345a") == longest + ":12345a");
+  CHECK(normal_name(longest + ":123456a").empty());
 }
 
 TEST_CASE("an image is for a platform, whose variant matters where both say one") {
