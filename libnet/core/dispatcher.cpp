@@ -25,7 +25,9 @@ struct OwnedPacket : Buffer {
 void Dispatcher::on_frames(std::span<link::TxFrame> frames) {
   heard_ = true;
   in_batch_ = true;
-  for (link::TxFrame& frame : frames) on_frame(frame);
+  for (link::TxFrame& frame : frames) {
+    if (!parts_.tcp.join(frame.bytes, frame.buffer, frame.checksum_trusted)) on_frame(frame);
+  }
   in_batch_ = false;
   parts_.end_batch();
 }
@@ -71,17 +73,18 @@ void Dispatcher::on_frame(link::TxFrame& frame) {
       Bytes storage(owned.release()->storage);
       // The packet views the storage, maybe behind room left for larger headers.
       auto at = static_cast<std::size_t>(whole->packet.bytes().data() - storage.data());
-      on_packet(source, whole->packet, storage.subspan(at, whole->packet.total_size()), buffer,
+      on_packet(source, whole->packet, {}, storage.subspan(at, whole->packet.total_size()), buffer,
                 frame.checksum_trusted);
     }
     return;
   }
-  on_packet(source, *packet, bytes.first(packet->total_size()), frame.buffer,
-            frame.checksum_trusted);
+  std::size_t size = packet->total_size();
+  on_packet(source, *packet, frame.bytes.first(wire::kEthernetHeaderSize + size), bytes.first(size),
+            frame.buffer, frame.checksum_trusted);
 }
 
-void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet, Bytes bytes,
-                           const BufferRef& buffer, bool trusted) {
+void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet, Bytes frame,
+                           Bytes bytes, const BufferRef& buffer, bool trusted) {
   TimePoint now = parts_.loop.now();
   auto checksums = trusted ? gateway::Checksums::trusted : gateway::Checksums::verify;
   bool tcp = packet.protocol() == wire::IpProtocol::tcp;
@@ -108,7 +111,7 @@ void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet,
   }
   switch (packet.protocol()) {
     case wire::IpProtocol::tcp:
-      on_tcp(packet, bytes, buffer, trusted);
+      on_tcp(packet, frame, bytes, buffer, trusted);
       return;
     case wire::IpProtocol::udp:
       on_udp(packet, buffer, trusted);
@@ -136,8 +139,8 @@ void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet,
   }
 }
 
-void Dispatcher::on_tcp(const wire::Packet& packet, Bytes bytes, const BufferRef& buffer,
-                        bool trusted) {
+void Dispatcher::on_tcp(const wire::Packet& packet, Bytes frame, Bytes bytes,
+                        const BufferRef& buffer, bool trusted) {
   auto segment = wire::TcpView::parse(packet.payload());
   if (!segment || !segment->flags().are_sane() || segment->source_port() == Port(0) ||
       segment->destination_port() == Port(0)) {
@@ -151,6 +154,7 @@ void Dispatcher::on_tcp(const wire::Packet& packet, Bytes bytes, const BufferRef
   parts_.tcp.input({.key = {{packet.source(), segment->source_port()},
                             {packet.destination(), segment->destination_port()}},
                     .packet = bytes,
+                    .frame = frame,
                     .tcp_at = packet.header_size(),
                     .header_size = segment->header_size(),
                     .buffer = buffer});

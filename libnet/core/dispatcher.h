@@ -61,9 +61,11 @@ class Dispatcher final : public link::PortHandler {
 
  private:
   void on_frame(link::TxFrame& frame);
-  void on_packet(const MacAddress& source, const wire::Packet& packet, Bytes bytes,
+  /// `bytes`: the packet's; `frame`: the frame that it came in, empty where it came in several.
+  void on_packet(const MacAddress& source, const wire::Packet& packet, Bytes frame, Bytes bytes,
                  const BufferRef& buffer, bool checksum_trusted);
-  void on_tcp(const wire::Packet& packet, Bytes bytes, const BufferRef& buffer, bool trusted);
+  void on_tcp(const wire::Packet& packet, Bytes frame, Bytes bytes, const BufferRef& buffer,
+              bool trusted);
   void on_udp(const wire::Packet& packet, const BufferRef& buffer, bool trusted);
   void on_dns(const Endpoint& guest, const Endpoint& server, ConstBytes query);
 

@@ -13,8 +13,6 @@ namespace sluice::flow {
 
 namespace {
 
-/// Joined segments stay below what a pbuf can describe.
-constexpr std::size_t kMaxJoined = 60000;
 /// Pieces of guest data per send() call.
 constexpr std::size_t kMaxPieces = 64;
 
@@ -42,7 +40,7 @@ TcpRelay::TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& ga
     : loop_(loop), host_net_(host), engine_(engine), gate_(gate), icmp_(icmp), limits_(limits) {}
 
 TcpRelay::~TcpRelay() {
-  joined_ = Joined();
+  joiner_.clear();
   flows_.clear();
 }
 
@@ -96,59 +94,38 @@ void TcpRelay::input(TcpInput input) {
 }
 
 void TcpRelay::deliver(TcpFlow& flow, const TcpInput& input) {
-  Bytes header = input.packet.subspan(input.tcp_at, input.header_size);
-  Bytes payload = input.packet.subspan(input.tcp_at + input.header_size);
-  std::uint8_t flags = header[13];
-  constexpr std::uint8_t kPlain = wire::TcpFlags::kAck | wire::TcpFlags::kPsh;
-  bool plain = !payload.empty() && (flags & ~kPlain) == 0;
-  std::uint32_t sequence = load_be32(header.data() + 4);
-
-  if (joined_.flow) {
-    if (joined_.flow == &flow && plain && sequence == joined_.next_sequence &&
-        joined_.size + payload.size() <= kMaxJoined) {
-      // The newest acknowledgment and window stand for all.
-      std::copy_n(header.begin() + 8, 4, joined_.header.begin() + 8);
-      std::copy_n(header.begin() + 14, 2, joined_.header.begin() + 14);
-      joined_.header[13] |= flags;
-      joined_.payload.push_back({payload.data(), payload.size()});
-      joined_.buffers.push_back(input.buffer);
-      joined_.size += payload.size();
-      joined_.next_sequence += static_cast<std::uint32_t>(payload.size());
-      return;
-    }
+  SegmentJoiner::Segment segment{.frame = input.frame,
+                                 .header = input.packet.subspan(input.tcp_at, input.header_size),
+                                 .payload = input.packet.subspan(input.tcp_at + input.header_size),
+                                 .buffer = input.buffer};
+  bool plain = SegmentJoiner::is_plain(segment.header[13], segment.payload);
+  if (joined_flow_) {
+    if (joined_flow_ == &flow && plain && joiner_.add(segment)) return;
     flush_joined();
   }
   flow.last_activity_ = loop_.now();
   if (plain) {
-    joined_.flow = &flow;
-    joined_.header = header;
-    joined_.payload.push_back({payload.data(), payload.size()});
-    joined_.buffers.push_back(input.buffer);
-    joined_.size = payload.size();
-    joined_.next_sequence = sequence + static_cast<std::uint32_t>(payload.size());
+    joined_flow_ = &flow;
+    joiner_.begin(segment);
     return;
   }
-  iovec piece{payload.data(), payload.size()};
-  bool some = !payload.empty();
-  flow.endpoint_->input({.header = header,
+  iovec piece{segment.payload.data(), segment.payload.size()};
+  bool some = !segment.payload.empty();
+  flow.endpoint_->input({.header = segment.header,
                          .payload = {&piece, some ? 1u : 0u},
-                         .buffers = {&input.buffer, 1},
-                         .payload_size = payload.size()});
+                         .buffers = {&segment.buffer, 1},
+                         .payload_size = segment.payload.size()});
   work_.add(flow);
 }
 
 void TcpRelay::flush_joined() {
-  TcpFlow* flow = std::exchange(joined_.flow, nullptr);
+  TcpFlow* flow = std::exchange(joined_flow_, nullptr);
   if (!flow) return;
   if (!flow->retired() && flow->endpoint_) {
-    flow->endpoint_->input({.header = joined_.header,
-                            .payload = joined_.payload,
-                            .buffers = joined_.buffers,
-                            .payload_size = joined_.size});
+    flow->endpoint_->input(joiner_.segment());
     work_.add(*flow);
   }
-  joined_.payload.clear();
-  joined_.buffers.clear();
+  joiner_.clear();
 }
 
 Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound inbound) {
@@ -434,7 +411,7 @@ void TcpRelay::reset_if(std::string_view reason, Condition condition) {
 }
 
 void TcpRelay::forget(TcpFlow& flow) {
-  if (joined_.flow == &flow) flush_joined();
+  if (joined_flow_ == &flow) flush_joined();
   flows_.erase(flows_.find(flow.key_));
 }
 

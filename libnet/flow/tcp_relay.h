@@ -21,6 +21,7 @@
 #include "flow/gate.h"
 #include "flow/icmp_answers.h"
 #include "flow/read_buffer.h"
+#include "flow/segment_joiner.h"
 #include "flow/tcp_flow.h"
 #include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
@@ -63,6 +64,7 @@ struct TcpCounters {
 struct TcpInput {
   FlowKey key;
   Bytes packet;            ///< The IP packet; it may be changed.
+  Bytes frame;             ///< The packet with its Ethernet header; empty: it was none of its own.
   std::size_t tcp_at = 0;  ///< Where the TCP header starts in it.
   std::size_t header_size = 0;
   BufferRef buffer;  ///< What holds the packet.
@@ -92,10 +94,15 @@ class TcpRelay {
 
   /// Takes one segment. run() must follow before the batch's buffers are let go.
   void input(TcpInput input);
+  /// Takes a frame at once if it merely continues what input() had last: see SegmentJoiner. False:
+  /// it has to be looked at.
+  bool join(Bytes frame, const BufferRef& buffer, bool checksum_trusted) {
+    return joiner_.add_frame(frame, buffer, checksum_trusted);
+  }
   /// Moves bytes for every flow that changed.
   void run();
   /// Whether run() has work left for another turn.
-  bool has_work() const { return work_.has_work() || joined_.flow != nullptr; }
+  bool has_work() const { return work_.has_work() || joined_flow_ != nullptr; }
   /// Called by flows when a run() is due and none is under way.
   void set_on_work(std::function<void()> on_work) { work_.set_on_work(std::move(on_work)); }
 
@@ -135,16 +142,6 @@ class TcpRelay {
 
   static constexpr std::string_view kDestinationBusy =
       "too many connections wait for that destination";
-
-  /// In-order segments of one flow, joined so that lwIP sees one (what GRO does for a kernel).
-  struct Joined {
-    TcpFlow* flow = nullptr;
-    Bytes header;
-    std::uint32_t next_sequence = 0;
-    std::size_t size = 0;
-    std::vector<iovec> payload;
-    std::vector<BufferRef> buffers;
-  };
 
   TcpFlow* find(const FlowKey& key);
   void begin_outbound(TcpInput& input);
@@ -201,7 +198,8 @@ class TcpRelay {
   /// Flows that are over but for TIME_WAIT, longest first; some may be gone.
   std::deque<FlowKey> resting_;
   WorkQueue<TcpFlow> work_{[this](TcpFlow& flow) { forget(flow); }};
-  Joined joined_;
+  SegmentJoiner joiner_;
+  TcpFlow* joined_flow_ = nullptr;  ///< Whose segments are in it.
   TcpCounters counters_;
   TimePoint limit_reported_{};
   std::uint32_t ticks_ = 0;
