@@ -29,6 +29,29 @@ TEST_CASE("segments out of order reach the host in order") {
   CHECK(flow.live_buffers == 0);
 }
 
+TEST_CASE("more than 64 KiB that waited for one lost segment reach a host that was not ready") {
+  OpenFlow flow;
+  const std::string segment(1400, 's');
+  // The window grows to hold them.
+  constexpr std::size_t kBefore = 300, kWaiting = 60;
+  for (std::size_t i = 0; i < kBefore; ++i) flow.send(segment);
+  flow.host->set_send_room(0);
+  auto send_with_timestamps = [&](std::uint32_t sequence) {
+    flow.input(OpenFlow::kGuest, OpenFlow::kRemote,
+               {.sequence = sequence,
+                .acknowledgment = flow.first,
+                .options = {1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0},
+                .payload = segment});
+    flow.settle();
+  };
+  for (std::uint32_t i = 1; i <= kWaiting; ++i) send_with_timestamps(flow.sequence + i * 1400);
+  send_with_timestamps(flow.sequence);
+  flow.host->set_send_room(1 << 20);
+  flow.settle();
+  CHECK(flow.host->sent() == std::string((kBefore + 1 + kWaiting) * 1400, 's'));
+  CHECK(flow.live_buffers == 0);
+}
+
 TEST_CASE("a thousand small messages that waited for the guest's window all arrive") {
   OpenFlow flow;
   flow.window = 0;
