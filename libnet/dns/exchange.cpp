@@ -22,9 +22,11 @@ iovec to_iovec(ConstBytes bytes) {
 
 }  // namespace
 
-Exchange::Exchange(HostNet& host, Counters& counters, const RandomSource& random,
-                   const Endpoint& upstream, const Question& question, Done done)
+Exchange::Exchange(HostNet& host, QuerySockets& sockets, Counters& counters,
+                   const RandomSource& random, const Endpoint& upstream, const Question& question,
+                   Done done)
     : host_(host),
+      sockets_(sockets),
       counters_(counters),
       upstream_(upstream),
       question_{question.name.with_case(random()), question.type, wire::DnsClass::internet},
@@ -33,10 +35,9 @@ Exchange::Exchange(HostNet& host, Counters& counters, const RandomSource& random
       request_(encode_query(id_, question_, Privacy::clear)) {}
 
 bool Exchange::start() {
-  auto socket = host_.open_query(upstream_.address.family());
-  if (!socket) return false;
-  udp_ = std::move(socket).value();
-  udp_->set_handler(this);
+  udp_ = sockets_.take(upstream_.address.family());
+  if (!udp_) return false;
+  udp_->socket->set_handler(this);
   ++counters_.upstream_queries;
   return send_datagram();
 }
@@ -48,7 +49,7 @@ std::string Exchange::waits_for() const {
 bool Exchange::send_datagram() {
   iovec data = to_iovec(ConstBytes(request_).subspan(wire::kDnsLengthPrefixBytes));
   OutDatagram datagram{upstream_, {&data, 1}};
-  auto result = udp_->send_batch({&datagram, 1});
+  auto result = udp_->socket->send_batch({&datagram, 1});
   // A full send queue loses the datagram like any other way would; the owner asks again.
   return result.ok() || result.would_block();
 }
@@ -56,14 +57,14 @@ bool Exchange::send_datagram() {
 void Exchange::on_socket_ready(SocketReady ready) {
   if (tcp_) return drive_tcp();
   if (ready.error) {
-    if (auto error = udp_->take_queued_error()) return fail(std::strerror(error->error));
+    if (auto error = udp_->socket->take_queued_error()) return fail(std::strerror(error->error));
   }
   if (ready.readable) read_datagrams();
 }
 
 void Exchange::read_datagrams() {
   for (;;) {
-    auto batch = udp_->receive_batch();
+    auto batch = udp_->socket->receive_batch();
     if (batch.empty()) return;
     for (const auto& datagram : batch) {
       if (datagram.peer != upstream_) {
@@ -82,6 +83,7 @@ void Exchange::read_datagrams() {
         if (!start_tcp()) fail(kNoSocket);
         return;
       }
+      reusable_ = batch.size() == 1 && forged_ == 0;
       take_answer(*message);
       return;
     }
@@ -159,6 +161,7 @@ void Exchange::fail(std::string_view why) {
 void Exchange::finish(Outcome outcome, std::optional<Answer> answer, std::string_view why) {
   // The callee may destroy this object, and the function with it.
   auto done = std::move(done_);
+  if (udp_ && reusable_) sockets_.give_back(std::move(*udp_));
   udp_.reset();
   tcp_.reset();
   done(outcome, std::move(answer), why);

@@ -8,12 +8,13 @@
 #include "base/host_net.h"
 #include "dns/answer.h"
 #include "dns/counters.h"
+#include "dns/query_sockets.h"
 #include "dns/upstream_query.h"
 
 namespace sluice::dns {
 
-/// One question put to one resolver: over UDP from a socket of its own, so that an attacker off the
-/// path must guess port, id and the case of the letters; over TCP after a truncated answer, after
+/// One question put to one resolver: over UDP from a socket that no other question has meanwhile, so
+/// that an attacker off the path must guess port, id and the case of the letters; over TCP after a truncated answer, after
 /// an answer that lost the case, and after too many that match nothing. Keeps no time: its owner
 /// ends it by destroying it.
 ///
@@ -24,9 +25,9 @@ namespace sluice::dns {
 /// ```
 class Exchange final : public UpstreamQuery, public SocketHandler {
  public:
-  /// `host` and `counters` outlive it.
-  Exchange(HostNet& host, Counters& counters, const RandomSource& random, const Endpoint& upstream,
-           const Question& question, Done done);
+  /// `host`, `sockets` and `counters` outlive it.
+  Exchange(HostNet& host, QuerySockets& sockets, Counters& counters, const RandomSource& random,
+           const Endpoint& upstream, const Question& question, Done done);
 
   bool start() override;
   std::string waits_for() const override;
@@ -46,13 +47,15 @@ class Exchange final : public UpstreamQuery, public SocketHandler {
   void finish(Outcome outcome, std::optional<Answer> answer, std::string_view why = {});
 
   HostNet& host_;
+  QuerySockets& sockets_;
   Counters& counters_;
   Endpoint upstream_;
   wire::DnsQuestion question_;  ///< With the letters' case at random.
   std::uint16_t id_;
   Done done_;
   int forged_ = 0;
-  std::unique_ptr<DatagramSocket> udp_;
+  std::optional<QuerySockets::Socket> udp_;
+  bool reusable_ = false;  ///< Nothing but the answer came to it.
   std::unique_ptr<StreamSocket> tcp_;
   bool connected_ = false;
   std::vector<std::uint8_t> request_;  ///< With the length prefix of TCP.

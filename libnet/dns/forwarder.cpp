@@ -18,6 +18,7 @@ Forwarder::Forwarder(Loop& loop, HostNet& host, Counters& counters, RandomSource
       host_(host),
       counters_(counters),
       random_(std::move(random)),
+      sockets_(loop, host, random_),
       tls_(loop, host, counters, random_, std::move(trust)) {}
 
 void Forwarder::resolve(UpstreamQuery::Question question, std::shared_ptr<Upstreams> upstreams,
@@ -77,8 +78,8 @@ std::unique_ptr<UpstreamQuery> Forwarder::make_query(const DnsResolver& resolver
                                                      const UpstreamQuery::Question& question,
                                                      UpstreamQuery::Done done) {
   if (!resolver.uses_tls()) {
-    return std::make_unique<Exchange>(host_, counters_, random_, resolver.endpoint, question,
-                                      std::move(done));
+    return std::make_unique<Exchange>(host_, sockets_, counters_, random_, resolver.endpoint,
+                                      question, std::move(done));
   }
   auto upstream = tls_.upstream(resolver);
   if (!upstream) return nullptr;

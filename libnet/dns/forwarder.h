@@ -9,6 +9,7 @@
 #include "base/host_net.h"
 #include "base/loop.h"
 #include "dns/counters.h"
+#include "dns/query_sockets.h"
 #include "dns/tls_pool.h"
 #include "dns/upstream_query.h"
 #include "dns/upstreams.h"
@@ -77,6 +78,7 @@ class Forwarder {
   HostNet& host_;
   Counters& counters_;
   RandomSource random_;
+  QuerySockets sockets_;
   TlsPool tls_;
   std::list<Job> jobs_;
 };

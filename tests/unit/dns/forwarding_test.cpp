@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+
 #include "dns_world.h"
 
 using namespace sluice;
@@ -205,10 +207,13 @@ TEST_CASE("an upstream that is slow but answers first is not held for a dead one
   });
   world.add_upstream("192.0.2.2:53", silent_resolver());
   for (const char* name : {"a.example", "b.example", "c.example"}) {
-    std::size_t socket = world.net.datagrams.size();
     world.send(name, DnsType::a);
     world.loop.advance(400ms);
-    world.net.datagrams[socket]->feed(endpoint("192.0.2.1:53"), to_text(*reply));
+    auto asked = std::ranges::find_if(world.net.datagrams, [](const auto& socket) {
+      return !socket->closed() && socket->sent.back().to == endpoint("192.0.2.1:53");
+    });
+    REQUIRE(asked != world.net.datagrams.end());
+    (*asked)->feed(endpoint("192.0.2.1:53"), to_text(*reply));
     world.loop.run_ready();
   }
   CHECK(world.replies.size() == 3);
@@ -274,6 +279,7 @@ TEST_CASE("SERVFAIL with an explanation is the answer when every upstream fails"
     world.net.udp_status = Status(StatusCode::exhausted, "out of descriptors");
     CHECK(world.ask("a.example", DnsType::a).rcode == DnsRcode::server_failure);
   }
+  world.loop.advance(dns::QuerySockets::kMostAge);
   CHECK(world.net.open_datagrams() == 0);
 }
 
