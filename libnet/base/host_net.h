@@ -127,7 +127,9 @@ class DatagramSocket {
   virtual void set_handler(SocketHandler* handler) = 0;
   /// Sends in order; stops at the first that can't be sent. `bytes` is the number of datagrams.
   virtual IoResult send_batch(std::span<const OutDatagram> datagrams) = 0;
-  /// Up to a batch of datagrams; empty when there is none. The span lives until the next call.
+  /// What receive_batch() gives at most. With fewer, nothing is left: readiness follows the next.
+  static constexpr std::size_t kFullBatch = 32;
+  /// Up to kFullBatch datagrams; empty when there is none. The span lives until the next call.
   virtual std::span<const InDatagram> receive_batch() = 0;
   virtual std::optional<SocketError> take_queued_error() = 0;
   /// IPv4 TTL or IPv6 hop limit of what is sent.

@@ -1,11 +1,13 @@
 #include "base/posix_datagram.h"
 
 #include <linux/errqueue.h>
+#include <netinet/udp.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <numeric>
 
 #include "base/posix_address.h"
 
@@ -13,7 +15,6 @@ namespace sluice {
 
 namespace {
 
-constexpr std::size_t kSendBatch = 64;
 /// An ICMP error quotes up to 1232 (IPv6) or 548 (IPv4) bytes of what caused it; what is passed on
 /// needs no more.
 constexpr std::size_t kQuoteSize = 1280;
@@ -23,6 +24,35 @@ constexpr int kErrorRetries = 4;
 /// A full queue or no memory; every other error may belong to an earlier datagram.
 bool no_room(int error) {
   return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+/// A kernel without UDP_SEGMENT, a way on which nobody sums, or one of a smaller MTU.
+bool cannot_cut(int error) {
+  return error == EINVAL || error == EIO || error == EMSGSIZE;
+}
+
+std::size_t size_of(const OutDatagram& datagram) {
+  std::size_t size = 0;
+  for (const iovec& piece : datagram.data) size += piece.iov_len;
+  return size;
+}
+
+/// How many datagrams the kernel can make of one message: those to the same peer of the same size,
+/// the last of which may be smaller.
+std::size_t count_cut(std::span<const OutDatagram> datagrams) {
+  // What is left of a packet for the payload, whatever the family.
+  constexpr std::size_t kMostBytes = 65535 - 60 - 8;
+  std::size_t size = size_of(datagrams[0]);
+  if (size == 0 || size > DatagramBatch::kMostCutSize) return 1;
+  std::size_t most = std::min({datagrams.size(), DatagramBatch::kMostCut, kMostBytes / size});
+  std::size_t count = 1;
+  while (count < most && datagrams[count].peer == datagrams[0].peer) {
+    std::size_t next = size_of(datagrams[count]);
+    if (next == 0 || next > size) break;
+    ++count;
+    if (next < size) break;
+  }
+  return count;
 }
 
 std::uint8_t ttl_of(msghdr& header) {
@@ -104,7 +134,7 @@ DatagramBatch::DatagramBatch()
 }
 
 int DatagramBatch::receive(int fd) {
-  for (std::size_t i = 0; i < kDatagrams; ++i) {
+  for (std::size_t i = 0; i < used_; ++i) {
     msghdr& header = messages_[i].msg_hdr;
     header = {};
     header.msg_name = &peers_[i];
@@ -114,7 +144,10 @@ int DatagramBatch::receive(int fd) {
     header.msg_control = controls_[i].bytes.data();
     header.msg_controllen = controls_[i].bytes.size();
   }
-  return ::recvmmsg(fd, messages_.data(), kDatagrams, MSG_DONTWAIT, nullptr);
+  int n = ::recvmmsg(fd, messages_.data(), kDatagrams, MSG_DONTWAIT, nullptr);
+  // The kernel may have begun with the one at which it stopped.
+  used_ = std::min(static_cast<std::size_t>(std::max(n, 0)) + 1, kDatagrams);
+  return n;
 }
 
 std::span<const InDatagram> DatagramBatch::datagrams(int count) {
@@ -127,6 +160,52 @@ std::span<const InDatagram> DatagramBatch::datagrams(int count) {
                           .ttl = ttl_of(messages_[i].msg_hdr)};
   }
   return std::span(datagrams_).first(used);
+}
+
+int DatagramBatch::send(int fd, std::span<const OutDatagram> datagrams, bool cut) {
+  // No datagram has more than a few pieces; the vector keeps its room.
+  std::size_t pieces = 0;
+  for (const OutDatagram& one : datagrams.first(std::min(datagrams.size(), kMessages))) {
+    pieces += one.data.size();
+  }
+  out_pieces_.clear();
+  out_pieces_.reserve(pieces);
+  has_cut_ = false;
+  std::size_t messages = 0, taken = 0;
+  // As many datagrams as messages at most, so that the pieces have room and stay where they are.
+  std::size_t most = std::min(datagrams.size(), kMessages);
+  while (taken < most) {
+    std::size_t count = cut ? count_cut(datagrams.subspan(taken, most - taken)) : 1;
+    const OutDatagram& first = datagrams[taken];
+    msghdr& header = out_messages_[messages].msg_hdr;
+    header = {};
+    out_peers_[messages] = SocketAddress(first.peer, link);
+    header.msg_name = out_peers_[messages].get();
+    header.msg_namelen = out_peers_[messages].size();
+    header.msg_iov = out_pieces_.data() + out_pieces_.size();
+    for (const OutDatagram& one : datagrams.subspan(taken, count)) {
+      out_pieces_.insert(out_pieces_.end(), one.data.begin(), one.data.end());
+    }
+    header.msg_iovlen =
+        static_cast<std::size_t>(out_pieces_.data() + out_pieces_.size() - header.msg_iov);
+    if (count > 1) {
+      has_cut_ = true;
+      header.msg_control = out_controls_[messages].bytes.data();
+      header.msg_controllen = out_controls_[messages].bytes.size();
+      cmsghdr* control = CMSG_FIRSTHDR(&header);
+      control->cmsg_level = SOL_UDP;
+      control->cmsg_type = UDP_SEGMENT;
+      control->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
+      auto size = static_cast<std::uint16_t>(size_of(first));
+      std::memcpy(CMSG_DATA(control), &size, sizeof size);
+    }
+    out_counts_[messages++] = count;
+    taken += count;
+  }
+  int n = ::sendmmsg(fd, out_messages_.data(), static_cast<unsigned>(messages), MSG_NOSIGNAL);
+  if (n < 0) return n;
+  return static_cast<int>(
+      std::accumulate(out_counts_.begin(), out_counts_.begin() + n, std::size_t{0}));
 }
 
 Result<std::unique_ptr<DatagramSocket>> PosixDatagram::start(
@@ -149,7 +228,9 @@ Result<std::unique_ptr<DatagramSocket>> PosixDatagram::udp(PosixPoller& poller,
   if (::bind(fd->get(), address.get(), address.size()) != 0) {
     return Status::from_errno(errno, "bind UDP " + at.to_string());
   }
-  return start(std::make_unique<PosixDatagram>(poller, batch, std::move(*fd), family));
+  auto socket = std::make_unique<PosixDatagram>(poller, batch, std::move(*fd), family);
+  socket->cut_ = true;
+  return start(std::move(socket));
 }
 
 Result<std::unique_ptr<DatagramSocket>> PosixDatagram::query(PosixPoller& poller,
@@ -173,32 +254,21 @@ Result<std::unique_ptr<DatagramSocket>> PosixDatagram::ping(PosixPoller& poller,
   return start(std::make_unique<PosixDatagram>(poller, batch, std::move(fd), family));
 }
 
-int PosixDatagram::send_some(std::span<const OutDatagram> datagrams) {
-  std::array<SocketAddress, kSendBatch> peers;
-  std::array<mmsghdr, kSendBatch> messages{};
-  std::size_t count = std::min(datagrams.size(), kSendBatch);
-  for (std::size_t i = 0; i < count; ++i) {
-    peers[i] = SocketAddress(datagrams[i].peer, batch_.link);
-    msghdr& header = messages[i].msg_hdr;
-    header.msg_name = peers[i].get();
-    header.msg_namelen = peers[i].size();
-    header.msg_iov = const_cast<iovec*>(datagrams[i].data.data());
-    header.msg_iovlen = datagrams[i].data.size();
-  }
-  return ::sendmmsg(source_.fd(), messages.data(), static_cast<unsigned>(count), MSG_NOSIGNAL);
-}
-
 IoResult PosixDatagram::send_batch(std::span<const OutDatagram> datagrams) {
   std::size_t sent = 0;
   int retries = kErrorRetries;
   while (sent < datagrams.size()) {
-    int n = send_some(datagrams.subspan(sent));
+    int n = batch_.send(source_.fd(), datagrams.subspan(sent), cut_);
     if (n > 0) {
       sent += static_cast<std::size_t>(n);
       retries = kErrorRetries;
       continue;
     }
     int error = errno;
+    if (batch_.has_cut() && cannot_cut(error)) {
+      cut_ = false;
+      continue;
+    }
     // The error may be an ICMP error for an earlier datagram; this failure has cleared it, and its
     // details stay in the error queue.
     if (!no_room(error) && retries-- > 0) continue;

@@ -8,14 +8,21 @@
 #include <vector>
 
 #include "base/host_net.h"
+#include "base/posix_address.h"
 #include "base/posix_poller.h"
 
 namespace sluice {
 
-/// Room for one recvmmsg(), shared by all datagram sockets of a PosixNet.
+/// Room for one recvmmsg() and one sendmmsg(), shared by all datagram sockets of a PosixNet.
 class DatagramBatch {
  public:
-  static constexpr std::size_t kDatagrams = 32;
+  static constexpr std::size_t kDatagrams = DatagramSocket::kFullBatch;
+  /// Messages of one sendmmsg().
+  static constexpr std::size_t kMessages = 64;
+  /// Datagrams of one message that the kernel cuts (udp(7), UDP_SEGMENT), and the largest of them:
+  /// what an Ethernet carries in one packet. All together have to fit a packet of IP's.
+  static constexpr std::size_t kMostCut = 64;
+  static constexpr std::size_t kMostCutSize = 1452;
   /// The largest UDP payload over IPv4 is 65507 bytes, over IPv6 65527.
   static constexpr std::size_t kDatagramSize = 65536;
 
@@ -24,6 +31,11 @@ class DatagramBatch {
   int receive(int fd);
   /// The first `count` of what receive() gave.
   std::span<const InDatagram> datagrams(int count);
+  /// Sends the first of `datagrams`, at least one, to `fd`; -1 and errno, or how many were sent.
+  /// `cut`: equal ones in a row go as one message that the kernel cuts.
+  int send(int fd, std::span<const OutDatagram> datagrams, bool cut);
+  /// Whether the last send() had such a message.
+  bool has_cut() const { return has_cut_; }
   /// As SocketAddress has it.
   unsigned link = 0;
 
@@ -39,6 +51,17 @@ class DatagramBatch {
   std::array<iovec, kDatagrams> pieces_;
   std::array<mmsghdr, kDatagrams> messages_;
   std::array<InDatagram, kDatagrams> datagrams_;
+  std::size_t used_ = kDatagrams;  ///< Of messages_ that have to be made ready again.
+
+  struct CutControl {
+    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(std::uint16_t))> bytes;
+  };
+  std::array<SocketAddress, kMessages> out_peers_;
+  std::array<mmsghdr, kMessages> out_messages_;
+  std::array<std::size_t, kMessages> out_counts_;  ///< Datagrams of each.
+  std::array<CutControl, kMessages> out_controls_;
+  std::vector<iovec> out_pieces_;
+  bool has_cut_ = false;
 };
 
 /// A UDP or ping socket.
@@ -64,12 +87,12 @@ class PosixDatagram final : public DatagramSocket {
 
  private:
   static Result<std::unique_ptr<DatagramSocket>> start(std::unique_ptr<PosixDatagram> socket);
-  int send_some(std::span<const OutDatagram> datagrams);
 
   DatagramBatch& batch_;
   PosixSource source_;
   Family family_;
-  int ttl_ = -1;  ///< Set last; -1: the kernel's default.
+  int ttl_ = -1;      ///< Set last; -1: the kernel's default.
+  bool cut_ = false;  ///< The kernel may cut; no more where it once could not.
 };
 
 }  // namespace sluice

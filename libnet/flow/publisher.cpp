@@ -317,6 +317,7 @@ bool Publisher::receive(Entry& entry) {
       client->record.rx_bytes += datagram.data.size();
       output_.send_udp(client->key.remote, client->key.guest, datagram.data);
     }
+    if (batch.size() < DatagramSocket::kFullBatch) return false;
   }
   return true;
 }

@@ -41,6 +41,7 @@ struct UdpRelay::Mapping final : SocketHandler, WorkItem {
   void on_socket_ready(SocketReady ready) override {
     readable |= ready.readable || ready.error;
     writable |= ready.writable || ready.error;
+    failed |= ready.error;
     relay.work_.add(*this);
   }
 
@@ -57,6 +58,7 @@ struct UdpRelay::Mapping final : SocketHandler, WorkItem {
   std::uint8_t ttl = kUsualTtl;
   bool readable = false;
   bool writable = true;
+  bool failed = false;  ///< Errors are queued.
 };
 
 UdpRelay::UdpRelay(Loop& loop, HostNet& host, Gate& gate, GuestOutput& output, IcmpAnswers& icmp,
@@ -101,6 +103,7 @@ Status UdpRelay::open_socket(Mapping& mapping) {
   mapping.ttl = kUsualTtl;
   mapping.readable = false;
   mapping.writable = true;
+  mapping.failed = false;
   return Status::ok();
 }
 
@@ -443,14 +446,16 @@ void UdpRelay::send(Mapping& mapping) {
 
 bool UdpRelay::receive(Mapping& mapping) {
   TimePoint now = loop_.now();
-  for (int turn = 0; turn < kBatchesPerTurn; ++turn) {
-    while (auto error = mapping.socket->take_queued_error())
+  if (std::exchange(mapping.failed, false)) {
+    while (auto error = mapping.socket->take_queued_error()) {
       report(mapping, *error, error->payload);
-    auto batch = mapping.socket->receive_batch();
-    if (batch.empty()) {
-      mapping.readable = false;
-      return false;
     }
+  }
+  for (int turn = 0; turn < kBatchesPerTurn; ++turn) {
+    auto batch = mapping.socket->receive_batch();
+    bool drained = batch.size() < DatagramSocket::kFullBatch;
+    mapping.readable = !drained;
+    if (batch.empty()) return false;
     by_age_.splice(by_age_.end(), by_age_, mapping.age);
     for (const InDatagram& datagram : batch) {
       Endpoint remote = datagram.peer;
@@ -468,6 +473,7 @@ bool UdpRelay::receive(Mapping& mapping) {
       ++counters_.to_guest;
       output_.send_udp(remote, mapping.guest, datagram.data);
     }
+    if (drained) return false;
   }
   return true;
 }

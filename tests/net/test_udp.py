@@ -195,6 +195,24 @@ def test_a_burst_of_datagrams_loses_little(net, world):
         assert sorted(got, key=int) == [b"%d" % i for i in range(200)]
 
 
+@pytest.fixture
+def narrow_link(world):
+    world.host.ip("link set far mtu 1280")
+    yield
+    world.host.ip("link set far mtu 1500")
+
+
+@pytest.mark.parametrize("size", [100, 1400])
+def test_a_burst_of_equal_datagrams_arrives_also_over_a_narrow_link(
+        net, world, narrow_link, family, size):
+    """The kernel cuts them for hostd from one message, but not those that no packet of the link holds."""
+    bodies = [bytes([i]) * size for i in range(60)] + [b"short"]
+    with world.world.udp(WORLD[family]) as server, guest_socket(net, family) as client:
+        for body in bodies:
+            client.sendto(body, server.getsockname()[:2])
+        assert sorted(server.recvfrom(2000)[0] for _ in bodies) == sorted(bodies)
+
+
 @pytest.mark.hostd
 @pytest.mark.parametrize("ip", FAMILIES)
 def test_a_denied_datagram_is_answered_with_administratively_prohibited(gateway, world, ip):

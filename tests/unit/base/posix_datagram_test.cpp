@@ -82,6 +82,52 @@ TEST_CASE("a batch larger than one system call goes out in order") {
   CHECK(got == texts);
 }
 
+TEST_CASE("datagrams of whatever sizes and peers arrive one by one, as they were sent") {
+  Family family = GENERATE(Family::v4, Family::v6);
+  World world;
+  auto a = world.udp(family), b = world.udp(family), c = world.udp(family);
+  // Runs of equal ones up to and past what the kernel cuts of one, with a shorter, a longer, an
+  // empty or another peer's one behind them.
+  std::vector<std::size_t> sizes;
+  auto add = [&sizes](std::size_t count, std::size_t size) {
+    sizes.insert(sizes.end(), count, size);
+  };
+  add(3, 1200), add(1, 900), add(2, 900), add(2, 901), add(1, 0), add(2, 0);
+  add(DatagramBatch::kMostCut, 8), add(DatagramBatch::kMostCut + 1, 16);
+  add(60, DatagramBatch::kMostCutSize), add(2, DatagramBatch::kMostCutSize + 1), add(1, 1);
+  std::vector<std::string> texts;
+  std::vector<iovec> pieces;
+  std::vector<OutDatagram> batch;
+  for (std::size_t size : sizes) {
+    std::string text(size, static_cast<char>('a' + texts.size() % 26));
+    for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>(text[i] ^ (i & 7));
+    texts.push_back(std::move(text));
+  }
+  // In two pieces, as what waited in a guest's port may be.
+  for (auto& text : texts) {
+    std::size_t cut = text.size() / 3;
+    pieces.push_back({text.data(), cut});
+    pieces.push_back({text.data() + cut, text.size() - cut});
+  }
+  std::vector<std::string> for_b, for_c;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    bool to_c = i % 37 == 36;
+    batch.push_back({to_c ? *c->local() : *b->local(), {&pieces[2 * i], 2}});
+    (to_c ? for_c : for_b).push_back(texts[i]);
+  }
+  // Loopback hands each over as it is sent, and the receiver has room for all.
+  CHECK(a->send_batch(batch).bytes == batch.size());
+  auto received = [](DatagramSocket& socket) {
+    std::vector<std::string> got;
+    for (auto some = socket.receive_batch(); !some.empty(); some = socket.receive_batch()) {
+      for (const InDatagram& one : some) got.push_back(text_of(one));
+    }
+    return got;
+  };
+  CHECK(received(*b) == for_b);
+  CHECK(received(*c) == for_c);
+}
+
 TEST_CASE("a closed port comes back as an error with the destination and the ICMP code") {
   Family family = GENERATE(Family::v4, Family::v6);
   World world;

@@ -4,11 +4,6 @@
 
 namespace sluice::test {
 
-namespace {
-/// As in the real thing: more are waiting after a full batch.
-constexpr std::size_t kBatch = 32;
-}  // namespace
-
 void DatagramPeer::raise(SocketReady ready) {
   if (socket_) socket_->readiness_.raise(ready);
 }
@@ -69,7 +64,7 @@ IoResult ScriptedDatagram::send_batch(std::span<const OutDatagram> datagrams) {
 std::span<const InDatagram> ScriptedDatagram::receive_batch() {
   batch_.clear();
   views_.clear();
-  while (!peer_->unread_.empty() && batch_.size() < kBatch) {
+  while (!peer_->unread_.empty() && batch_.size() < kFullBatch) {
     batch_.push_back(std::move(peer_->unread_.front()));
     peer_->unread_.pop_front();
   }
