@@ -9,7 +9,7 @@
  *     -s          receive buffers that hold any frame, instead of merged ones of a page
  *
  * The kernel behind the TAP is the guest.  The rings and buffers lie in a memfd that the back end
- * maps.  One thread for each direction, each blocking where it has nothing to do: on the TAP, or on
+ * maps.  Offloads and the event index are used where the back end offers them.  One thread for each direction, each blocking where it has nothing to do: on the TAP, or on
  * the eventfd by which the back end calls.  The virtio_net_hdr goes through as it is.  Prints "ready"
  * once joined; on SIGTERM, SIGINT or the back end's end it prints its counters to stderr and exits. */
 #define _GNU_SOURCE
@@ -19,6 +19,7 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -130,28 +131,34 @@ static void set_queue(uint32_t index, struct queue *q)
 	tell_state(SET_VRING_ENABLE, index, 1);
 }
 
-static void negotiate(int memfd)
+#define PROTOCOL_FEATURES (1ull << 30)
+#define OFFLOADS (1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM | \
+		  1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 | \
+		  1ull << VIRTIO_NET_F_HOST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6)
+
+/* what of the features is used; sets offload and event_index to what is there */
+static uint64_t choose_features(void)
 {
-	uint64_t wanted = 1ull << 32 | 1ull << 30;
-	if (merged)
-		wanted |= 1ull << VIRTIO_NET_F_MRG_RXBUF;
-	if (event_index)
-		wanted |= 1ull << VIRTIO_RING_F_EVENT_IDX;
-	if (offload)
-		wanted |= 1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_GUEST_CSUM |
-			1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 |
-			1ull << VIRTIO_NET_F_HOST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6;
 	uint64_t offered = ask(GET_FEATURES, NULL, 0);
-	if ((wanted & ~offered & ~(1ull << 30)) != 0) {
+	uint64_t needed = 1ull << 32 | (merged ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0);
+	if ((needed & ~offered) != 0) {
 		errno = ENOTSUP;
 		die("the back end's features");
 	}
-	if (offered & 1ull << 30) {
+	offload = offload && (offered & OFFLOADS) == OFFLOADS;
+	event_index = event_index && (offered & 1ull << VIRTIO_RING_F_EVENT_IDX) != 0;
+	return needed | (offered & PROTOCOL_FEATURES) | (offload ? OFFLOADS : 0) |
+		(event_index ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0);
+}
+
+static void negotiate(uint64_t features, int memfd)
+{
+	if (features & PROTOCOL_FEATURES) {
 		ask(GET_PROTOCOL, NULL, 0);
 		tell_number(SET_PROTOCOL, 0, -1);
 	}
 	tell(SET_OWNER, NULL, 0, -1);
-	tell_number(SET_FEATURES, wanted & offered, -1);
+	tell_number(SET_FEATURES, features, -1);
 	struct { uint32_t count, padding; uint64_t guest, size, user, offset; } table = {
 		1, 0, GUEST, memory_size, (uintptr_t)memory, 0 };
 	tell(SET_MEM_TABLE, &table, sizeof table, memfd);
@@ -296,6 +303,23 @@ static void *transmit(void *arg)
 	return NULL;
 }
 
+/* A back end may vouch for a checksum that is not there. A driver of virtio believes it; the kernel
+ * behind a TAP does so only where the checksum is said to be still to come. */
+static void vouch(uint8_t *buffer, size_t size)
+{
+	struct virtio_net_hdr *h = (struct virtio_net_hdr *)buffer;
+	const uint8_t *ip = buffer + HEADER + 14;
+	if (!(h->flags & VIRTIO_NET_HDR_F_DATA_VALID) || h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM ||
+	    size < HEADER + 14 + 20 + 8)
+		return;
+	unsigned v4 = ip[0] >> 4 == 4, protocol = v4 ? ip[9] : ip[6];
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return;
+	h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	h->csum_start = (uint16_t)(14 + (v4 ? (ip[0] & 15) * 4 : 40));
+	h->csum_offset = protocol == IPPROTO_TCP ? 16 : 6;
+}
+
 static void *receive(void *arg)
 {
 	(void)arg;
@@ -323,6 +347,7 @@ static void *receive(void *arg)
 				ids[got++] = (uint16_t)e.id;
 				size += e.len;
 			}
+			vouch(v[0].iov_base, v[0].iov_len);
 			while (writev(tap, v, (int)got) < 0) {
 				struct pollfd p = { tap, POLLOUT, 0 };
 				if (errno == EAGAIN)
@@ -413,8 +438,9 @@ int main(int argc, char **argv)
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
 	connect_to(argv[optind + 1], wait);
+	uint64_t features = choose_features();
 	configure(argv[optind], mtu, mac);
-	negotiate(make_memory());
+	negotiate(features, make_memory());
 	pthread_t thread;
 	if (pthread_create(&thread, NULL, transmit, NULL) ||
 	    pthread_create(&thread, NULL, receive, NULL))
