@@ -38,8 +38,8 @@ bool is_platform(std::string_view platform, std::string_view os, std::string_vie
 /// The longest name, with its tag.
 inline constexpr std::size_t kMaxNameBytes = 255;
 /// A name as it is kept: with a tag (:latest), without Docker's own registry and its library. Empty
-/// where it is no name: what is neither letter, digit nor one of .-_/: (a digest's @ too), or longer
-/// than kMaxNameBytes.
+/// where it is no name: what is neither letter, digit nor one of .-_/: (a digest's @ too), or
+/// longer than kMaxNameBytes.
 std::string normal_name(std::string_view name);
 
 }  // namespace sluice::agent

@@ -13,10 +13,10 @@
 
 namespace sluice::dns {
 
-/// One question put to one resolver: over UDP from a socket that no other question has meanwhile, so
-/// that an attacker off the path must guess port, id and the case of the letters; over TCP after a truncated answer, after
-/// an answer that lost the case, and after too many that match nothing. Keeps no time: its owner
-/// ends it by destroying it.
+/// One question put to one resolver: over UDP from a socket that no other question has meanwhile,
+/// so that an attacker off the path must guess port, id and the case of the letters; over TCP after
+/// a truncated answer, after an answer that lost the case, and after too many that match nothing.
+/// Keeps no time: its owner ends it by destroying it.
 ///
 /// ```
 ///   start -> UDP --matching answer------------------------> done

@@ -51,7 +51,7 @@ def gates():
         yield Gate("a TAP, to our own socket", *pair, test, "gw_cpu", 0.7, False)
     for mtu in ("64k", "1500"):
         for test in THROUGHPUT:
-            yield Gate("vhost-user, both", f"hostd-vhost-{mtu}-t", "passt-vhost-64k-t", test, "gbps", 1.2, True)
+            yield Gate("vhost-user, to passt's at 64k", f"hostd-vhost-{mtu}-t", "passt-vhost-64k-t", test, "gbps", 1.2, True)
     for test in THROUGHPUT:
         yield Gate("vhost-user, to the kernel's veth and NAT", "hostd-vhost-1500-t", "kernel-1500", test, "gbps", 0.5, True)
 
