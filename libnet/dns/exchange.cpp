@@ -67,16 +67,12 @@ void Exchange::read_datagrams() {
     auto batch = udp_->socket->receive_batch();
     if (batch.empty()) return;
     for (const auto& datagram : batch) {
-      if (datagram.peer != upstream_) {
-        ++counters_.upstream_forged;
-        ++forged_;
-        continue;
-      }
       auto message = DnsMessage::parse(datagram.data);
-      if (!message || !is_reply_to(*message, id_, question_)) {
+      if (datagram.peer != upstream_ || !message || !is_reply_to(*message, id_, question_)) {
         ++counters_.upstream_forged;
-        ++forged_;
-        continue;
+        if (++forged_ <= kForgedTolerated) continue;
+        if (!start_tcp()) fail(kNoSocket);
+        return;
       }
       bool case_kept = message->questions()[0].name == question_.name;
       if (!case_kept || message->header().truncated) {
@@ -85,10 +81,6 @@ void Exchange::read_datagrams() {
       }
       reusable_ = batch.size() == 1 && forged_ == 0;
       take_answer(*message);
-      return;
-    }
-    if (forged_ > kForgedTolerated) {
-      if (!start_tcp()) fail(kNoSocket);
       return;
     }
   }

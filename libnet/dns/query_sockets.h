@@ -12,8 +12,8 @@
 namespace sluice::dns {
 
 /// The UDP sockets from which resolvers are asked. One that brought its answer, and nothing else,
-/// waits a moment for another question, so that a guest that asks much pays for a send and a
-/// receive and not for the making of a socket too.
+/// waits a moment for another question, and is closed if anything comes to it meanwhile. So a guest
+/// that asks much pays for a send and a receive and not for the making of a socket too.
 ///
 /// Questions under way never share one, and each has a port that the kernel chose at random: an
 /// attacker off the path has port, id and letters to guess (RFC 5452 section 9.2). A port that he
@@ -36,6 +36,9 @@ class QuerySockets {
 
   /// `loop`, `host` and `random` outlive it.
   QuerySockets(Loop& loop, HostNet& host, const RandomSource& random);
+  ~QuerySockets();
+  QuerySockets(const QuerySockets&) = delete;
+  QuerySockets& operator=(const QuerySockets&) = delete;
 
   /// Without a handler; nothing where no socket could be had.
   std::optional<Socket> take(Family family);
@@ -43,14 +46,20 @@ class QuerySockets {
   void give_back(Socket socket);
 
  private:
-  std::vector<Socket>& idle(Family family) { return idle_[family == Family::v4 ? 0 : 1]; }
+  struct Waiting;
+  using WaitingSockets = std::vector<std::unique_ptr<Waiting>>;
+
+  WaitingSockets& idle(Family family) { return idle_[family == Family::v4 ? 0 : 1]; }
+  /// One of them, which are not none; nothing where it was old, and is gone.
+  std::optional<Socket> take_waiting(WaitingSockets& waiting);
+  void close(const Waiting& socket);
   bool is_old(const Socket& socket) const { return loop_.now() - socket.opened >= kMostAge; }
   void close_old();
 
   Loop& loop_;
   HostNet& host_;
   const RandomSource& random_;
-  std::array<std::vector<Socket>, 2> idle_;
+  std::array<WaitingSockets, 2> idle_;
   std::unique_ptr<Timer> timer_;  ///< Runs while any waits.
 };
 
