@@ -26,7 +26,14 @@ bool no_room(int error) {
   return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
 }
 
-/// A kernel without UDP_SEGMENT, a way on which nobody sums, or one of a smaller MTU.
+/// Before Linux 4.18 the kernel takes no notice of UDP_SEGMENT with a message, and sends it uncut.
+bool kernel_cuts(int fd) {
+  int size;
+  socklen_t length = sizeof size;
+  return ::getsockopt(fd, SOL_UDP, UDP_SEGMENT, &size, &length) == 0;
+}
+
+/// A way on which nobody sums, or one of a smaller MTU.
 bool cannot_cut(int error) {
   return error == EINVAL || error == EIO || error == EMSGSIZE;
 }
@@ -189,7 +196,7 @@ int DatagramBatch::send(int fd, std::span<const OutDatagram> datagrams, bool cut
     header.msg_iovlen =
         static_cast<std::size_t>(out_pieces_.data() + out_pieces_.size() - header.msg_iov);
     if (count > 1) {
-      has_cut_ = true;
+      has_cut_ |= messages == 0;
       header.msg_control = out_controls_[messages].bytes.data();
       header.msg_controllen = out_controls_[messages].bytes.size();
       cmsghdr* control = CMSG_FIRSTHDR(&header);
@@ -229,7 +236,7 @@ Result<std::unique_ptr<DatagramSocket>> PosixDatagram::udp(PosixPoller& poller,
     return Status::from_errno(errno, "bind UDP " + at.to_string());
   }
   auto socket = std::make_unique<PosixDatagram>(poller, batch, std::move(*fd), family);
-  socket->cut_ = true;
+  socket->cut_ = kernel_cuts(socket->source_.fd());
   return start(std::move(socket));
 }
 
@@ -257,6 +264,7 @@ Result<std::unique_ptr<DatagramSocket>> PosixDatagram::ping(PosixPoller& poller,
 IoResult PosixDatagram::send_batch(std::span<const OutDatagram> datagrams) {
   std::size_t sent = 0;
   int retries = kErrorRetries;
+  bool was_too_long = false;
   while (sent < datagrams.size()) {
     int n = batch_.send(source_.fd(), datagrams.subspan(sent), cut_);
     if (n > 0) {
@@ -266,7 +274,9 @@ IoResult PosixDatagram::send_batch(std::span<const OutDatagram> datagrams) {
     }
     int error = errno;
     if (batch_.has_cut() && cannot_cut(error)) {
-      cut_ = false;
+      // The first may be what an ICMP error said of an earlier datagram.
+      if (error != EMSGSIZE || was_too_long) cut_ = false;
+      was_too_long = true;
       continue;
     }
     // The error may be an ICMP error for an earlier datagram; this failure has cleared it, and its

@@ -20,8 +20,9 @@ class DatagramBatch {
   /// Messages of one sendmmsg().
   static constexpr std::size_t kMessages = 64;
   /// Datagrams of one message that the kernel cuts (udp(7), UDP_SEGMENT), and the largest of them:
-  /// what an Ethernet carries in one packet. All together have to fit a packet of IP's.
-  static constexpr std::size_t kMostCut = 64;
+  /// what an Ethernet carries in one packet. All together have to fit a packet of IP's. The
+  /// kernel's own limit is 64, of which some versions take the headers off.
+  static constexpr std::size_t kMostCut = 32;
   static constexpr std::size_t kMostCutSize = 1452;
   /// The largest UDP payload over IPv4 is 65507 bytes, over IPv6 65527.
   static constexpr std::size_t kDatagramSize = 65536;
@@ -34,7 +35,7 @@ class DatagramBatch {
   /// Sends the first of `datagrams`, at least one, to `fd`; -1 and errno, or how many were sent.
   /// `cut`: equal ones in a row go as one message that the kernel cuts.
   int send(int fd, std::span<const OutDatagram> datagrams, bool cut);
-  /// Whether the last send() had such a message.
+  /// Whether the last send() began with such a message, so that a failure is one of it.
   bool has_cut() const { return has_cut_; }
   /// As SocketAddress has it.
   unsigned link = 0;
