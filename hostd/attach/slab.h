@@ -24,9 +24,14 @@ struct Slab : Buffer {
   /// Whether no frame in it is referred to any more, so that it can be read into from the start.
   static bool is_free(const BufferRef& slab) { return slab && slab.get()->references == 1; }
 
-  explicit Slab(std::size_t size)
+  explicit Slab(std::size_t bytes_in_all)
       : Buffer([](Buffer* buffer) { delete static_cast<Slab*>(buffer); }),
-        bytes(std::make_unique_for_overwrite<std::uint8_t[]>(size)) {}
+        size(bytes_in_all),
+        bytes(std::make_unique_for_overwrite<std::uint8_t[]>(size)) {
+    ReadMemory::add(size);
+  }
+  ~Slab() { ReadMemory::remove(size); }
+  std::size_t size;
   std::unique_ptr<std::uint8_t[]> bytes;
 };
 

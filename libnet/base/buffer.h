@@ -1,9 +1,25 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
 namespace sluice {
+
+/// Memory that attachments read the guest's frames into, as long as anybody refers to it. One byte
+/// keeps all of a read's, so who holds frames for longer than a batch copies them where this is
+/// scarce: then a guest can't make it grow. On the loop's thread.
+class ReadMemory {
+ public:
+  static constexpr std::size_t kPlenty = std::size_t{64} << 20;
+
+  static void add(std::size_t bytes) { bytes_ += bytes; }
+  static void remove(std::size_t bytes) { bytes_ -= bytes; }
+  static bool is_scarce() { return bytes_ > kPlenty; }
+
+ private:
+  static inline std::size_t bytes_ = 0;
+};
 
 /// Memory that frames or payload lie in, counted by references. The count is not atomic: references
 /// are taken and dropped on the loop's thread only. `dispose` runs when the last one goes.

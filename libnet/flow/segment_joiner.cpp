@@ -130,10 +130,10 @@ void SegmentJoiner::append(const Segment& next) {
   next_sequence_ += static_cast<std::uint32_t>(size);
 
   const std::uint8_t* begin = next.frame.data();
-  bool follows = last_end_ != nullptr && begin >= last_end_ &&
+  bool follows = last_end_ != nullptr && buffers_.back().get() == next.buffer.get() &&
+                 begin >= last_end_ &&
                  // Less than a frame lies between, so that none does.
-                 static_cast<std::size_t>(begin - last_end_) < wire::kEthernetHeaderSize &&
-                 buffers_.back().get() == next.buffer.get();
+                 static_cast<std::size_t>(begin - last_end_) < wire::kEthernetHeaderSize;
   last_end_ = next.frame.empty() ? nullptr : begin + next.frame.size();
   if (follows && size <= kMaxMoved) {
     iovec& last = payload_.back();

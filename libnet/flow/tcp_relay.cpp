@@ -15,6 +15,8 @@ namespace {
 
 /// Pieces of guest data per send() call.
 constexpr std::size_t kMaxPieces = 64;
+/// Segments that wait for the host: of tiny ones each costs more than it holds.
+constexpr std::size_t kMaxWaiting = 1024;
 
 // Why flows end.
 constexpr std::string_view kBothClosed = "both ends closed it";
@@ -294,6 +296,7 @@ bool TcpRelay::guest_to_host(TcpFlow& flow) {
     budget -= std::min(budget, result.bytes);
     if (result.drained) flow.host_writable_ = false;
   }
+  endpoint.merge_received(kMaxWaiting);
   if (endpoint.fin_received() && endpoint.received() == 0 && !flow.host_shut_) {
     flow.host_shut_ = true;
     if (!flow.host_deaf_) flow.host_->shutdown_send();

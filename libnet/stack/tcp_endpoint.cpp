@@ -23,6 +23,12 @@ void free_guest_pbuf(pbuf* p) {
 }
 
 pbuf* make_guest_pbuf(const iovec& piece, const BufferRef& buffer) {
+  if (ReadMemory::is_scarce()) {
+    auto size = static_cast<u16_t>(piece.iov_len);
+    pbuf* copy = pbuf_alloc(PBUF_RAW, size, PBUF_RAM);
+    if (copy) std::memcpy(copy->payload, piece.iov_base, size);
+    return copy;
+  }
   auto* owned = new (std::nothrow) GuestPbuf{{}, buffer};  // NOLINT: lwIP frees it
   if (!owned) return nullptr;
   owned->custom.custom_free_function = free_guest_pbuf;

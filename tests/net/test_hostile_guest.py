@@ -7,7 +7,7 @@ import pytest
 
 from harness.clients import SOON, WORLD, connect_error, pair, read_exactly
 from harness.gateway import GATEWAY4, GUEST4, GUEST_MAC
-from harness.link import BROADCAST, Ether, ICMP, IP, Link, TCP, UDP
+from harness.link import BROADCAST, Ether, ICMP, IP, Link, TCP, UDP, framed
 from harness.netns import wait_for
 
 pytestmark = pytest.mark.hostd
@@ -226,6 +226,24 @@ def test_a_reset_outside_the_window_is_ignored(link, server):
         link.send(hand.segment("R", hand.seq + 0x40000000))
         link.send(hand.segment("PA", body=b"honest"))
         assert read_exactly(peer, 6) == b"honest"
+
+
+@pytest.mark.timing
+def test_single_bytes_among_junk_keep_no_memory_of_the_junk(link, server):
+    """A byte that waits for the one before it must not keep all that was read with it."""
+    hand = Hand(link, port_of(server))
+    peer, _ = server.accept()
+    peer.settimeout(10)
+    base = hand.seq
+    junk = framed(Ether(src=GUEST_MAC, dst=BROADCAST, type=0x88b5) / bytes(65000)) * 8
+    before = link.gateway.rss_bytes()
+    with peer:
+        for at in range(1, 401):
+            link.sock.sendall(framed(hand.segment("PA", base + at, body=bytes([at & 255]))) + junk)
+        assert link.works()
+        assert link.gateway.rss_bytes() < before + (110 << 20)
+        link.send(hand.segment("PA", base, body=b"\0"))
+        assert read_exactly(peer, 401) == bytes(at & 255 for at in range(401))
 
 
 @pytest.mark.timing

@@ -52,6 +52,22 @@ TEST_CASE("more than 64 KiB that waited for one lost segment reach a host that w
   CHECK(flow.live_buffers == 0);
 }
 
+TEST_CASE("of single bytes that wait for the host no more segments are kept than may be") {
+  OpenFlow flow;
+  flow.host->set_send_room(0);
+  std::string stream;
+  for (int i = 0; i < 3000; ++i) {
+    stream += static_cast<char>('a' + i % 26);
+    flow.send(std::string_view(stream).substr(stream.size() - 1));
+    // Beside those that are merged.
+    REQUIRE(flow.live_buffers <= 1025);
+  }
+  flow.host->set_send_room(1 << 20);
+  flow.settle();
+  CHECK(flow.host->sent() == stream);
+  CHECK(flow.live_buffers == 0);
+}
+
 TEST_CASE("a thousand small messages that waited for the guest's window all arrive") {
   OpenFlow flow;
   flow.window = 0;

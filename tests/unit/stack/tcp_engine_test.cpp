@@ -1,6 +1,7 @@
 #include "stack/tcp_engine.h"
 
 #include <catch2/catch.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -130,6 +131,37 @@ TEST_CASE("what the guest sends is read where it lies and let go when consumed")
   it.endpoint->consume(3);
   CHECK(it.live_buffers == 0);
   CHECK(it.port.seen.back().acknowledgment == 1005);
+}
+
+TEST_CASE("where memory that was read into is scarce, what waits is copied out of it") {
+  Connection it;
+  it.establish();
+  std::string expected;
+  auto send = [&](std::string_view text) {
+    it.send({.sequence = static_cast<std::uint32_t>(1000 + expected.size()),
+             .acknowledgment = it.first,
+             .payload = text});
+    expected += text;
+  };
+  ReadMemory::add(ReadMemory::kPlenty);
+  send("enough");
+  CHECK(it.live_buffers == 1);
+  ReadMemory::add(1);
+  send("scarce");
+  CHECK(it.live_buffers == 1);
+  // Out of order too.
+  it.send({.sequence = 1015, .acknowledgment = it.first, .payload = "later"});
+  CHECK(it.live_buffers == 1);
+  send("now");
+  expected += "later";
+  CHECK(it.live_buffers == 1);
+  ReadMemory::remove(ReadMemory::kPlenty + 1);
+  iovec pieces[8];
+  std::string got;
+  for (const iovec& piece : std::span(pieces).first(it.endpoint->peek(pieces))) {
+    got.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
+  }
+  CHECK(got == expected);
 }
 
 TEST_CASE("host data is let go only when it is acknowledged and the port is done with it") {
