@@ -55,10 +55,17 @@ class Agent:
         assert self.process.poll() is None, self.log.read_text()
 
     def _answers(self):
+        """Only then all that it was told to listen on is open: this socket is the first."""
         try:
-            ttrpc.connect(self.path).close()
+            client = ttrpc.connect(self.path)
         except OSError:
             return False
+        try:
+            client.ping()
+        except (OSError, EOFError):
+            return False
+        finally:
+            client.close()
         return True
 
     def connect(self):
