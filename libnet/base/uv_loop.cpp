@@ -136,12 +136,19 @@ void UvLoop::run() {
 
 void UvLoop::stop() {
   stop_requested_.store(true, std::memory_order_release);
-  uv_async_send(&posted_event_);
+  wake();
 }
 
 void UvLoop::post(std::function<void()> task) {
   posted_.enqueue(std::move(task));
-  // Costs a system call only if no earlier one is still unanswered.
+  wake();
+}
+
+void UvLoop::wake() {
+  // It costs a system call only if no earlier one is unanswered, which libuv reads without a
+  // barrier: without ours that read may come before what was written here is seen, the loop answer
+  // the earlier one in between and find nothing, and nobody wake it again.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   uv_async_send(&posted_event_);
 }
 

@@ -49,6 +49,7 @@ class UvLoop final : public Loop {
 
  private:
   UvLoop() = default;
+  void wake();
   void run_posted();
   void run_deferred();
 

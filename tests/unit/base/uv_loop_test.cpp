@@ -3,7 +3,10 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <future>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -82,6 +85,26 @@ TEST_CASE("posted tasks run on the loop's thread in the order of their thread") 
   for (auto& thread : threads) thread.join();
   REQUIRE(all);
   for (const auto& list : seen) CHECK(std::is_sorted(list.begin(), list.end()));
+}
+
+TEST_CASE("of tasks that threads post and wait for, one after the other, none is left lying") {
+  auto loop = std::move(UvLoop::create().value());
+  std::thread runner([&] { loop->run(); });
+  std::atomic<int> missing{0};
+  auto poster = [&] {
+    for (int i = 0; i < 50'000 && missing == 0; ++i) {
+      // Shared, as one that was left lying may still run.
+      auto done = std::make_shared<std::promise<void>>();
+      loop->post([done] { done->set_value(); });
+      if (done->get_future().wait_for(30s) != std::future_status::ready) ++missing;
+    }
+  };
+  std::thread other(poster);
+  poster();
+  other.join();
+  loop->stop();
+  runner.join();
+  CHECK(missing == 0);
 }
 
 TEST_CASE("what was posted before stop() still runs, from another thread and before run()") {
