@@ -155,7 +155,7 @@ class HostNet {
   virtual Result<std::unique_ptr<ListenSocket>> listen_unix(const std::string& path) = 0;
   /// Bound to `at` (port 0: the kernel chooses; unspecified address: any).
   virtual Result<std::unique_ptr<DatagramSocket>> open_udp(const Endpoint& at) = 0;
-  /// For one question to one server and its answer, with as few system calls as that takes: the
+  /// For questions, one at a time, and their answers, with as few system calls as they take: the
   /// kernel chooses a random port with the first datagram, its buffers are the system's, and an
   /// answer's TTL is not told.
   virtual Result<std::unique_ptr<DatagramSocket>> open_query(Family family) = 0;

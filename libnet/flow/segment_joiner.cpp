@@ -5,14 +5,14 @@
 
 #include "wire/ethernet.h"
 #include "wire/ip_protocol.h"
+#include "wire/ipv4.h"
+#include "wire/ipv6.h"
 #include "wire/tcp.h"
 
 namespace sluice::flow {
 
 namespace {
 
-constexpr std::size_t kIpv4Header = 20;
-constexpr std::size_t kIpv6Header = 40;
 /// No-operation twice, then timestamps: what every kernel sends where both ends have them (RFC 7323
 /// appendix A).
 constexpr std::uint8_t kTimestampLayout[] = {1, 1, 8, 10};
@@ -35,12 +35,12 @@ bool continues_v4(const std::uint8_t* ip, const std::uint8_t* known) {
     return false;
   }
   wire::Checksum sum;
-  sum.add({ip, kIpv4Header});
+  sum.add({ip, wire::kIpv4HeaderSize});
   return sum.is_valid();
 }
 
 bool continues_v6(const std::uint8_t* ip, const std::uint8_t* known) {
-  return same(ip, known, 4) && same(ip + 6, known + 6, kIpv6Header - 6);
+  return same(ip, known, 4) && same(ip + 6, known + 6, wire::kIpv6HeaderSize - 6);
 }
 
 }  // namespace
@@ -61,7 +61,8 @@ void SegmentJoiner::begin(const Segment& first) {
   const std::uint8_t* ip = first.frame.data() + wire::kEthernetHeaderSize;
   bool v4 = ip[0] >> 4 == 4;
   // IPv4 options and IPv6 extension headers go the ordinary way.
-  if (tcp_at != wire::kEthernetHeaderSize + (v4 ? kIpv4Header : kIpv6Header)) return;
+  if (tcp_at != wire::kEthernetHeaderSize + (v4 ? wire::kIpv4HeaderSize : wire::kIpv6HeaderSize))
+    return;
   std::size_t options = first.header.size() - wire::kTcpHeaderSize;
   if (!options_are_usual(first.header.data() + wire::kTcpHeaderSize, options)) return;
   template_ = first.frame.first(tcp_at + first.header.size());
@@ -90,8 +91,8 @@ bool SegmentJoiner::add_frame(Bytes frame, const BufferRef& buffer, bool checksu
 
   // Cheapest and likeliest to differ first.
   if (load_be32(tcp + 4) != next_sequence_ || !same(tcp, known_tcp, 4)) return false;
-  bool v4 = tcp_at_ == wire::kEthernetHeaderSize + kIpv4Header;
-  std::size_t total = v4 ? load_be16(ip + 2) : kIpv6Header + load_be16(ip + 4);
+  bool v4 = tcp_at_ == wire::kEthernetHeaderSize + wire::kIpv4HeaderSize;
+  std::size_t total = v4 ? load_be16(ip + 2) : wire::kIpv6HeaderSize + load_be16(ip + 4);
   std::size_t size = wire::kEthernetHeaderSize + total;
   if (size > frame.size() || size <= template_.size()) return false;
   frame = frame.first(size);
