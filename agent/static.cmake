@@ -1,9 +1,8 @@
 # How `agent` becomes one static program that needs nothing at run time. The rooms come as objects and not
 # as libraries, which would bring their shared dependencies along.
 find_library(LIBUV_STATIC NAMES libuv_a.a REQUIRED)
-add_library(agent_fmt OBJECT static_fmt.cpp)
+sluice_static_fmt(agent_fmt)
 target_compile_options(agent_fmt PRIVATE ${agent_options})
-target_include_directories(agent_fmt PRIVATE $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
 
 # Of libnet's rooms what is used, compiled for size like ours: base, wire without what looks into HTTP, QUIC
 # and TLS, and of dns what reads queries and writes replies.
