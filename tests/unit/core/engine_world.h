@@ -93,6 +93,9 @@ class EngineWorld {
   std::vector<std::uint8_t> ip_frame(const wire::IpHeader& header, ConstBytes payload) const;
   std::vector<std::uint8_t> udp_frame(const Endpoint& from, const Endpoint& to,
                                       std::string_view payload) const;
+  std::vector<std::uint8_t> tcp_frame(const Endpoint& from, const Endpoint& to, std::uint8_t flags,
+                                      std::uint32_t sequence,
+                                      std::uint32_t acknowledgment = 0) const;
 
   /// IP packets that reached the guest since the last call, ARP and NDP left out.
   std::vector<std::vector<std::uint8_t>> packets();
