@@ -26,13 +26,12 @@ inline constexpr std::size_t kCacheLine = 128;
 ///    in steady flow a side reads the other's cache line once per batch.
 /// Nothing here says when to sleep; ArmFlag does.
 ///
-/// Chosen by measurement: tests/bench/ring_bench.cpp, 8-byte items, 1024 places, nanoseconds for a
-/// push and a pop, best of 5 on a busy two-core virtual machine:
+/// Chosen by measurement: tests/bench/micro/ring_bench.cpp, 8-byte items, 1024 places, nanoseconds
+/// for a push and a pop on a busy two-core virtual machine:
 ///
 ///                                           one thread   two threads
-///     SpscRing                                     7.5          16.9
-///     moodycamel::ReaderWriterQueue               25.5          33.2
-///     moodycamel::ConcurrentQueue, tokens          118           157   (made bounded by a counter)
+///     SpscRing                                     2.4           6.1
+///     moodycamel::ConcurrentQueue, tokens           14            16   (made bounded by a counter)
 ///
 /// It also does what a frame ring needs and the others don't offer: to ask for room for all
 /// segments of a frame, and to look at several frames before any is dropped.
