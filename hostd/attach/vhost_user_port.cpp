@@ -22,6 +22,10 @@ namespace {
 constexpr int kBatch = 64;
 /// Where the header before a frame begins: IP is then aligned to 4.
 constexpr std::size_t kAlign = 16, kOffset = 2;
+/// What is copied of a frame whose end is lent: all headers, as far as TCP's are usual.
+constexpr std::size_t kLentHead = 192;
+/// Shorter frames are copied: that costs less than pieces of their own.
+constexpr std::size_t kLeastLent = 8192;
 constexpr std::size_t kLeastRoom = kOffset + link::VirtioNetHeader::kSize + link::kMaxFrame;
 
 UniqueFd duplicate(int fd) {
@@ -143,11 +147,12 @@ bool VhostUserPort::read_frames() {
   }
   VirtQueue& queue = device_.queue(VhostUserDevice::kTransmit);
   queue.refuse_kicks();
+  sent_pieces_.clear();
   Status status;
   bool more = true, drained = false;
   for (int i = 0; i < kBatch && kSlabBytes - slab_end_ >= kLeastRoom; ++i) {
-    pieces_.clear();
-    auto chain = queue.pop(device_.memory(), pieces_);
+    std::size_t first_piece = sent_pieces_.size();
+    auto chain = queue.pop(device_.memory(), sent_pieces_);
     if (!chain) {
       status = chain.status();
       break;
@@ -162,27 +167,72 @@ bool VhostUserPort::read_frames() {
       more = false;
       break;
     }
-    if (!take((*chain)->bytes)) ++counters_.tx_malformed;
+    if (!take(first_piece, (*chain)->bytes)) {
+      ++counters_.tx_malformed;
+    } else if (frames_.back().lent) {
+      lent_chains_.push_back(**chain);
+      continue;
+    }
+    sent_pieces_.resize(first_piece);
     queue.give_back(**chain, 0);
   }
   if (more && drained && status) kick_ourselves(fd_.get());
   if (queue.publish() && device_.call(VhostUserDevice::kTransmit)) ++counters_.wakes;
+  show_lent();
   deliver();
+  give_back_lent();
   if (!status) fail(VhostUserDevice::kTransmit, status);
   return more && status;
 }
 
-bool VhostUserPort::take(std::uint64_t size) {
+bool VhostUserPort::take(std::size_t first_piece, std::uint64_t size) {
   const std::size_t header = device_.header_size();
   if (size < header || size > header + link::kMaxFrame) return false;
-  std::uint8_t* start = Slab::memory(slab_) + slab_end_ + kOffset;
-  std::uint8_t* end = start;
-  for (const iovec& piece : pieces_) {
-    std::memcpy(end, piece.iov_base, piece.iov_len);
-    end += piece.iov_len;
-  }
+  Bytes room(Slab::memory(slab_) + slab_end_ + kOffset, size);
+  Bytes frame = room.subspan(header);
   slab_end_ = (slab_end_ + kOffset + size + kAlign - 1) / kAlign * kAlign;
-  return add_virtio_frame({start, header}, {start + header, end}, slab_, frames_);
+  std::size_t head = size < kLeastLent ? size : header + kLentHead;
+  copy_head(first_piece, room.first(head));
+  LentBytes rest{.pieces = std::span(sent_pieces_).subspan(first_piece), .size = size - head};
+  if (rest && !link::may_lend(link::VirtioNetHeader::read(room.first(header)), frame, kLentHead)) {
+    rest.copy_to_end_of(frame);
+  }
+  if (!add_virtio_frame(room.first(header), frame, slab_, frames_)) return false;
+  if (rest) frames_.back().lent = rest;
+  return true;
+}
+
+void VhostUserPort::copy_head(std::size_t first_piece, Bytes out) {
+  auto piece = sent_pieces_.begin() + static_cast<std::ptrdiff_t>(first_piece);
+  auto used_up = piece;
+  while (!out.empty()) {
+    std::size_t size = std::min(out.size(), used_up->iov_len);
+    std::memcpy(out.data(), used_up->iov_base, size);
+    out = out.subspan(size);
+    used_up->iov_base = static_cast<std::uint8_t*>(used_up->iov_base) + size;
+    used_up->iov_len -= size;
+    if (used_up->iov_len == 0) ++used_up;
+  }
+  sent_pieces_.erase(piece, used_up);
+}
+
+void VhostUserPort::show_lent() {
+  // Only now do the pieces stay where they are.
+  std::span<const iovec> pieces = sent_pieces_;
+  for (link::TxFrame& frame : frames_) {
+    if (!frame.lent) continue;
+    frame.lent.pieces = pieces.first(frame.lent.pieces.size());
+    pieces = pieces.subspan(frame.lent.pieces.size());
+  }
+}
+
+void VhostUserPort::give_back_lent() {
+  VirtQueue& queue = device_.queue(VhostUserDevice::kTransmit);
+  if (queue.running()) {
+    for (const VirtQueue::Chain& chain : lent_chains_) queue.give_back(chain, 0);
+    if (queue.publish() && device_.call(VhostUserDevice::kTransmit)) ++counters_.wakes;
+  }
+  lent_chains_.clear();
 }
 
 void VhostUserPort::write_queue() {

@@ -13,12 +13,13 @@ namespace sluice::hostd {
 /// time connects to a listening socket; when it goes, the next one is taken.
 ///
 ///     VMM --messages--> channel --> device (features, memory, rings)
-///     guest --transmit queue--> copied to a slab, given back --> handler
+///     guest --transmit queue--> copied to a slab --> handler
 ///     handler --> FrameQueue --> copied to receive buffers --> guest
 ///
 /// What the guest sends is copied at once and its buffers are given back, so that nothing that is
-/// parsed can change, and no flow holds the guest's buffers. Kicks and calls go by eventfds, and
-/// are asked for only where a side has nothing left to do.
+/// parsed can change, and no flow holds the guest's buffers. Of a long TCP segment only the headers
+/// are: its payload is lent to the handler, and its buffer is given back at the end of the batch.
+/// Kicks and calls go by eventfds, and are asked for only where a side has nothing left to do.
 class VhostUserPort final : public FdPort {
  public:
   /// `listener` does not block. `on_gone` is called each time a VMM's connection ends.
@@ -41,7 +42,11 @@ class VhostUserPort final : public FdPort {
   void fail(std::size_t queue, const Status& status);
   void on_receive_kick();
 
-  bool take(std::uint64_t size);
+  bool take(std::size_t first_piece, std::uint64_t size);
+  /// From sent_pieces_, which loses them.
+  void copy_head(std::size_t first_piece, Bytes out);
+  void show_lent();
+  void give_back_lent();
   Placed place(std::span<const iovec> frame);
   void scatter(std::span<const iovec> frame);
 
@@ -58,7 +63,10 @@ class VhostUserPort final : public FdPort {
 
   BufferRef slab_;
   std::size_t slab_end_ = 0;  ///< Bytes from here on are free.
-  // Of the frame being moved; kept for their memory.
+  // Of the batch that is read; kept for their memory.
+  std::vector<iovec> sent_pieces_;
+  std::vector<VirtQueue::Chain> lent_chains_;
+  /// Of the frame that is written.
   std::vector<iovec> pieces_;
   std::vector<VirtQueue::Chain> chains_;
 };

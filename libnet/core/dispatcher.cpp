@@ -26,7 +26,9 @@ void Dispatcher::on_frames(std::span<link::TxFrame> frames) {
   heard_ = true;
   in_batch_ = true;
   for (link::TxFrame& frame : frames) {
-    if (!parts_.tcp.join(frame.bytes, frame.buffer, frame.checksum_trusted)) on_frame(frame);
+    if (!parts_.tcp.join(frame.bytes, frame.buffer, frame.checksum_trusted, frame.lent)) {
+      on_frame(frame);
+    }
   }
   in_batch_ = false;
   parts_.end_batch();
@@ -56,6 +58,13 @@ void Dispatcher::on_frame(link::TxFrame& frame) {
     ++counters_.malformed;
     return;
   }
+  std::size_t size = wire::kEthernetHeaderSize + packet->total_size();
+  if (frame.lent) {
+    // As long as nobody but TCP looks at it, and it is the packet's end and not what pads it.
+    bool stays = packet->protocol() == wire::IpProtocol::tcp && !packet->is_fragment() &&
+                 packet->ttl() > 1 && size == frame.bytes.size();
+    if (!stays) frame.lent.copy_to_end_of(frame.bytes);
+  }
   if (!packet->header_checksum_ok()) {
     ++counters_.bad_checksum;
     return;
@@ -73,19 +82,21 @@ void Dispatcher::on_frame(link::TxFrame& frame) {
       Bytes storage(owned.release()->storage);
       // The packet views the storage, maybe behind room left for larger headers.
       auto at = static_cast<std::size_t>(whole->packet.bytes().data() - storage.data());
-      on_packet(source, whole->packet, {}, storage.subspan(at, whole->packet.total_size()), buffer,
-                frame.checksum_trusted);
+      on_packet(source, whole->packet,
+                {.bytes = storage.subspan(at, whole->packet.total_size()),
+                 .buffer = buffer,
+                 .checksum_trusted = frame.checksum_trusted});
     }
     return;
   }
-  std::size_t size = packet->total_size();
-  on_packet(source, *packet, frame.bytes.first(wire::kEthernetHeaderSize + size), bytes.first(size),
-            frame.buffer, frame.checksum_trusted);
+  frame.bytes = frame.bytes.first(size);
+  on_packet(source, *packet, frame);
 }
 
-void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet, Bytes frame,
-                           Bytes bytes, const BufferRef& buffer, bool trusted) {
+void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet,
+                           const link::TxFrame& frame) {
   TimePoint now = parts_.loop.now();
+  bool trusted = frame.checksum_trusted;
   auto checksums = trusted ? gateway::Checksums::trusted : gateway::Checksums::verify;
   bool tcp = packet.protocol() == wire::IpProtocol::tcp;
   if (!tcp && parts_.gateway.handle_packet(source, packet, now, checksums)) return;
@@ -111,10 +122,10 @@ void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet,
   }
   switch (packet.protocol()) {
     case wire::IpProtocol::tcp:
-      on_tcp(packet, frame, bytes, buffer, trusted);
+      on_tcp(packet, frame);
       return;
     case wire::IpProtocol::udp:
-      on_udp(packet, buffer, trusted);
+      on_udp(packet, frame.buffer, trusted);
       return;
     case wire::IpProtocol::icmp:
     case wire::IpProtocol::icmpv6: {
@@ -139,25 +150,27 @@ void Dispatcher::on_packet(const MacAddress& source, const wire::Packet& packet,
   }
 }
 
-void Dispatcher::on_tcp(const wire::Packet& packet, Bytes frame, Bytes bytes,
-                        const BufferRef& buffer, bool trusted) {
+void Dispatcher::on_tcp(const wire::Packet& packet, const link::TxFrame& frame) {
   auto segment = wire::TcpView::parse(packet.payload());
   if (!segment || !segment->flags().are_sane() || segment->source_port() == Port(0) ||
       segment->destination_port() == Port(0)) {
     ++counters_.malformed;
     return;
   }
-  if (!trusted && !segment->checksum_ok(packet.source(), packet.destination())) {
+  if (!frame.checksum_trusted && !segment->checksum_ok(packet.source(), packet.destination())) {
     ++counters_.bad_checksum;
     return;
   }
+  std::size_t size = packet.total_size();
+  bool is_own_frame = frame.bytes.size() > size;
   parts_.tcp.input({.key = {{packet.source(), segment->source_port()},
                             {packet.destination(), segment->destination_port()}},
-                    .packet = bytes,
-                    .frame = frame,
+                    .packet = frame.bytes.last(size),
+                    .frame = is_own_frame ? frame.bytes : Bytes(),
                     .tcp_at = packet.header_size(),
                     .header_size = segment->header_size(),
-                    .buffer = buffer});
+                    .buffer = frame.buffer,
+                    .lent = frame.lent});
 }
 
 void Dispatcher::on_udp(const wire::Packet& packet, const BufferRef& buffer, bool trusted) {

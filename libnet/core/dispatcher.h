@@ -61,11 +61,10 @@ class Dispatcher final : public link::PortHandler {
 
  private:
   void on_frame(link::TxFrame& frame);
-  /// `bytes`: the packet's; `frame`: the frame that it came in, empty where it came in several.
-  void on_packet(const MacAddress& source, const wire::Packet& packet, Bytes frame, Bytes bytes,
-                 const BufferRef& buffer, bool checksum_trusted);
-  void on_tcp(const wire::Packet& packet, Bytes frame, Bytes bytes, const BufferRef& buffer,
-              bool trusted);
+  /// `frame`: what it came in, without what pads it; where it came in several, its bytes are the
+  /// packet's alone.
+  void on_packet(const MacAddress& source, const wire::Packet& packet, const link::TxFrame& frame);
+  void on_tcp(const wire::Packet& packet, const link::TxFrame& frame);
   void on_udp(const wire::Packet& packet, const BufferRef& buffer, bool trusted);
   void on_dns(const Endpoint& guest, const Endpoint& server, ConstBytes query);
 

@@ -353,6 +353,7 @@ void Engine::schedule() {
 
 void Engine::run_batch() {
   if (tcp_->has_work()) tcp_->run();
+  tcp_engine_->keep_lent();
   if (udp_->has_work()) udp_->run();
   if (icmp_->has_work()) icmp_->run();
   if (publisher_ && publisher_->has_work()) publisher_->run();

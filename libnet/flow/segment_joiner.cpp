@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "wire/ethernet.h"
 #include "wire/ip_protocol.h"
@@ -45,9 +46,9 @@ bool continues_v6(const std::uint8_t* ip, const std::uint8_t* known) {
 
 }  // namespace
 
-bool SegmentJoiner::is_plain(std::uint8_t flags, ConstBytes payload) {
+bool SegmentJoiner::is_plain(std::uint8_t flags, std::size_t payload_size) {
   constexpr std::uint8_t kPlain = wire::TcpFlags::kAck | wire::TcpFlags::kPsh;
-  return !payload.empty() && (flags & ~kPlain) == 0;
+  return payload_size > 0 && (flags & ~kPlain) == 0;
 }
 
 void SegmentJoiner::begin(const Segment& first) {
@@ -73,7 +74,7 @@ void SegmentJoiner::begin(const Segment& first) {
 }
 
 bool SegmentJoiner::add(const Segment& next) {
-  if (load_be32(next.header.data() + 4) != next_sequence_ || !has_room(next.payload.size())) {
+  if (load_be32(next.header.data() + 4) != next_sequence_ || !has_room(next.payload_size())) {
     return false;
   }
   take_header(next.header.data());
@@ -81,7 +82,8 @@ bool SegmentJoiner::add(const Segment& next) {
   return true;
 }
 
-bool SegmentJoiner::add_frame(Bytes frame, const BufferRef& buffer, bool checksum_trusted) {
+bool SegmentJoiner::add_frame(Bytes frame, const BufferRef& buffer, bool checksum_trusted,
+                              const LentBytes& lent) {
   if (empty() || template_.empty() || frame.size() <= template_.size()) return false;
   const std::uint8_t* ip = frame.data() + wire::kEthernetHeaderSize;
   const std::uint8_t* tcp = frame.data() + tcp_at_;
@@ -95,15 +97,17 @@ bool SegmentJoiner::add_frame(Bytes frame, const BufferRef& buffer, bool checksu
   std::size_t total = v4 ? load_be16(ip + 2) : wire::kIpv6HeaderSize + load_be16(ip + 4);
   std::size_t size = wire::kEthernetHeaderSize + total;
   if (size > frame.size() || size <= template_.size()) return false;
+  // What is lent is the end of the packet, not of what pads it.
+  if (lent && (size != frame.size() || size - lent.size < template_.size())) return false;
   frame = frame.first(size);
-  Bytes payload = frame.subspan(template_.size());
+  Bytes payload = frame.first(size - lent.size).subspan(template_.size());
   Bytes header = frame.subspan(tcp_at_, template_.size() - tcp_at_);
-  if (!has_room(payload.size())) return false;
+  if (!has_room(payload.size() + lent.size)) return false;
   if (!same(frame.data(), known, wire::kEthernetHeaderSize)) return false;
   if (v4 ? !continues_v4(ip, known_ip) : !continues_v6(ip, known_ip)) return false;
   // The data offset, and the bits beside it.
   if (tcp[12] != known_tcp[12] || (tcp[13] & wire::TcpFlags::kAck) == 0) return false;
-  if (!is_plain(tcp[13], payload)) return false;
+  if (!is_plain(tcp[13], payload.size() + lent.size)) return false;
   std::size_t options = header.size() - wire::kTcpHeaderSize;
   if (!options_are_usual(tcp + wire::kTcpHeaderSize, options)) return false;
   if (!checksum_trusted) {
@@ -114,7 +118,7 @@ bool SegmentJoiner::add_frame(Bytes frame, const BufferRef& buffer, bool checksu
     if (!sum.is_valid()) return false;
   }
   take_header(tcp);
-  append({.frame = frame, .header = header, .payload = payload, .buffer = buffer});
+  append({.frame = frame, .header = header, .payload = payload, .buffer = buffer, .lent = lent});
   return true;
 }
 
@@ -127,15 +131,15 @@ void SegmentJoiner::take_header(const std::uint8_t* header) {
 
 void SegmentJoiner::append(const Segment& next) {
   std::size_t size = next.payload.size();
-  size_ += size;
-  next_sequence_ += static_cast<std::uint32_t>(size);
+  size_ += next.payload_size();
+  next_sequence_ += static_cast<std::uint32_t>(next.payload_size());
 
   const std::uint8_t* begin = next.frame.data();
-  bool follows = last_end_ != nullptr && buffers_.back().get() == next.buffer.get() &&
+  bool follows = last_end_ != nullptr && !next.lent && buffers_.back().get() == next.buffer.get() &&
                  begin >= last_end_ &&
                  // Less than a frame lies between, so that none does.
                  static_cast<std::size_t>(begin - last_end_) < wire::kEthernetHeaderSize;
-  last_end_ = next.frame.empty() ? nullptr : begin + next.frame.size();
+  last_end_ = next.frame.empty() || next.lent ? nullptr : begin + next.frame.size();
   if (follows && size <= kMaxMoved) {
     iovec& last = payload_.back();
     std::memmove(static_cast<std::uint8_t*>(last.iov_base) + last.iov_len, next.payload.data(),
@@ -143,8 +147,13 @@ void SegmentJoiner::append(const Segment& next) {
     last.iov_len += size;
     return;
   }
-  payload_.push_back({next.payload.data(), size});
-  buffers_.push_back(next.buffer);
+  if (size > 0) {
+    payload_.push_back({next.payload.data(), size});
+    buffers_.push_back(next.buffer);
+  }
+  std::ranges::copy_if(next.lent.pieces, std::back_inserter(payload_),
+                       [](const iovec& piece) { return piece.iov_len > 0; });
+  buffers_.resize(payload_.size());
 }
 
 stack::InSegment SegmentJoiner::segment() const {

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/bytes.h"
+#include "base/lent_bytes.h"
 #include "stack/tcp_engine.h"
 #include "wire/checksum.h"
 
@@ -31,14 +32,17 @@ class SegmentJoiner {
     /// Ethernet header and IP packet without padding; empty: the packet was no frame of its own,
     /// so that no frame joins it.
     Bytes frame;
-    Bytes header;  ///< TCP's, with its options.
-    Bytes payload;
-    BufferRef buffer;  ///< Holds all of it.
+    Bytes header;      ///< TCP's, with its options.
+    Bytes payload;     ///< As far as it is there.
+    BufferRef buffer;  ///< Holds all of it,
+    LentBytes lent;    ///< but the rest of the payload.
+
+    std::size_t payload_size() const { return payload.size() + lent.size; }
   };
 
   bool empty() const { return size_ == 0; }
   /// Whether a segment of these flags and this payload is one to begin with or to join.
-  static bool is_plain(std::uint8_t flags, ConstBytes payload);
+  static bool is_plain(std::uint8_t flags, std::size_t payload_size);
 
   /// Begins with this one. Only when empty().
   void begin(const Segment& first);
@@ -48,9 +52,11 @@ class SegmentJoiner {
   /// Appends a frame of the guest, of which nothing was looked at yet, if its headers are those of
   /// the last one but for what differs between two segments in a row: lengths, IPv4's
   /// identification, sequence and acknowledgment number, window, PSH, timestamps and checksums,
-  /// which are verified (TCP's unless `checksum_trusted`). False, and nothing changed, where they
-  /// aren't: then the frame goes the ordinary way, whatever is wrong with it.
-  bool add_frame(Bytes frame, const BufferRef& buffer, bool checksum_trusted);
+  /// which are verified (TCP's unless `checksum_trusted`, as it is where something is `lent`).
+  /// False, and nothing changed, where they aren't: then the frame goes the ordinary way, whatever
+  /// is wrong with it.
+  bool add_frame(Bytes frame, const BufferRef& buffer, bool checksum_trusted,
+                 const LentBytes& lent = {});
 
   /// What was joined, until clear().
   stack::InSegment segment() const;

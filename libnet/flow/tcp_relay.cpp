@@ -95,12 +95,19 @@ void TcpRelay::input(TcpInput input) {
   deliver(*flow, input);
 }
 
-void TcpRelay::deliver(TcpFlow& flow, const TcpInput& input) {
-  SegmentJoiner::Segment segment{.frame = input.frame,
-                                 .header = input.packet.subspan(input.tcp_at, input.header_size),
-                                 .payload = input.packet.subspan(input.tcp_at + input.header_size),
-                                 .buffer = input.buffer};
-  bool plain = SegmentJoiner::is_plain(segment.header[13], segment.payload);
+void TcpRelay::deliver(TcpFlow& flow, TcpInput& input) {
+  ConstBytes header = input.packet.subspan(input.tcp_at, input.header_size);
+  bool plain =
+      SegmentJoiner::is_plain(header[13], input.packet.size() - input.tcp_at - input.header_size);
+  // What is judged must be what is sent, and not change in between.
+  if (input.lent && (!plain || flow.inspection_)) input.lent.copy_to_end_of(input.packet);
+  SegmentJoiner::Segment segment{
+      .frame = input.frame,
+      .header = input.packet.subspan(input.tcp_at, input.header_size),
+      .payload = input.packet.first(input.packet.size() - input.lent.size)
+                     .subspan(input.tcp_at + input.header_size),
+      .buffer = input.buffer,
+      .lent = input.lent};
   if (joined_flow_) {
     if (joined_flow_ == &flow && plain && joiner_.add(segment)) return;
     flush_joined();

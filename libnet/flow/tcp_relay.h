@@ -68,6 +68,7 @@ struct TcpInput {
   std::size_t tcp_at = 0;  ///< Where the TCP header starts in it.
   std::size_t header_size = 0;
   BufferRef buffer;  ///< What holds the packet.
+  LentBytes lent;    ///< Payload that the packet ends in and that is not in it yet.
 };
 
 /// A connection from the host to the guest, to be made.
@@ -96,8 +97,8 @@ class TcpRelay {
   void input(TcpInput input);
   /// Takes a frame at once if it merely continues what input() had last: see SegmentJoiner. False:
   /// it has to be looked at.
-  bool join(Bytes frame, const BufferRef& buffer, bool checksum_trusted) {
-    return joiner_.add_frame(frame, buffer, checksum_trusted);
+  bool join(Bytes frame, const BufferRef& buffer, bool checksum_trusted, const LentBytes& lent) {
+    return joiner_.add_frame(frame, buffer, checksum_trusted, lent);
   }
   /// Moves bytes for every flow that changed.
   void run();
@@ -154,7 +155,7 @@ class TcpRelay {
   bool begin_dial(const Endpoint& destination);
   void end_dial(const Endpoint& destination);
   void refuse_syn(const TcpFlow& flow);
-  void deliver(TcpFlow& flow, const TcpInput& input);
+  void deliver(TcpFlow& flow, TcpInput& input);
   void flush_joined();
   void await_syn(TcpFlow& flow);
   void report_limit(std::string_view limit);

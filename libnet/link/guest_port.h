@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/bytes.h"
+#include "base/lent_bytes.h"
 
 namespace sluice::link {
 
@@ -26,6 +27,9 @@ struct TxFrame {
   /// The attachment vouches for the transport checksum (virtio_net_hdr says so), so nobody
   /// verifies.
   bool checksum_trusted = false;
+  /// The end of `bytes` that is not there yet; until on_frames() returns. Only where all headers
+  /// are there and the checksum is trusted.
+  LentBytes lent = {};
 };
 
 /// What a port may have to do to a frame before the guest can take it.

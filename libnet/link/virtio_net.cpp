@@ -146,6 +146,17 @@ std::optional<TxOffload> check_offload(const VirtioNetHeader& header, Bytes fram
   return out;
 }
 
+bool may_lend(const VirtioNetHeader& header, ConstBytes frame, std::size_t there) {
+  std::optional<wire::Packet> packet = packet_of(frame);
+  if (!packet || packet->is_fragment() || packet->protocol() != wire::IpProtocol::tcp) return false;
+  std::size_t tcp_at = wire::kEthernetHeaderSize + packet->header_size();
+  if (tcp_at + wire::kMaxTcpHeaderSize > there) return false;
+  if ((header.flags & VirtioNetHeader::kNeedsChecksum) == 0) {
+    return (header.flags & VirtioNetHeader::kDataValid) != 0;
+  }
+  return header.checksum_start == tcp_at && header.checksum_offset == kTcpChecksumAt;
+}
+
 DatagramCutter::DatagramCutter(ConstBytes frame, std::uint16_t datagram_size)
     : step_(std::max<std::size_t>(datagram_size, 1)) {
   auto packet = packet_of(frame);

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <memory>
 
+#include "stack/guest_pbuf.h"
 #include "stack/lwip_headers.h"
 #include "stack/tcp_callbacks.h"
 #include "stack/tcp_engine.h"
@@ -11,30 +12,6 @@
 namespace sluice::stack {
 
 namespace {
-
-/// Guest data as lwIP sees it: a reference into the attachment's buffer.
-struct GuestPbuf {
-  pbuf_custom custom;
-  BufferRef buffer;
-};
-
-void free_guest_pbuf(pbuf* p) {
-  delete reinterpret_cast<GuestPbuf*>(p);
-}
-
-pbuf* make_guest_pbuf(const iovec& piece, const BufferRef& buffer) {
-  if (ReadMemory::is_scarce()) {
-    auto size = static_cast<u16_t>(piece.iov_len);
-    pbuf* copy = pbuf_alloc(PBUF_RAW, size, PBUF_RAM);
-    if (copy) std::memcpy(copy->payload, piece.iov_base, size);
-    return copy;
-  }
-  auto* owned = new (std::nothrow) GuestPbuf{{}, buffer};  // NOLINT: lwIP frees it
-  if (!owned) return nullptr;
-  owned->custom.custom_free_function = free_guest_pbuf;
-  auto size = static_cast<u16_t>(piece.iov_len);
-  return pbuf_alloced_custom(PBUF_RAW, size, PBUF_REF, &owned->custom, piece.iov_base, size);
-}
 
 /// Queued pbufs of one connection beyond which it takes no more data: bounds what a guest with a
 /// window of a few bytes costs (a pbuf and a segment are about 120 bytes).
@@ -159,7 +136,6 @@ void TcpEndpoint::input(const InSegment& segment) {
   Bytes header = segment.header;
   std::uint8_t flags = header[13];
   iovec head{header.data(), header.size()};
-  BufferRef head_buffer = segment.buffers.empty() ? BufferRef() : segment.buffers[0];
   // Options count in the one SYN that lwIP has not answered yet. In a repeated SYN a window scale
   // that the first one did not have would reach an assert.
   if ((flags & TCP_SYN) == 0 || pcb_->state != SYN_SENT) {
@@ -175,7 +151,7 @@ void TcpEndpoint::input(const InSegment& segment) {
     std::size_t here = std::min(left, segment.payload[0].iov_len);
     head.iov_len += here;
     left -= here;
-    packet = make_guest_pbuf(head, head_buffer);
+    packet = make_guest_pbuf(head, segment.buffers[0]);
     first = 1;
   } else {
     packet = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(head.iov_len), PBUF_RAM);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "stack/guest_pbuf.h"
 #include "stack/lwip_headers.h"
 #include "stack/tcp_callbacks.h"
 #include "stack/tcp_shared.h"
@@ -399,6 +400,10 @@ void TcpEngine::input(TcpEndpoint& endpoint, pbuf* packet) {
     tcp_input(packet, netif_.get());
   }
   after_call(endpoint);
+}
+
+void TcpEngine::keep_lent() {
+  keep_lent_pbufs();
 }
 
 void TcpEngine::shutdown(TcpEndpoint& endpoint) {

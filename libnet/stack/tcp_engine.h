@@ -71,8 +71,9 @@ class EndpointOwner {
 struct InSegment {
   Bytes header;                    ///< TCP header with options, already validated; written to.
   std::span<const iovec> payload;  ///< In order; more than one piece where segments were joined.
-  std::span<const BufferRef> buffers;  ///< What holds each piece, index by index.
-  std::size_t payload_size = 0;        ///< At most 65000 bytes.
+  /// What holds each piece, index by index; an empty one where it is lent (keep_lent()).
+  std::span<const BufferRef> buffers;
+  std::size_t payload_size = 0;  ///< At most 65000 bytes.
 };
 
 struct TcpEngineConfig {
@@ -122,6 +123,10 @@ class TcpEngine {
                                        EndpointOwner& owner);
   /// Answers a segment of no connection with the RST that RFC 9293 3.10.7.1 wants, none for a RST.
   void refuse(const Endpoint& guest, const Endpoint& remote, const InSegment& segment);
+
+  /// Copies what still waits, anywhere, of pieces without a buffer: to be called before they may
+  /// change.
+  void keep_lent();
 
   /// Sends what was blocked for want of room, oldest first, until there is none again.
   void retry_blocked();

@@ -1,5 +1,5 @@
-// fmt's compiled part, for programs that carry it: Debian has no static library. Numbers are formatted
-// without locales.
+// fmt's compiled part, for programs that carry it: Debian has no static library. Numbers are
+// formatted without locales.
 #define FMT_STATIC_THOUSANDS_SEPARATOR ','
 #include <fmt/format-inl.h>
 

@@ -2,6 +2,7 @@
 // as the next segment of that flow too, and what is joined are its bytes.
 
 #include <algorithm>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string expected = spec.payload;
   spec.sequence += static_cast<std::uint32_t>(spec.payload.size());
 
+  std::deque<std::vector<std::uint8_t>> elsewhere;
+  std::deque<iovec> pieces;
   for (int frames = 0; frames < 64 && !input.empty(); ++frames) {
     spec.payload.assign(1 + take() % 200, static_cast<char>('a' + frames % 26));
     auto next = test::make_tcp_frame(spec);
@@ -87,7 +90,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if ((changes & 16) != 0 && whole) test::sign_tcp_frame(next);
 
     Bytes placed = slab.add(next);
-    if (!joiner.add_frame(placed, slab.buffer(), trusted)) continue;
+    // Some of it may not be there, and lie elsewhere.
+    LentBytes lent;
+    if (trusted && (changes & 32) != 0) {
+      elsewhere.emplace_back(next.end() - std::min<std::ptrdiff_t>(take(), std::ssize(next)),
+                             next.end());
+      std::vector<std::uint8_t>& end = elsewhere.back();
+      std::ranges::fill(placed.last(end.size()), std::uint8_t{'?'});
+      pieces.push_back({end.data(), end.size()});
+      lent = {.pieces = {&pieces.back(), 1}, .size = end.size()};
+    }
+    if (!joiner.add_frame(placed, slab.buffer(), trusted, lent)) continue;
     auto seen = read(next, trusted);
     FUZZ_CHECK(seen && seen->link == first->link);
     FUZZ_CHECK(seen->packet.source() == first->packet.source());

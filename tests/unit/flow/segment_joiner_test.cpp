@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 
 #include "flow/segment_joiner.h"
@@ -226,6 +227,46 @@ TEST_CASE("a length that the frame does not hold joins nothing, padding is left 
   world.spec.payload = " and more";
   CHECK(world.add(make_tcp_frame(world.spec)));
   CHECK(joined(world.joiner) == letters(1400, 'a') + "end and more");
+}
+
+TEST_CASE("a frame whose end is lent joins with what is there and what is lent") {
+  World world;
+  std::string rest = letters(9000, 'r');
+  // What is there is not moved behind the first one: what is lent follows it.
+  world.spec.payload = letters(100, 'B') + rest;
+  auto frame = make_tcp_frame(world.spec);
+  std::array<iovec, 3> pieces{{{rest.data(), 4000}, {rest.data(), 0}, {rest.data() + 4000, 5000}}};
+  LentBytes lent{.pieces = pieces, .size = rest.size()};
+  Bytes placed = world.slab.add(frame);
+  std::ranges::fill(placed.last(rest.size()), std::uint8_t{'?'});
+  REQUIRE(world.joiner.add_frame(placed, world.slab.buffer(), true, lent));
+  CHECK((joined(world.joiner) == letters(1400, 'a') + letters(100, 'B') + rest));
+  // And the next one, which is whole, is not moved over it.
+  world.spec.sequence += 9100;
+  world.spec.payload = letters(50, 'C');
+  REQUIRE(world.add(make_tcp_frame(world.spec)));
+  CHECK((joined(world.joiner) == letters(1400, 'a') + letters(100, 'B') + rest + letters(50, 'C')));
+}
+
+TEST_CASE("what is lent of a frame is not its padding, nor its headers") {
+  World world;
+  std::string rest = letters(1400, 'r');
+  iovec piece{rest.data(), rest.size()};
+  auto frame = make_tcp_frame(world.spec);
+  SECTION("padding") {
+    frame.resize(frame.size() + 4);
+    LentBytes lent{.pieces = {&piece, 1}, .size = 100};
+    CHECK_FALSE(world.joiner.add_frame(world.slab.add(frame), world.slab.buffer(), true, lent));
+  }
+  SECTION("all of the payload, and one byte more") {
+    for (std::size_t more : {0u, 1u}) {
+      piece.iov_len = rest.size() + more;
+      LentBytes lent{.pieces = {&piece, 1}, .size = piece.iov_len};
+      World other;
+      CHECK(other.joiner.add_frame(other.slab.add(frame), other.slab.buffer(), true, lent) ==
+            (more == 0));
+    }
+  }
 }
 
 TEST_CASE("nothing joins an empty joiner, a packet that was no frame, or unusual options") {

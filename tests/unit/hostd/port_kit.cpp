@@ -11,7 +11,12 @@
 namespace sluice::test {
 
 void Recorder::on_frames(std::span<link::TxFrame> batch) {
+  if (on_batch) on_batch();
   for (link::TxFrame& frame : batch) {
+    if (frame.lent) {
+      ++lent;
+      frame.lent.copy_to_end_of(frame.bytes);
+    }
     frames.emplace_back(frame.bytes.begin(), frame.bytes.end());
     if (hold) held.push_back(frame.buffer);
   }

@@ -23,6 +23,8 @@ struct Recorder final : link::PortHandler {
   std::vector<bool> links;
   int spaces = 0;
   bool hold = false;
+  std::size_t lent = 0;  ///< Frames of which the end was lent.
+  std::function<void()> on_batch;
   std::function<void()> on_space;
 };
 

@@ -4,12 +4,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 
 #include "hostd/attach/unix_socket.h"
 #include "hostd/port_kit.h"
 #include "hostd/vhost_kit.h"
+#include "support/tcp_frames.h"
 
 namespace sluice::test {
 
@@ -199,6 +201,77 @@ TEST_CASE("a frame in many pieces, or behind a table, is put together") {
   world.kick(1);
   REQUIRE(run_until(world.loop, [&] { return world.handler.frames.size() == 1; }));
   CHECK(world.handler.frames[0] == kFrame);
+}
+
+TEST_CASE("the payload of a long TCP segment is lent, and its buffer given back after it") {
+  World world;
+  world.start();
+  auto [what, whole, lent] = GENERATE(table<std::string, std::uint32_t, bool>({
+      {"its checksum is left to us", 8192, true},
+      {"it is a byte too short", 8191, false},
+      {"its checksum is said to be right", 8192, true},
+      {"its checksum is to be verified", 8192, false},
+      {"its checksum is elsewhere", 8192, false},
+      {"it is UDP", 8192, false},
+      {"it is a fragment", 8192, false},
+  }));
+  CAPTURE(what);
+  TcpFrameSpec spec;
+  spec.payload = std::string(whole - 12 - 66, 'p');
+  auto frame = make_tcp_frame(spec);
+  frame[frame.size() - 1] = 'e';
+  std::array<std::uint8_t, 12> header{1, 0, 0, 0, 0, 0, 34, 0, 16, 0};
+  if (what == "its checksum is said to be right") header = {2};
+  if (what == "its checksum is to be verified") header = {};
+  if (what == "its checksum is elsewhere") header[8] = 6;
+  if (what == "it is UDP") {
+    frame[23] = 17;
+    header = {};
+  }
+  if (what == "it is a fragment") {
+    frame[20] = 0x20;
+    header = {2};
+  }
+  std::string text(frame.begin(), frame.end());
+  std::uint64_t at = world.put_frame(text);
+  std::ranges::copy(header, world.pages.at(kBuffers));
+  // Cut within the headers, within what is copied, and behind that.
+  world.tx.add(
+      0, {{at, 30}, {at + 30, 100}, {at + 130, 0}, {at + 130, 4000}, {at + 4130, whole - 4130}});
+  std::uint16_t given_back = 0xffff;
+  world.handler.on_batch = [&] { given_back = world.tx.used_index(); };
+  world.kick(1);
+  REQUIRE(run_until(world.loop, [&] { return world.handler.frames.size() == 1; }));
+  // As it is changed where its checksum stands elsewhere.
+  if (what != "its checksum is elsewhere") CHECK((world.handler.frames[0] == text));
+  CHECK(world.handler.lent == (lent ? 1 : 0));
+  CHECK(given_back == (lent ? 0 : 1));
+  CHECK(world.tx.used_index() == 1);
+  // And the next one.
+  world.send(kFrame, 8);
+  REQUIRE(run_until(world.loop, [&] { return world.handler.frames.size() == 2; }));
+  CHECK(world.handler.frames[1] == kFrame);
+}
+
+TEST_CASE("lent and copied frames of one batch keep their order and their bytes") {
+  World world;
+  world.start();
+  TcpFrameSpec spec;
+  std::vector<std::string> sent;
+  for (std::uint16_t i = 0; i < 6; ++i) {
+    spec.payload = std::string(i % 2 == 0 ? 9000 + i : 100u, static_cast<char>('a' + i));
+    auto frame = make_tcp_frame(spec);
+    sent.emplace_back(frame.begin(), frame.end());
+    std::uint64_t at = world.put_frame(sent.back(), i);
+    world.pages.put<std::uint8_t>(kBuffers + std::size_t{i} * 131072, 2);
+    auto size = static_cast<std::uint32_t>(12 + frame.size());
+    world.tx.add(static_cast<std::uint16_t>(2 * i), {{at, 90}, {at + 90, size - 90}});
+  }
+  world.kick(1);
+  REQUIRE(run_until(world.loop, [&] { return world.handler.frames.size() == 6; }));
+  CHECK((world.handler.frames == sent));
+  CHECK(world.handler.lent == 3);
+  CHECK(world.tx.used_index() == 6);
 }
 
 TEST_CASE("what lies in the queue before the first kick is taken") {
