@@ -167,20 +167,22 @@ bool VhostUserPort::read_frames() {
       more = false;
       break;
     }
-    if (!take(first_piece, (*chain)->bytes)) {
-      ++counters_.tx_malformed;
-    } else if (frames_.back().lent) {
-      lent_chains_.push_back(**chain);
-      continue;
+    bool is_right = take(first_piece, (*chain)->bytes);
+    if (!is_right) ++counters_.tx_malformed;
+    bool is_lent = is_right && frames_.back().lent;
+    if (!is_lent) sent_pieces_.resize(first_piece);
+    // In order, so that a VMM that finds a new hostd behind the queue knows where to go on.
+    if (is_lent || !kept_chains_.empty()) {
+      kept_chains_.push_back(**chain);
+    } else {
+      queue.give_back(**chain, 0);
     }
-    sent_pieces_.resize(first_piece);
-    queue.give_back(**chain, 0);
   }
   if (more && drained && status) kick_ourselves(fd_.get());
   if (queue.publish() && device_.call(VhostUserDevice::kTransmit)) ++counters_.wakes;
   show_lent();
   deliver();
-  give_back_lent();
+  give_back_kept();
   if (!status) fail(VhostUserDevice::kTransmit, status);
   return more && status;
 }
@@ -226,13 +228,13 @@ void VhostUserPort::show_lent() {
   }
 }
 
-void VhostUserPort::give_back_lent() {
+void VhostUserPort::give_back_kept() {
   VirtQueue& queue = device_.queue(VhostUserDevice::kTransmit);
   if (queue.running()) {
-    for (const VirtQueue::Chain& chain : lent_chains_) queue.give_back(chain, 0);
+    for (const VirtQueue::Chain& chain : kept_chains_) queue.give_back(chain, 0);
     if (queue.publish() && device_.call(VhostUserDevice::kTransmit)) ++counters_.wakes;
   }
-  lent_chains_.clear();
+  kept_chains_.clear();
 }
 
 void VhostUserPort::write_queue() {

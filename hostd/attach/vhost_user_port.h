@@ -46,7 +46,7 @@ class VhostUserPort final : public FdPort {
   /// From sent_pieces_, which loses them.
   void copy_head(std::size_t first_piece, Bytes out);
   void show_lent();
-  void give_back_lent();
+  void give_back_kept();
   Placed place(std::span<const iovec> frame);
   void scatter(std::span<const iovec> frame);
 
@@ -65,7 +65,7 @@ class VhostUserPort final : public FdPort {
   std::size_t slab_end_ = 0;  ///< Bytes from here on are free.
   // Of the batch that is read; kept for their memory.
   std::vector<iovec> sent_pieces_;
-  std::vector<VirtQueue::Chain> lent_chains_;
+  std::vector<VirtQueue::Chain> kept_chains_;  ///< From the first whose frame is lent on.
   /// Of the frame that is written.
   std::vector<iovec> pieces_;
   std::vector<VirtQueue::Chain> chains_;

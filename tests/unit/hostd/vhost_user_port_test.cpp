@@ -271,7 +271,8 @@ TEST_CASE("lent and copied frames of one batch keep their order and their bytes"
   REQUIRE(run_until(world.loop, [&] { return world.handler.frames.size() == 6; }));
   CHECK((world.handler.frames == sent));
   CHECK(world.handler.lent == 3);
-  CHECK(world.tx.used_index() == 6);
+  REQUIRE(world.tx.used_index() == 6);
+  for (std::uint16_t i = 0; i < 6; ++i) CHECK(world.tx.used_entry(i).first == 2u * i);
 }
 
 TEST_CASE("what lies in the queue before the first kick is taken") {
