@@ -15,7 +15,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
@@ -28,13 +27,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tap.h"
 
 #define HEADER 12
 #define FRAME 65550
@@ -371,38 +371,6 @@ static void on_signal(int sig)
 	finish("stopped", 0);
 }
 
-static void configure(const char *name, int mtu, const char *mac)
-{
-	struct ifreq r = { 0 };
-	int size = HEADER, control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	strncpy(r.ifr_name, name, IFNAMSIZ - 1);
-	r.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-	if (tap < 0 || ioctl(tap, TUNSETIFF, &r) || ioctl(tap, TUNSETVNETHDRSZ, &size) ||
-	    ioctl(tap, TUNSETOFFLOAD, offload ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0))
-		die("open the tap");
-	if (mac) {
-		unsigned b[6];
-		if (sscanf(mac, "%x:%x:%x:%x:%x:%x", b, b + 1, b + 2, b + 3, b + 4, b + 5) != 6)
-			die(mac);
-		r.ifr_hwaddr.sa_family = 1;
-		for (int i = 0; i < 6; i++)
-			r.ifr_hwaddr.sa_data[i] = (char)b[i];
-		if (ioctl(control, SIOCSIFHWADDR, &r))
-			die("set the MAC address");
-	}
-	memset(&r.ifr_ifru, 0, sizeof r.ifr_ifru);
-	r.ifr_mtu = mtu;
-	if (ioctl(control, SIOCSIFMTU, &r))
-		die("set the MTU");
-	if (ioctl(control, SIOCGIFFLAGS, &r))
-		die("read the flags");
-	r.ifr_flags |= IFF_UP;
-	if (ioctl(control, SIOCSIFFLAGS, &r))
-		die("bring it up");
-	close(control);
-}
-
 static void connect_to(const char *path, double seconds)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -439,7 +407,8 @@ int main(int argc, char **argv)
 	signal(SIGINT, on_signal);
 	connect_to(argv[optind + 1], wait);
 	uint64_t features = choose_features();
-	configure(argv[optind], mtu, mac);
+	tap = tap_open(argv[optind], &(struct tap_options){ .mtu = mtu, .mac = mac, .header = HEADER,
+		.offloads = offload ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 : 0, .flags = O_NONBLOCK });
 	negotiate(features, make_memory());
 	pthread_t thread;
 	if (pthread_create(&thread, NULL, transmit, NULL) ||

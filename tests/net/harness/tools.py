@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SOURCES = {"tapbridge": "../../bench/tapbridge.c", "netload": "../tools/netload.c"}
+SOURCES = {"tapbridge": ["../../bench/tapbridge.c", "../../bench/tap.c"], "netload": ["../tools/netload.c"]}
 
 
 @functools.cache
@@ -13,12 +13,12 @@ def tool(name):
     ready = os.path.join(os.environ.get("SLUICE_NET_TOOLS", ""), name)
     if os.path.isfile(ready):
         return ready
-    source = os.path.normpath(os.path.join(HERE, SOURCES[name]))
+    sources = [os.path.normpath(os.path.join(HERE, source)) for source in SOURCES[name]]
     folder = os.path.join(tempfile.gettempdir(), f"sluice-net-tools-{os.getuid()}")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     binary = os.path.join(folder, name)
-    if not os.path.exists(binary) or os.path.getmtime(binary) < os.path.getmtime(source):
+    if not os.path.exists(binary) or os.path.getmtime(binary) < max(map(os.path.getmtime, sources)):
         fresh = f"{binary}.{os.getpid()}"
-        subprocess.run(["cc", "-O2", "-pthread", "-o", fresh, source], check=True)
+        subprocess.run(["cc", "-O2", "-pthread", "-o", fresh, *sources], check=True)
         os.rename(fresh, binary)
     return binary
