@@ -17,6 +17,7 @@ OURS = ("hostd", "ring")
 EQUAL = 0.95                            # counts as 1.0, of what is to be high
 FOREIGN, STEAL = 0.15, 0.4              # cores of others from which a run counts as disturbed
 THROUGHPUT = ["tput.up1", "tput.up8", "tput.down1", "tput.down8"]
+THROUGHPUT6 = [test.replace("tput", "tput6") for test in THROUGHPUT]
 PUBLISHED = ["pub.in1", "pub.out1"]
 
 Gate = collections.namedtuple("Gate", "what ours peer test metric limit high")
@@ -30,11 +31,12 @@ def gates():
             yield Gate("default sysctls, passt's host tuned", f"hostd-{mtu}", f"passt-{mtu}-t", test, "gbps", 1.0, True)
     for mtu in ("64k", "1500"):
         pair = (f"hostd-{mtu}-t", f"passt-{mtu}-t")
-        for test in THROUGHPUT + PUBLISHED:
+        for test in THROUGHPUT + THROUGHPUT6 + PUBLISHED:
             yield Gate("both hosts tuned", *pair, test, "gbps", 1.0, True)
             yield Gate("both hosts tuned", *pair, test, "gw_cpu", 0.9, False)
-        yield Gate("request and response", *pair, "rr", "p50", 1.0, False)
-        for test in ("crr1", "crr32"):
+        for test in ("rr", "rr6"):
+            yield Gate("request and response", *pair, test, "p50", 1.0, False)
+        for test in ("crr1", "crr32", "crr6-1", "crr6-32"):
             yield Gate("connect, request, close", *pair, test, "rate", 1.0, True)
             yield Gate("connect, request, close", *pair, test, "gw_cpu", 0.8, False)
         for test in ("pub.crr1", "pub.crr32"):
