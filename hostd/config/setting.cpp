@@ -430,6 +430,12 @@ constexpr auto kSettings = std::to_array<Setting>({
        options.network.guest_name = given.text;
        return Status::ok();
      }},
+    {"--max-flows", "max-flows", Setting::Kind::value, kProcessGroup, "N",
+     "TCP connections of the guest at a time, a descriptor each (16384)",
+     [](Options& options, const Given& given) {
+       return set_number(given, std::size_t{1}, std::size_t{1} << 20, "1 to 1048576 are possible",
+                         options.network.max_flows);
+     }},
     {"--runas", "runas", Setting::Kind::value, kProcessGroup, "USER",
      "user to become when started as root (nobody)",
      [](Options& options, const Given& given) {
