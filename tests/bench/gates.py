@@ -64,6 +64,13 @@ def limits():
     """Figures without a peer; `limit` is the most that is wanted, or None."""
     yield Limit("64 KiB copied once, one core", "kernel-1500", "memcpy", "gbps", None, "Gbit/s")
     yield Limit("10,000 idle flows", "hostd-64k-t", "flows10000", "bytes_per_flow", 768, "B")
+    yield Limit("50,000 idle flows", "hostd-64k-t", "flows50000", "bytes_per_flow", 768, "B")
+    yield Limit("of them, left 10 s after they are closed", "hostd-64k-t", "flows50000", "left", None, "")
+    yield Limit("one flow's latency among 50,000", "hostd-64k-t", "flows50000", "rr_p50", None, "us")
+    for metric, unit in (("start", "s"), ("pss", "MiB each"), ("private", "MiB each"), ("cpu_at_rest", "ms/s")):
+        yield Limit("256 gateways beside each other", "hostd-64k-t", "hostds", metric, None, unit)
+    for metric, unit in (("p50_before", "us"), ("p50", "us"), ("new", "/s"), ("held", "flows"), ("rss_growth", "MiB")):
+        yield Limit("20,000 SYNs a second to nowhere", "hostd-64k-t", "synflood", metric, None, unit)
     yield Limit("start to the first DHCP offer", "hostd-64k-t", "startup", "dhcp", 6, "ms")
     yield Limit("resident, idle", "hostd-64k-t", "startup", "rss_idle", 5, "MiB")
 
@@ -137,7 +144,7 @@ def table(results, others):
         reached += ok
         peer = results.median(limit.ours.replace("hostd", "passt"), limit.test, limit.metric) \
             if limit.ours.startswith("hostd") else None
-        print("| " + " | ".join([limit.what, limit.test, f"{limit.metric}, {limit.unit}", shown(value), shown(peer), "",
+        print("| " + " | ".join([limit.what, limit.test, ", ".join(filter(None, (limit.metric, limit.unit))), shown(value), shown(peer), "",
                                  "", "", f"<= {limit.limit}" if wanted else "",
                                  ("ok" if ok else "**missed**") if wanted else ""] + [""] * len(beside)) + " |")
     for gateway in ("hostd-64k-t", "passt-64k-t"):
