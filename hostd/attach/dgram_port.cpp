@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "base/log.h"
-#include "hostd/attach/slab.h"
+#include "link/slab.h"
 
 namespace sluice::hostd {
 
@@ -107,8 +107,8 @@ std::size_t DgramPort::max_mtu() const {
 }
 
 bool DgramPort::read_frames() {
-  if (!Slab::is_free(slab_)) slab_ = Slab::make(kReadBatch * kSlot);
-  std::uint8_t* memory = Slab::memory(slab_);
+  if (!link::Slab::is_free(slab_)) slab_ = link::Slab::make(kReadBatch * kSlot);
+  std::uint8_t* memory = link::Slab::memory(slab_);
   for (std::size_t i = 0; i < kReadBatch; ++i) {
     incoming_->pieces[i] = {memory + i * kSlot, kSlot};
     msghdr& header = incoming_->messages[i].msg_hdr;

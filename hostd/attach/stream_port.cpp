@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "hostd/attach/slab.h"
+#include "link/slab.h"
 
 namespace sluice::hostd {
 
@@ -35,16 +35,18 @@ bool StreamPort::peer_is_gone() const {
 }
 
 void StreamPort::use_slab(std::size_t at_least) {
-  bool is_free = Slab::is_free(slab_);
+  bool is_free = link::Slab::is_free(slab_);
   std::size_t rest = slab_end_ - slab_begin_;
   if (rest == 0 && is_free) {
     slab_begin_ = slab_end_ = 0;
     return;
   }
-  if (slab_ && kSlabBytes - slab_begin_ >= at_least && kSlabBytes - slab_end_ > 0) return;
+  if (slab_ && link::kSlabBytes - slab_begin_ >= at_least && link::kSlabBytes - slab_end_ > 0)
+    return;
   // The beginning of a frame that is not complete moves along.
-  BufferRef next = is_free ? slab_ : Slab::make(kSlabBytes);
-  if (rest > 0) std::memmove(Slab::memory(next), Slab::memory(slab_) + slab_begin_, rest);
+  BufferRef next = is_free ? slab_ : link::Slab::make(link::kSlabBytes);
+  if (rest > 0)
+    std::memmove(link::Slab::memory(next), link::Slab::memory(slab_) + slab_begin_, rest);
   slab_ = std::move(next);
   slab_begin_ = 0;
   slab_end_ = rest;
@@ -52,8 +54,8 @@ void StreamPort::use_slab(std::size_t at_least) {
 
 bool StreamPort::read_frames() {
   use_slab(kLeastRoom);
-  std::uint8_t* memory = Slab::memory(slab_);
-  std::size_t room = kSlabBytes - slab_end_;
+  std::uint8_t* memory = link::Slab::memory(slab_);
+  std::size_t room = link::kSlabBytes - slab_end_;
   ssize_t n = ::recv(fd_.get(), memory + slab_end_, room, MSG_DONTWAIT);
   if (n < 0) {
     if (errno != EAGAIN && errno != EINTR) close(std::strerror(errno));

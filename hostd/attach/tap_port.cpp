@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "hostd/attach/slab.h"
-#include "hostd/attach/virtio_frame.h"
+#include "link/slab.h"
+#include "link/virtio_frame.h"
 
 namespace sluice::hostd {
 
@@ -30,16 +30,16 @@ TapPort::TapPort(Loop& loop, TapDevice tap)
 
 bool TapPort::read_frames() {
   constexpr std::size_t kLeastRoom = kOffset + link::VirtioNetHeader::kSize + link::kMaxFrame;
-  if (Slab::is_free(slab_)) {
+  if (link::Slab::is_free(slab_)) {
     slab_end_ = 0;
-  } else if (!slab_ || kSlabBytes - slab_end_ < kLeastRoom) {
-    slab_ = Slab::make(kSlabBytes);
+  } else if (!slab_ || link::kSlabBytes - slab_end_ < kLeastRoom) {
+    slab_ = link::Slab::make(link::kSlabBytes);
     slab_end_ = 0;
   }
-  std::uint8_t* memory = Slab::memory(slab_);
+  std::uint8_t* memory = link::Slab::memory(slab_);
   bool more = true;
   const char* gone = nullptr;
-  while (frames_.size() < kBatch && kSlabBytes - slab_end_ >= kLeastRoom) {
+  while (frames_.size() < kBatch && link::kSlabBytes - slab_end_ >= kLeastRoom) {
     std::uint8_t* start = memory + slab_end_ + kOffset;
     ssize_t n = ::read(fd_.get(), start, header_size_ + link::kMaxFrame);
     if (n < 0) {
@@ -58,7 +58,7 @@ bool TapPort::read_frames() {
     Bytes frame(start + header_size_, size - header_size_);
     if (header_size_ == 0) {
       frames_.push_back({frame, slab_, false});
-    } else if (!add_virtio_frame({start, header_size_}, frame, slab_, frames_)) {
+    } else if (!link::add_virtio_frame({start, header_size_}, frame, slab_, frames_)) {
       ++counters_.tx_malformed;
     }
   }

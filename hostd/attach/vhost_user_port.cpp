@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "base/log.h"
-#include "hostd/attach/slab.h"
-#include "hostd/attach/virtio_frame.h"
+#include "link/slab.h"
+#include "link/virtio_frame.h"
 
 namespace sluice::hostd {
 
@@ -139,10 +139,10 @@ void VhostUserPort::on_receive_kick() {
 }
 
 bool VhostUserPort::read_frames() {
-  if (Slab::is_free(slab_)) {
+  if (link::Slab::is_free(slab_)) {
     slab_end_ = 0;
-  } else if (!slab_ || kSlabBytes - slab_end_ < kLeastRoom) {
-    slab_ = Slab::make(kSlabBytes);
+  } else if (!slab_ || link::kSlabBytes - slab_end_ < kLeastRoom) {
+    slab_ = link::Slab::make(link::kSlabBytes);
     slab_end_ = 0;
   }
   VirtQueue& queue = device_.queue(VhostUserDevice::kTransmit);
@@ -150,7 +150,7 @@ bool VhostUserPort::read_frames() {
   sent_pieces_.clear();
   Status status;
   bool more = true, drained = false;
-  for (int i = 0; i < kBatch && kSlabBytes - slab_end_ >= kLeastRoom; ++i) {
+  for (int i = 0; i < kBatch && link::kSlabBytes - slab_end_ >= kLeastRoom; ++i) {
     std::size_t first_piece = sent_pieces_.size();
     auto chain = queue.pop(device_.memory(), sent_pieces_);
     if (!chain) {
@@ -190,7 +190,7 @@ bool VhostUserPort::read_frames() {
 bool VhostUserPort::take(std::size_t first_piece, std::uint64_t size) {
   const std::size_t header = device_.header_size();
   if (size < header || size > header + link::kMaxFrame) return false;
-  Bytes room(Slab::memory(slab_) + slab_end_ + kOffset, size);
+  Bytes room(link::Slab::memory(slab_) + slab_end_ + kOffset, size);
   Bytes frame = room.subspan(header);
   slab_end_ = (slab_end_ + kOffset + size + kAlign - 1) / kAlign * kAlign;
   std::size_t head = size < kLeastLent ? size : header + kLentHead;
@@ -199,7 +199,7 @@ bool VhostUserPort::take(std::size_t first_piece, std::uint64_t size) {
   if (rest && !link::may_lend(link::VirtioNetHeader::read(room.first(header)), frame, kLentHead)) {
     rest.copy_to_end_of(frame);
   }
-  if (!add_virtio_frame(room.first(header), frame, slab_, frames_)) return false;
+  if (!link::add_virtio_frame(room.first(header), frame, slab_, frames_)) return false;
   if (rest) frames_.back().lent = rest;
   return true;
 }

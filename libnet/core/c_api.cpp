@@ -104,6 +104,19 @@ void show(const sluice::FlowInfo& flow, sluice_flow_fn visit, void* context) {
   visit(context, &shown);
 }
 
+sluice_status attach_ring(sluice_network* network, std::size_t frames, bool virtio_header,
+                          sluice_ring** ring, char* error, std::size_t error_size) {
+  return guarded(error, error_size, [&]() -> Status {
+    if (!network || !ring) return missing("network or ring");
+    sluice::RingOptions options{.virtio_header = virtio_header};
+    if (frames > 0) options.tx_frames = options.rx_frames = frames;
+    auto link = network->network->attach_ring(options);
+    if (!link) return link.status();
+    *ring = new sluice_ring{std::move(*link)};
+    return Status::ok();
+  });
+}
+
 }  // namespace
 
 extern "C" {
@@ -282,15 +295,12 @@ sluice_status sluice_network_counters(sluice_network* network, sluice_counters* 
 
 sluice_status sluice_ring_attach(sluice_network* network, size_t frames, sluice_ring** ring,
                                  char* error, size_t error_size) {
-  return guarded(error, error_size, [&]() -> Status {
-    if (!network || !ring) return missing("network or ring");
-    sluice::RingOptions options;
-    if (frames > 0) options.tx_frames = options.rx_frames = frames;
-    auto link = network->network->attach_ring(options);
-    if (!link) return link.status();
-    *ring = new sluice_ring{std::move(*link)};
-    return Status::ok();
-  });
+  return attach_ring(network, frames, false, ring, error, error_size);
+}
+
+sluice_status sluice_ring_attach_virtio(sluice_network* network, size_t frames, sluice_ring** ring,
+                                        char* error, size_t error_size) {
+  return attach_ring(network, frames, true, ring, error, error_size);
 }
 
 void sluice_ring_free(sluice_ring* ring) {
@@ -322,6 +332,28 @@ const uint8_t* sluice_ring_peek(sluice_ring* ring, size_t* size) {
 
 void sluice_ring_pop(sluice_ring* ring) {
   if (ring) ring->link->pop();
+}
+
+size_t sluice_ring_peek_many(sluice_ring* ring, struct iovec* frames, size_t count) {
+  if (!ring || !frames) return 0;
+  std::array<std::span<const std::uint8_t>, 64> some;
+  count = ring->link->peek(std::span(some).first(std::min(count, some.size())));
+  for (std::size_t i = 0; i < count; ++i) {
+    frames[i] = {const_cast<std::uint8_t*>(some[i].data()), some[i].size()};
+  }
+  return count;
+}
+
+void sluice_ring_pop_many(sluice_ring* ring, size_t count) {
+  if (ring) ring->link->pop(count);
+}
+
+void sluice_ring_set_guest_offloads(sluice_ring* ring, unsigned offloads) {
+  if (!ring) return;
+  ring->link->set_guest_offloads({.checksum = (offloads & SLUICE_GUEST_CHECKSUM) != 0,
+                                  .tcp4 = (offloads & SLUICE_GUEST_TCP4) != 0,
+                                  .tcp6 = (offloads & SLUICE_GUEST_TCP6) != 0,
+                                  .tcp_ecn = (offloads & SLUICE_GUEST_TCP_ECN) != 0});
 }
 
 int sluice_ring_arm_receive(sluice_ring* ring) {

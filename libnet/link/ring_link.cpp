@@ -26,13 +26,14 @@ RingLink::~RingLink() {
 }
 
 StatusCode RingLink::send(std::span<const iovec> frame) {
+  const std::size_t header = shared_->header_size;
   std::size_t size = 0;
   for (const iovec& piece : frame) {
     // Bounded at each piece, so that sizes that overflow are refused too.
-    if (piece.iov_len > link::kMaxFrame - size) return StatusCode::invalid_argument;
+    if (piece.iov_len > header + link::kMaxFrame - size) return StatusCode::invalid_argument;
     size += piece.iov_len;
   }
-  if (size < kMinFrame) return StatusCode::invalid_argument;
+  if (size < header + kMinFrame) return StatusCode::invalid_argument;
   if (closed()) return StatusCode::closed;
 
   link::RingLane& lane = shared_->tx;
@@ -55,7 +56,7 @@ StatusCode RingLink::send(std::span<const iovec> frame) {
   }
   lane.frames.push({*buffer, static_cast<std::uint32_t>(size)});
   ++tx_.frames;
-  tx_.bytes += size;
+  tx_.bytes += size - header;
   return StatusCode::ok;
 }
 
@@ -72,6 +73,10 @@ int RingLink::space_fd() const {
 void RingLink::clear_space_wake() {
   shared_->space_bell.clear();
   shared_->tx.wants_room.disarm();
+}
+
+void RingLink::set_guest_offloads(const GuestOffloads& offloads) {
+  shared_->guest_offloads.store(offloads, std::memory_order_relaxed);
 }
 
 std::span<const std::uint8_t> RingLink::peek() {
@@ -95,7 +100,7 @@ void RingLink::pop(std::size_t count) {
   count = std::min(count, lane.frames.available(count));
   for (std::size_t i = 0; i < count; ++i) {
     const link::RingSlot& slot = lane.frames.peek(i);
-    rx_.bytes += slot.size;
+    rx_.bytes += slot.size - shared_->header_size;
     lane.pool.give_back(slot.buffer);
   }
   lane.frames.pop(count);

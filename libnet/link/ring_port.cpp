@@ -7,6 +7,7 @@
 
 #include "link/ring_shared.h"
 #include "link/ring_tx_buffers.h"
+#include "link/virtio_frame.h"
 
 namespace sluice::link {
 
@@ -30,15 +31,17 @@ std::size_t large_buffers(std::size_t frames) {
 
 }  // namespace
 
-RingShared::RingShared(std::size_t tx_frames, std::size_t rx_frames)
+RingShared::RingShared(std::size_t tx_frames, std::size_t rx_frames, bool has_headers)
     : tx(tx_frames, 2 * std::bit_ceil(tx_frames), large_buffers(tx_frames)),
-      rx(rx_frames, std::bit_ceil(rx_frames), large_buffers(rx_frames)) {}
+      rx(rx_frames, std::bit_ceil(rx_frames), large_buffers(rx_frames)),
+      header_size(has_headers ? VirtioNetHeader::kSize : 0) {}
 
 Result<RingPort::Pair> RingPort::make(Loop& loop, const RingOptions& options) {
   if (!in_range(options.tx_frames) || !in_range(options.rx_frames)) {
     return Status(StatusCode::invalid_argument, "a ring holds 16 to 65536 frames");
   }
-  auto shared = std::make_shared<RingShared>(options.tx_frames, options.rx_frames);
+  auto shared =
+      std::make_shared<RingShared>(options.tx_frames, options.rx_frames, options.virtio_header);
   for (const FramePool* pool : {&shared->tx.pool, &shared->rx.pool}) {
     if (Status status = pool->status(); !status) return status;
   }
@@ -95,7 +98,7 @@ void RingPort::set_handler(PortHandler* handler) {
 
 bool RingPort::reserve(std::size_t frames, std::size_t frame_size, FrameClass frame_class) {
   RingLane& lane = shared_->rx;
-  auto size_class = FramePool::size_for(frame_size);
+  auto size_class = FramePool::size_for(shared_->header_size + frame_size);
   bool may_use_all = frame_class == FrameClass::control;
   std::size_t places = may_use_all ? 0 : lane.frames.capacity() / kReserveShare;
   std::size_t buffers =
@@ -105,11 +108,13 @@ bool RingPort::reserve(std::size_t frames, std::size_t frame_size, FrameClass fr
 
 SendResult RingPort::send(const RxFrame& frame, FrameClass frame_class) {
   RingLane& lane = shared_->rx;
+  std::array<std::uint8_t, kMaxHead> head;
+  auto left = left_to_guest(frame, head);
   std::optional<Segmenter> segmenter;
-  if (frame.offload == Offload::tcp) segmenter = Segmenter::make(frame, least_segment_);
+  if (frame.offload == Offload::tcp && !left) segmenter = Segmenter::make(frame, least_segment_);
   std::size_t frames = segmenter ? segmenter->count() : 1;
   std::size_t size = segmenter ? segmenter->full_frame() : frame.head.size() + frame.payload_size;
-  bool unusable = size > kMaxFrame || (frame.offload == Offload::tcp && !segmenter);
+  bool unusable = size > kMaxFrame || (frame.offload == Offload::tcp && !segmenter && !left);
 
   if (guest_lost_ || unusable) {
     counters_.rx_lost += frames;
@@ -125,31 +130,44 @@ SendResult RingPort::send(const RxFrame& frame, FrameClass frame_class) {
       // Whoever was refused before has to hear of the room all the same.
       if (refused_) turn_later();
     }
+    constexpr VirtioNetHeader kNothingLeft{.buffers = 1};
     if (segmenter) {
-      std::array<std::uint8_t, kMaxHead> head;
       pieces_.clear();
       while (auto cut = segmenter->next(head, pieces_)) {
-        put(ConstBytes(head).first(cut->head_size), pieces_, cut->payload_size);
+        put(kNothingLeft, ConstBytes(head).first(cut->head_size), pieces_, cut->payload_size);
         pieces_.clear();
       }
+    } else if (left) {
+      put(*left, ConstBytes(head).first(frame.head.size()), frame.payload, frame.payload_size);
     } else {
-      put(frame.head, frame.payload, frame.payload_size);
+      put(kNothingLeft, frame.head, frame.payload, frame.payload_size);
     }
   }
   if (frame.release) frame.release(frame.owner);
   return SendResult::sent;
 }
 
-void RingPort::put(ConstBytes head, std::span<const iovec> payload, std::size_t payload_size) {
+std::optional<VirtioNetHeader> RingPort::left_to_guest(const RxFrame& frame, Bytes head) const {
+  if (shared_->header_size == 0 || frame.offload != Offload::tcp) return std::nullopt;
+  auto [checksum, tcp4, tcp6, tcp_ecn] = shared_->guest_offloads.load(std::memory_order_relaxed);
+  if (!checksum) return std::nullopt;
+  return leave_to_guest(frame, {.checksum = true, .tcp4 = tcp4, .tcp6 = tcp6, .tcp_ecn = tcp_ecn},
+                        head);
+}
+
+void RingPort::put(const VirtioNetHeader& header, ConstBytes head, std::span<const iovec> payload,
+                   std::size_t payload_size) {
   RingLane& lane = shared_->rx;
   std::size_t size = head.size() + payload_size;
-  auto size_class = FramePool::size_for(size);
+  auto size_class = FramePool::size_for(shared_->header_size + size);
   auto buffer = lane.pool.take(size_class);
   if (!buffer) {
     ++counters_.rx_lost;
     return;
   }
   std::uint8_t* out = lane.pool.data(*buffer);
+  if (shared_->header_size > 0) header.write({out, shared_->header_size});
+  out += shared_->header_size;
   std::memcpy(out, head.data(), head.size());
   out += head.size();
   for (const iovec& piece : payload) {
@@ -158,7 +176,8 @@ void RingPort::put(ConstBytes head, std::span<const iovec> payload, std::size_t 
     out += n;
     payload_size -= n;
   }
-  lane.frames.push({*buffer, static_cast<std::uint32_t>(size - payload_size)});
+  std::size_t written = shared_->header_size + size - payload_size;
+  lane.frames.push({*buffer, static_cast<std::uint32_t>(written)});
   ++counters_.rx_frames;
   counters_.rx_bytes += size;
 }
@@ -220,16 +239,27 @@ bool RingPort::deliver_frames() {
   if (!handler_) return false;
   std::size_t count = std::min(lane.frames.available(kBatch), kBatch);
   if (count == 0) return false;
-  std::array<TxFrame, kBatch> frames;
+  const std::size_t header = shared_->header_size;
   for (std::size_t i = 0; i < count; ++i) {
     const RingSlot& slot = lane.frames.peek(i);
-    frames[i].bytes = {lane.pool.data(slot.buffer), slot.size};
-    frames[i].buffer = tx_buffers_->hold(slot.buffer);
-    counters_.tx_bytes += slot.size;
+    Bytes frame(lane.pool.data(slot.buffer), slot.size);
+    BufferRef buffer = tx_buffers_->hold(slot.buffer);
+    counters_.tx_bytes += slot.size - header;
+    if (header == 0) {
+      frames_.push_back({.bytes = frame, .buffer = std::move(buffer)});
+    } else if (!add_virtio_frame(frame.first(header), frame.subspan(header), buffer, frames_)) {
+      ++counters_.tx_malformed;
+    }
   }
   counters_.tx_frames += count;
   lane.frames.pop(count);
-  handler_->on_frames(std::span(frames).first(count));
+  // The handler may destroy this.
+  std::vector<TxFrame> frames = std::move(frames_);
+  auto alive = alive_;
+  handler_->on_frames(frames);
+  if (!*alive) return false;
+  frames_ = std::move(frames);
+  frames_.clear();
   return true;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <net/ring.h>
@@ -9,6 +10,7 @@
 #include "base/loop.h"
 #include "link/guest_port.h"
 #include "link/segmenter.h"
+#include "link/virtio_net.h"
 
 namespace sluice::link {
 
@@ -51,7 +53,10 @@ class RingPort final : public GuestPort {
   friend class RingTxBuffers;
 
   bool reserve(std::size_t frames, std::size_t frame_size, FrameClass frame_class);
-  void put(ConstBytes head, std::span<const iovec> payload, std::size_t payload_size);
+  /// The frame's header, and its headers in `head`, where the guest takes it whole.
+  std::optional<VirtioNetHeader> left_to_guest(const RxFrame& frame, Bytes head) const;
+  void put(const VirtioNetHeader& header, ConstBytes head, std::span<const iovec> payload,
+           std::size_t payload_size);
 
   void on_bell();
   void turn();
@@ -67,7 +72,8 @@ class RingPort final : public GuestPort {
   std::shared_ptr<bool> alive_;
   PortHandler* handler_ = nullptr;
   PortCounters counters_;
-  std::vector<iovec> pieces_;  ///< Of the segment being cut; kept for its memory.
+  std::vector<TxFrame> frames_;  ///< The batch that is handed up; kept for its memory.
+  std::vector<iovec> pieces_;    ///< Of the segment being cut; likewise.
   std::size_t least_segment_;
   bool refused_ = false;
   bool turn_due_ = false;

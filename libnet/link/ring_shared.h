@@ -36,15 +36,18 @@ struct RingLane {
 /// What RingPort and RingLink have in common; lives until both are gone and every frame that the
 /// loop still refers to.
 struct RingShared {
-  RingShared(std::size_t tx_frames, std::size_t rx_frames);
+  RingShared(std::size_t tx_frames, std::size_t rx_frames, bool has_headers);
 
   /// The loop keeps references to frames after it has taken them from the ring, so tx has twice the
   /// small buffers that its ring has places.
   RingLane tx;
   RingLane rx;
-  Doorbell loop_bell;    ///< The loop: tx frames, rx room, the VMM's end gone.
-  Doorbell frames_bell;  ///< The VMM: rx frames.
-  Doorbell space_bell;   ///< The VMM: tx room.
+  Doorbell loop_bell;             ///< The loop: tx frames, rx room, the VMM's end gone.
+  Doorbell frames_bell;           ///< The VMM: rx frames.
+  Doorbell space_bell;            ///< The VMM: tx room.
+  const std::size_t header_size;  ///< Of the virtio_net_hdr before each frame, or 0.
+  std::atomic<GuestOffloads> guest_offloads{};
+  static_assert(std::atomic<GuestOffloads>::is_always_lock_free);
   std::atomic<bool> vmm_gone{false};
   std::atomic<bool> port_gone{false};
 };

@@ -28,6 +28,22 @@ struct RingOptions {
   /// at 1500.
   std::size_t rx_frames = 1024;
   WakeKind wake = WakeKind::eventfd;
+  /// Each frame, both ways, has a virtio_net_hdr of kVirtioHeaderSize bytes before it (virtio 1.2
+  /// section 5.1.6, little-endian), as a virtio-net device has it: a guest leaves checksums,
+  /// segmentation (TSO) and cutting into datagrams (USO) to the gateway, and takes from it what
+  /// RingLink::set_guest_offloads() says.
+  bool virtio_header = false;
+};
+
+inline constexpr std::size_t kVirtioHeaderSize = 12;
+
+/// What a guest's driver takes from its NIC: the features VIRTIO_NET_F_GUEST_* that it accepted.
+/// Without `checksum` it takes nothing of the rest.
+struct GuestOffloads {
+  bool checksum = false;
+  bool tcp4 = false;  ///< Segments longer than its MTU.
+  bool tcp6 = false;
+  bool tcp_ecn = false;  ///< Likewise, with CWR set.
 };
 
 /// Counters of one RingLink, since it was made.
@@ -80,8 +96,9 @@ class RingLink {
   /// Takes a copy of one frame, in pieces. The gateway sees it at once if it is awake, else at the
   /// next flush().
   /// would_block: no room; nothing was taken, what was sent before is flushed, and space_fd()
-  /// becomes readable when there is room. invalid_argument: under 14 or over 65550 bytes. closed:
-  /// the Network is gone.
+  /// becomes readable when there is room. invalid_argument: under 14 or over 65550 bytes, the
+  /// header that RingOptions::virtio_header asks for not counted. closed: the Network is gone. A
+  /// frame that its header does not fit is dropped and counted as malformed.
   [[nodiscard]] StatusCode send(std::span<const iovec> frame);
   /// The end of a batch: wakes the gateway if it sleeps.
   void flush();
@@ -92,6 +109,12 @@ class RingLink {
 
   // rx: to the guest.
 
+  /// What frames from now on may leave to the guest; nothing at first. Frames that are in the ring
+  /// already may leave more to it. Without RingOptions::virtio_header it changes nothing. Any
+  /// thread.
+  void set_guest_offloads(const GuestOffloads& offloads);
+
+  /// With RingOptions::virtio_header each has its header before it; `num_buffers` in it is 1.
   /// The next frame for the guest; empty if there is none. Stays valid until pop().
   std::span<const std::uint8_t> peek();
   /// Up to `frames.size()` next frames; returns how many. Valid until they are popped.

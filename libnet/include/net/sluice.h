@@ -141,6 +141,9 @@ sluice_status sluice_network_counters(sluice_network* network, sluice_counters* 
 /* Rings of `frames` places each way; 0: the default. */
 sluice_status sluice_ring_attach(sluice_network* network, size_t frames, sluice_ring** ring,
                                  char* error, size_t error_size);
+/* The same with a virtio_net_hdr before each frame, both ways: RingOptions::virtio_header. */
+sluice_status sluice_ring_attach_virtio(sluice_network* network, size_t frames, sluice_ring** ring,
+                                        char* error, size_t error_size);
 /* Unplugs the NIC: once the Network has noticed, another may be attached. NULL is allowed. */
 void sluice_ring_free(sluice_ring* ring);
 
@@ -152,6 +155,15 @@ void sluice_ring_clear_space_wake(sluice_ring* ring);
 /* The next frame and its size in `size`; NULL if there is none. Valid until sluice_ring_pop(). */
 const uint8_t* sluice_ring_peek(sluice_ring* ring, size_t* size);
 void sluice_ring_pop(sluice_ring* ring);
+/* Up to `count` next frames; how many. They are valid until popped. */
+size_t sluice_ring_peek_many(sluice_ring* ring, struct iovec* frames, size_t count);
+void sluice_ring_pop_many(sluice_ring* ring, size_t count);
+/* What the guest takes: bits of these. See RingLink::set_guest_offloads(). Any thread. */
+#define SLUICE_GUEST_CHECKSUM 1u
+#define SLUICE_GUEST_TCP4 2u
+#define SLUICE_GUEST_TCP6 4u
+#define SLUICE_GUEST_TCP_ECN 8u
+void sluice_ring_set_guest_offloads(sluice_ring* ring, unsigned offloads);
 /* 1: asleep until frames_fd is readable. 0: there is a frame already. */
 int sluice_ring_arm_receive(sluice_ring* ring);
 int sluice_ring_frames_fd(const sluice_ring* ring);

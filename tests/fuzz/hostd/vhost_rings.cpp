@@ -7,8 +7,8 @@
 
 #include "check.h"
 #include "hostd/attach/virt_queue.h"
-#include "hostd/attach/virtio_frame.h"
 #include "hostd/vhost_kit.h"
+#include "link/virtio_frame.h"
 
 using namespace sluice;
 using namespace sluice::test;
@@ -65,7 +65,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     FUZZ_CHECK(total == (*chain)->bytes && pieces.size() <= kSize);
     if (frame.size() >= 12) {
-      hostd::add_virtio_frame(ConstBytes(frame).first(12), Bytes(frame).subspan(12), {}, frames);
+      link::add_virtio_frame(ConstBytes(frame).first(12), Bytes(frame).subspan(12), {}, frames);
       frames.clear();
     }
     queue.give_back(**chain, total);

@@ -126,6 +126,7 @@ TEST_CASE("C: a NULL where none is allowed is an invalid argument, never a crash
   CHECK(sluice_network_reset_flow(nullptr, 1, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_network_counters(nullptr, &counters) == kBad);
   CHECK(sluice_ring_attach(nullptr, 0, &ring, nullptr, 0) == kBad);
+  CHECK(sluice_ring_attach_virtio(nullptr, 0, &ring, nullptr, 0) == kBad);
   CHECK(sluice_ring_send(nullptr, &piece, 1) == kBad);
 
   Network made = make_network(config);
@@ -139,6 +140,7 @@ TEST_CASE("C: a NULL where none is allowed is an invalid argument, never a crash
   CHECK(sluice_network_flow(made.get(), 1, nullptr, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_network_counters(made.get(), nullptr) == kBad);
   CHECK(sluice_ring_attach(made.get(), 0, nullptr, nullptr, 0) == kBad);
+  CHECK(sluice_ring_attach_virtio(made.get(), 0, nullptr, nullptr, 0) == kBad);
   CHECK(sluice_ring_send(make_ring(made).get(), nullptr, 1) == kBad);
 }
 
@@ -151,6 +153,10 @@ TEST_CASE("C: functions without a status take NULL for something that is not the
   sluice_ring_clear_space_wake(nullptr);
   sluice_ring_clear_frames_wake(nullptr);
   sluice_ring_pop(nullptr);
+  sluice_ring_pop_many(nullptr, 1);
+  sluice_ring_set_guest_offloads(nullptr, SLUICE_GUEST_CHECKSUM);
+  iovec frame;
+  CHECK(sluice_ring_peek_many(nullptr, &frame, 1) == 0);
   CHECK(sluice_ring_space_fd(nullptr) == -1);
   CHECK(sluice_ring_frames_fd(nullptr) == -1);
   std::size_t size = 1;
@@ -298,6 +304,36 @@ TEST_CASE("C: a frame goes in and the gateway's answer comes out") {
   REQUIRE(sluice_network_counters(network.get(), &counters) == SLUICE_OK);
   CHECK(counters.tx_frames == 1);
   CHECK(counters.rx_frames >= 1);
+}
+
+TEST_CASE("C: frames behind virtio headers go both ways, many at a time") {
+  Network network = make_network();
+  sluice_ring* made = nullptr;
+  REQUIRE(sluice_ring_attach_virtio(network.get(), 0, &made, nullptr, 0) == SLUICE_OK);
+  Ring ring(made);
+  sluice_ring_set_guest_offloads(ring.get(), SLUICE_GUEST_CHECKSUM | SLUICE_GUEST_TCP4);
+  std::vector<std::uint8_t> frame = arp_request();
+  std::array<std::uint8_t, 12> header{};
+  std::array<iovec, 2> pieces{iovec{header.data(), header.size()},
+                              iovec{frame.data(), frame.size()}};
+  for (int i = 0; i < 2; ++i) REQUIRE(sluice_ring_send(ring.get(), pieces.data(), 2) == SLUICE_OK);
+  sluice_ring_flush(ring.get());
+  int answers = 0;
+  while (answers < 2) {
+    std::array<iovec, 8> frames;
+    std::size_t count = sluice_ring_peek_many(ring.get(), frames.data(), frames.size());
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto* bytes = static_cast<const std::uint8_t*>(frames[i].iov_base);
+      CHECK(bytes[10] == 1);  // num_buffers
+      answers += frames[i].iov_len >= 12 + 42 && bytes[12 + 12] == 8 && bytes[12 + 13] == 6 &&
+                 bytes[12 + 21] == 2;
+    }
+    sluice_ring_pop_many(ring.get(), count);
+    if (count == 0 && sluice_ring_arm_receive(ring.get())) {
+      REQUIRE(wait_readable(sluice_ring_frames_fd(ring.get())));
+      sluice_ring_clear_frames_wake(ring.get());
+    }
+  }
 }
 
 TEST_CASE("C: what no NIC could send is refused, and taking from an empty ring is nothing") {

@@ -2,11 +2,15 @@
 
 #include <poll.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 
 #include "link/port_log.h"
 #include "link/test_frames.h"
+#include "link/virtio_net.h"
 #include "support/virtual_loop.h"
+#include "wire/ethernet.h"
+#include "wire/udp.h"
 
 using namespace sluice;
 using namespace sluice::link;
@@ -65,6 +69,113 @@ bool readable(int fd) {
 }
 
 }  // namespace
+
+namespace {
+
+/// A frame behind a header, in two pieces.
+StatusCode send_behind(RingLink& vmm, const VirtioNetHeader& header, const std::string& frame) {
+  std::array<std::uint8_t, VirtioNetHeader::kSize> bytes{};
+  header.write(bytes);
+  std::array<iovec, 2> pieces{iovec{bytes.data(), bytes.size()}, piece_of(frame)};
+  return vmm.send(pieces);
+}
+
+VirtioNetHeader header_of(const std::string& frame) {
+  REQUIRE(frame.size() >= VirtioNetHeader::kSize);
+  return VirtioNetHeader::read(
+      {reinterpret_cast<const std::uint8_t*>(frame.data()), VirtioNetHeader::kSize});
+}
+
+}  // namespace
+
+TEST_CASE("behind virtio headers frames of every size cross, both ways") {
+  World world({.virtio_header = true});
+  std::vector<std::string> sent;
+  for (std::size_t size : {14ul, 60ul, 1514ul, 2036ul, 2037ul, 9014ul, kMaxFrame}) {
+    sent.push_back(std::string(size, static_cast<char>('a' + sent.size())));
+    CHECK(send_behind(*world.vmm, {}, sent.back()) == StatusCode::ok);
+    CHECK(world.port->send(rx_frame(sent.back()), FrameClass::data) == SendResult::sent);
+  }
+  CHECK(send_behind(*world.vmm, {}, std::string(13, 's')) == StatusCode::invalid_argument);
+  CHECK(send_behind(*world.vmm, {}, std::string(kMaxFrame + 1, 'l')) ==
+        StatusCode::invalid_argument);
+  world.vmm->flush();
+  world.port->flush();
+  world.run_loop();
+  CHECK(world.log.frames == sent);
+  auto received = world.to_guest();
+  REQUIRE(received.size() == sent.size());
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    CHECK(header_of(received[i]).flags == 0);
+    CHECK(header_of(received[i]).buffers == 1);
+    CHECK((received[i].substr(VirtioNetHeader::kSize) == sent[i]));
+  }
+  CHECK(world.port->counters().tx_bytes == world.vmm->counters().tx_bytes);
+  CHECK(world.port->counters().rx_bytes == world.vmm->counters().rx_bytes);
+}
+
+TEST_CASE("a guest that takes segments whole gets them so, from when it says that it does") {
+  World world({.virtio_header = true});
+  test::TestFrame frame({.payload = 5000, .segment_size = 1000});
+  CHECK(world.port->send(frame.view(), FrameClass::data) == SendResult::sent);
+  auto cut = world.to_guest();
+  REQUIRE(cut.size() == 5);
+  for (const std::string& one : cut) {
+    CHECK(header_of(one).flags == 0);
+    CHECK(test::checksums_are_right({one.begin() + VirtioNetHeader::kSize, one.end()}));
+  }
+  world.vmm->set_guest_offloads({.checksum = true, .tcp4 = true});
+  CHECK(world.port->send(frame.view(), FrameClass::data) == SendResult::sent);
+  auto whole = world.to_guest();
+  REQUIRE(whole.size() == 1);
+  VirtioNetHeader header = header_of(whole[0]);
+  CHECK(header.flags == VirtioNetHeader::kNeedsChecksum);
+  CHECK(header.gso == VirtioNetHeader::kTcp4);
+  CHECK(header.segment_size == 1000);
+  CHECK(whole[0].size() == VirtioNetHeader::kSize + frame.view().head.size() + 5000);
+  // IPv6 it cuts none, but sums.
+  test::TestFrame six({.family = Family::v6, .payload = 1500, .segment_size = 1000});
+  CHECK(world.port->send(six.view(), FrameClass::data) == SendResult::sent);
+  CHECK(world.to_guest().size() == 2);
+  world.vmm->set_guest_offloads({.tcp4 = true});
+  CHECK(world.port->send(frame.view(), FrameClass::data) == SendResult::sent);
+  CHECK(world.to_guest().size() == 5);
+}
+
+TEST_CASE("what a guest leaves to its NIC is vouched for, cut, or dropped where it does not fit") {
+  World world({.virtio_header = true});
+  std::string frame = numbered_frame(1, 100);
+  CHECK(send_behind(*world.vmm, {.flags = VirtioNetHeader::kNeedsChecksum, .checksum_start = 99},
+                    frame) == StatusCode::ok);
+  CHECK(send_behind(*world.vmm, {.gso = VirtioNetHeader::kTcp4, .segment_size = 10}, frame) ==
+        StatusCode::ok);
+  CHECK(send_behind(*world.vmm, {}, frame) == StatusCode::ok);
+  world.vmm->flush();
+  world.run_loop();
+  CHECK(world.log.frames == std::vector<std::string>{frame});
+  CHECK(world.port->counters().tx_malformed == 2);
+  CHECK(world.port->held_buffers() == 0);
+
+  wire::EthernetHeader ethernet{MacAddress(), MacAddress(), wire::EtherType::ipv4};
+  std::vector<std::uint8_t> datagrams(14 + 28 + 2500, 'd');
+  ethernet.emit(datagrams);
+  REQUIRE(wire::emit_udp(Bytes(datagrams).subspan(14), *Endpoint::parse("192.168.127.2:4000"),
+                         *Endpoint::parse("198.18.0.2:5000"),
+                         std::vector<std::uint8_t>(2500, 'd')) == 2528);
+  CHECK(send_behind(*world.vmm,
+                    {.flags = VirtioNetHeader::kNeedsChecksum,
+                     .gso = VirtioNetHeader::kUdpL4,
+                     .segment_size = 1000,
+                     .checksum_start = 34,
+                     .checksum_offset = 6},
+                    {datagrams.begin(), datagrams.end()}) == StatusCode::ok);
+  world.vmm->flush();
+  world.run_loop();
+  REQUIRE(world.log.frames.size() == 4);
+  CHECK(world.log.frames[1].size() == 14 + 28 + 1000);
+  CHECK(world.log.frames[3].size() == 14 + 28 + 500);
+  CHECK(world.port->held_buffers() == 0);
+}
 
 TEST_CASE("frames of every size cross whole and in order, both ways") {
   World world(GENERATE(RingOptions{}, RingOptions{.wake = WakeKind::pipe}));

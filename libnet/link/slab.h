@@ -6,7 +6,7 @@
 
 #include "base/buffer.h"
 
-namespace sluice::hostd {
+namespace sluice::link {
 
 /// One read: several of the largest frames, so that a fast guest costs few system calls.
 inline constexpr std::size_t kSlabBytes = 512 << 10;
@@ -35,4 +35,4 @@ struct Slab : Buffer {
   std::unique_ptr<std::uint8_t[]> bytes;
 };
 
-}  // namespace sluice::hostd
+}  // namespace sluice::link

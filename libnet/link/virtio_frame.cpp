@@ -1,20 +1,20 @@
-#include "hostd/attach/virtio_frame.h"
+#include "link/virtio_frame.h"
 
-#include "hostd/attach/slab.h"
+#include "link/slab.h"
 #include "link/virtio_net.h"
 
-namespace sluice::hostd {
+namespace sluice::link {
 
 bool add_virtio_frame(ConstBytes header, Bytes frame, const BufferRef& buffer,
-                      std::vector<link::TxFrame>& frames) {
-  auto offload = link::check_offload(link::VirtioNetHeader::read(header), frame);
+                      std::vector<TxFrame>& frames) {
+  auto offload = check_offload(VirtioNetHeader::read(header), frame);
   if (!offload) return false;
   if (offload->datagram_size == 0) {
     frames.push_back({frame, buffer, offload->checksum_trusted});
     return true;
   }
   constexpr std::size_t kAlign = 16;
-  link::DatagramCutter cutter(frame, offload->datagram_size);
+  DatagramCutter cutter(frame, offload->datagram_size);
   std::size_t step = (cutter.full_frame() + kAlign - 1) / kAlign * kAlign;
   BufferRef slab = Slab::make(cutter.count() * step);
   Bytes rest(Slab::memory(slab), cutter.count() * step);
@@ -25,4 +25,4 @@ bool add_virtio_frame(ConstBytes header, Bytes frame, const BufferRef& buffer,
   return true;
 }
 
-}  // namespace sluice::hostd
+}  // namespace sluice::link
