@@ -25,16 +25,25 @@ std::size_t FramePool::bytes() const {
   return small_.total * kSmallBuffer + large_.total * kLargeBuffer;
 }
 
+void FramePool::Class::collect() {
+  Index index;
+  while (returned.pop(index)) free.push_back(index);
+}
+
 bool FramePool::has(Size size, std::size_t count) {
   Class& c = of(size);
-  std::size_t fresh = c.total - c.used;
-  return fresh >= count || fresh + c.returned.available(count - fresh) >= count;
+  std::size_t left = c.free.size() + c.total - c.used;
+  return left >= count || left + c.returned.available(count - left) >= count;
 }
 
 std::optional<FramePool::Index> FramePool::take(Size size) {
   Class& c = of(size);
-  Index index;
-  if (c.returned.pop(index)) return index;
+  c.collect();
+  if (!c.free.empty()) {
+    Index index = c.free.back();
+    c.free.pop_back();
+    return index;
+  }
   if (c.used == c.total) return std::nullopt;
   std::size_t first = size == Size::small ? 0 : small_.total;
   return static_cast<Index>(first + c.used++);

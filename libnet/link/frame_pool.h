@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include <net/status.h>
 
@@ -20,8 +21,8 @@ inline constexpr std::size_t kLargeBuffer = 68 * 1024;
 /// back in any order, lock-free through a ring of each size.
 ///
 /// The memory is one reservation, and a buffer's pages are first touched when a frame is copied
-/// into it. What came back is taken before what was never used, so that light traffic goes round in
-/// few, warm buffers.
+/// into it. What came back last is taken first, and before what was never used, so that traffic
+/// goes round in few buffers, which are still in the cache.
 class FramePool {
  public:
   using Index = std::uint32_t;
@@ -51,10 +52,14 @@ class FramePool {
 
  private:
   struct Class {
-    explicit Class(std::size_t count) : total(count), returned(count) {}
+    explicit Class(std::size_t count) : total(count), returned(count) { free.reserve(count); }
+    void collect();
+
     std::size_t total;
-    std::size_t used = 0;  ///< The producer's: how many have ever been taken.
     SpscRing<Index> returned;
+    // The producer's:
+    std::size_t used = 0;     ///< How many have ever been taken.
+    std::vector<Index> free;  ///< What came back of those, the last at the end.
   };
   Class& of(Size size) { return size == Size::small ? small_ : large_; }
   std::size_t bytes() const;

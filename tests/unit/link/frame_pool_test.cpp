@@ -54,3 +54,15 @@ TEST_CASE("buffers don't overlap and hold the longest frame") {
   }
   CHECK(kLargeBuffer >= kMaxFrame);
 }
+
+TEST_CASE("what came back last is taken first") {
+  FramePool pool(8, 0);
+  std::vector<FramePool::Index> taken;
+  for (int i = 0; i < 4; ++i) taken.push_back(*pool.take(FramePool::Size::small));
+  pool.give_back(taken[2]);
+  pool.give_back(taken[0]);
+  CHECK(pool.take(FramePool::Size::small) == taken[0]);
+  pool.give_back(taken[3]);
+  CHECK(pool.take(FramePool::Size::small) == taken[3]);
+  CHECK(pool.take(FramePool::Size::small) == taken[2]);
+}
