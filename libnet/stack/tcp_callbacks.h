@@ -13,11 +13,10 @@ struct TcpEngine::Callbacks {
                       const IpAddress& destination, std::size_t ip_header);
   static void release_frame(void* owner);
 
-  static err_t accepted(void* argument, tcp_pcb* pcb, err_t error);
-  static err_t connected(void* argument, tcp_pcb* pcb, err_t error);
-  static err_t received(void* argument, tcp_pcb* pcb, pbuf* chain, err_t error);
-  static err_t sent(void* argument, tcp_pcb* pcb, u16_t bytes);
-  static void gone(void* argument, err_t error);
+  static void happened(TcpEndpoint& endpoint, tcp_pcb* pcb, lwip_event event, pbuf* chain,
+                       u16_t bytes, err_t error);
+  static void received(TcpEndpoint& endpoint, tcp_pcb* pcb, pbuf* chain);
+  static void gone(TcpEndpoint& endpoint, err_t error);
 };
 
 }  // namespace sluice::stack

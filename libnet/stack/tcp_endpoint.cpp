@@ -31,40 +31,53 @@ constexpr u8_t kSilentRetransmissions = 6;
 /// is sent again: 2 s. lwIP's own time-out is down to 1.5 s on a fast link.
 constexpr std::uint32_t kPatienceTicks = 8;
 
+// Idle connections are many: docs/performance.md.
+static_assert(sizeof(void*) != 8 || sizeof(tcp_pcb) <= 256);
+
 }  // namespace
 
-err_t TcpEngine::Callbacks::connected(void* argument, tcp_pcb*, err_t) {
-  auto* endpoint = static_cast<TcpEndpoint*>(argument);
-  endpoint->on_established();
-  endpoint->narrow_window();
-  return ERR_OK;
+void TcpEngine::Callbacks::happened(TcpEndpoint& endpoint, tcp_pcb* pcb, lwip_event event,
+                                    pbuf* chain, u16_t bytes, err_t error) {
+  switch (event) {
+    case LWIP_EVENT_ACCEPT:
+      if (error == ERR_OK) endpoint.on_established();
+      break;
+    case LWIP_EVENT_CONNECTED:
+      endpoint.on_established();
+      endpoint.narrow_window();
+      break;
+    case LWIP_EVENT_RECV:
+      received(endpoint, pcb, chain);
+      break;
+    case LWIP_EVENT_SENT:
+      endpoint.acknowledge(bytes);
+      break;
+    case LWIP_EVENT_ERR:
+      gone(endpoint, error);
+      break;
+    case LWIP_EVENT_POLL:
+      break;
+  }
 }
 
-err_t TcpEngine::Callbacks::received(void* argument, tcp_pcb* pcb, pbuf* chain, err_t) {
-  auto* endpoint = static_cast<TcpEndpoint*>(argument);
-  endpoint->on_received(chain);
+void TcpEngine::Callbacks::received(TcpEndpoint& endpoint, tcp_pcb* pcb, pbuf* chain) {
+  endpoint.on_received(chain);
   // One ACK for a batch, sent by finish_batch().
   if (pcb->flags & TF_ACK_NOW) {
     tcp_clear_flags(pcb, TF_ACK_NOW);
     tcp_set_flags(pcb, TF_ACK_DELAY);
   }
-  return ERR_OK;
 }
 
-err_t TcpEngine::Callbacks::sent(void* argument, tcp_pcb*, u16_t bytes) {
-  static_cast<TcpEndpoint*>(argument)->acknowledge(bytes);
-  return ERR_OK;
-}
-
-void TcpEngine::Callbacks::gone(void* argument, err_t error) {
-  if (!argument) return;
-  auto* endpoint = static_cast<TcpEndpoint*>(argument);
+void TcpEngine::Callbacks::gone(TcpEndpoint& endpoint, err_t error) {
+  // The call that was to make it sees for itself that there is none.
+  if (!endpoint.pcb_) return;
   if (error == ERR_CLSD) {
-    endpoint->on_gone(CloseReason::finished);
+    endpoint.on_gone(CloseReason::finished);
   } else if (error == ERR_RST) {
-    endpoint->on_gone(CloseReason::reset);
+    endpoint.on_gone(CloseReason::reset);
   } else {
-    endpoint->on_gone(endpoint->aborting_ ? CloseReason::aborted : CloseReason::timed_out);
+    endpoint.on_gone(endpoint.aborting_ ? CloseReason::aborted : CloseReason::timed_out);
   }
 }
 
@@ -85,9 +98,6 @@ TcpEndpoint::~TcpEndpoint() {
 
 void TcpEndpoint::adopt_pcb() {
   tcp_arg(pcb_, this);
-  tcp_recv(pcb_, TcpEngine::Callbacks::received);
-  tcp_sent(pcb_, TcpEngine::Callbacks::sent);
-  tcp_err(pcb_, TcpEngine::Callbacks::gone);
   tcp_nagle_disable(pcb_);
   // While we connect, lwIP insists on its own first window until the guest has agreed to scaling.
   if (pcb_->state != SYN_SENT) narrow_window();
@@ -450,3 +460,13 @@ void TcpEndpoint::unreserve(std::size_t bytes) {
 }
 
 }  // namespace sluice::stack
+
+extern "C" err_t sluice_tcp_event(void* argument, tcp_pcb* pcb, lwip_event event, pbuf* chain,
+                                  u16_t bytes, err_t error) {
+  using namespace sluice::stack;
+  if (argument) {
+    auto& endpoint = *static_cast<TcpEndpoint*>(argument);
+    TcpEngine::Callbacks::happened(endpoint, pcb, event, chain, bytes, error);
+  }
+  return ERR_OK;
+}

@@ -87,13 +87,6 @@ void TcpEngine::Callbacks::release_frame(void* owner) {
   delete frame;
 }
 
-err_t TcpEngine::Callbacks::accepted(void*, tcp_pcb* pcb, err_t error) {
-  if (error == ERR_OK && pcb != nullptr) {
-    static_cast<TcpEndpoint*>(pcb->callback_arg)->on_established();
-  }
-  return ERR_OK;
-}
-
 Result<std::unique_ptr<TcpEngine>> TcpEngine::create(const TcpEngineConfig& config,
                                                      SegmentSink& sink) {
   if (engine_exists) {
@@ -136,7 +129,6 @@ Status TcpEngine::start() {
   tcp_bind(pcb, IP_ANY_TYPE, 1);
   listener_ = reinterpret_cast<tcp_pcb_listen*>(tcp_listen(pcb));
   if (!listener_) return Status(StatusCode::exhausted, "no memory for lwIP's listener");
-  tcp_accept(reinterpret_cast<tcp_pcb*>(listener_), Callbacks::accepted);
   // It takes part in accept() only: a client's port 1 is not in use.
   listener_->local_port = 0;
   return Status::ok();
@@ -202,7 +194,7 @@ std::unique_ptr<TcpEndpoint> TcpEngine::connect(const Endpoint& guest, const End
     Entered entered(*endpoint);
     error = tcp_bind(pcb, &local, remote.port.value());
     if (error == ERR_OK) {
-      error = tcp_connect(pcb, &to, guest.port.value(), Callbacks::connected);
+      error = tcp_connect(pcb, &to, guest.port.value(), nullptr);
     }
     if (error != ERR_OK) {
       tcp_arg(pcb, nullptr);

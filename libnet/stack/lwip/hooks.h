@@ -14,3 +14,12 @@ u32_t sluice_tcp_isn(const ip_addr_t* local_address, u16_t local_port,
 #ifdef __cplusplus
 }
 #endif
+
+// lwIP holds back the end of a connection in SYN_RCVD, of which an application knows nothing yet.
+// Ours knows it from its SYN on. And it has no use for being polled, not even in that state, where
+// lwIP takes it for unable to answer and would not send what waits.
+#undef TCP_EVENT_ERR
+#define TCP_EVENT_ERR(last_state, errf, argument, error) \
+  lwip_tcp_event((argument), NULL, LWIP_EVENT_ERR, NULL, 0, (error))
+#undef TCP_EVENT_POLL
+#define TCP_EVENT_POLL(pcb, result) ((result) = ERR_OK)

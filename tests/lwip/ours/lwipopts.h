@@ -17,5 +17,8 @@
 
 #define MEMP_SYS_TIMEOUT 30
 
+#undef LWIP_EVENT_API
+#undef lwip_tcp_event
+
 #undef LWIP_HOOK_FILENAME
 #undef LWIP_HOOK_TCP_ISN

@@ -274,6 +274,25 @@ TEST_CASE("a RST ends the connection, whoever sends it") {
   }
 }
 
+TEST_CASE("a connection whose SYN-ACK was not acknowledged has an end as others have") {
+  Connection it;
+  it.accept();
+  int changes = it.owner.changes;
+  SECTION("the guest resets it") {
+    it.send({.sequence = 1000, .flags = kRst});
+    CHECK(it.endpoint->closed() == CloseReason::reset);
+  }
+  SECTION("the guest never answers") {
+    it.tick(12000);
+    CHECK(it.endpoint->closed() == CloseReason::timed_out);
+  }
+  SECTION("we do") {
+    it.endpoint->abort();
+    CHECK(it.endpoint->closed() == CloseReason::aborted);
+  }
+  CHECK(it.owner.changes > changes);
+}
+
 TEST_CASE("destroying an endpoint resets the connection") {
   Connection it;
   it.establish();
