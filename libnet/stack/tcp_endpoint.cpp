@@ -32,7 +32,7 @@ constexpr u8_t kSilentRetransmissions = 6;
 constexpr std::uint32_t kPatienceTicks = 8;
 
 // Idle connections are many: docs/performance.md.
-static_assert(sizeof(void*) != 8 || sizeof(tcp_pcb) <= 256);
+static_assert(sizeof(void*) != 8 || (sizeof(tcp_pcb) <= 256 && sizeof(TcpEndpoint) <= 120));
 
 }  // namespace
 
@@ -91,7 +91,7 @@ TcpEndpoint::~TcpEndpoint() {
   if (pcb_) abort();
   engine_.forget(*this);
   for (std::size_t i = rx_head_; i < rx_.size(); ++i) pbuf_free(rx_[i]);
-  unreserve(reserved_);
+  engine_.memory_used_ -= window_ + send_queued_;
   --engine_.endpoints_;
   shared_->orphan();
 }
@@ -106,7 +106,7 @@ void TcpEndpoint::adopt_pcb() {
 void TcpEndpoint::narrow_window() {
   // lwIP gave the PCB its whole window. The SYN that went out could say 65535 at most.
   pcb_->rcv_wnd = pcb_->rcv_ann_wnd = static_cast<tcpwnd_size_t>(window_);
-  pcb_->rcv_ann_right_edge = pcb_->rcv_nxt + static_cast<u32_t>(window_);
+  pcb_->rcv_ann_right_edge = pcb_->rcv_nxt + window_;
 }
 
 void TcpEndpoint::on_established() {
@@ -133,8 +133,9 @@ void TcpEndpoint::on_received(pbuf* chain) {
 }
 
 void TcpEndpoint::acknowledge(std::size_t bytes) {
-  unreserve(std::min(bytes, send_queued_));
-  send_queued_ -= std::min(bytes, send_queued_);
+  std::uint32_t freed = static_cast<std::uint32_t>(std::min<std::size_t>(bytes, send_queued_));
+  send_queued_ -= freed;
+  engine_.memory_used_ -= freed;
   shared_->acknowledged += bytes;
   shared_->trim();
   mark_changed();
@@ -258,8 +259,8 @@ std::size_t TcpEndpoint::peek(std::span<iovec> out, std::size_t skip) const {
 }
 
 void TcpEndpoint::consume(std::size_t bytes) {
-  std::size_t left = std::min(bytes, received_);
-  std::size_t taken = left;
+  auto left = static_cast<std::uint32_t>(std::min<std::size_t>(bytes, received_));
+  std::uint32_t taken = left;
   received_ -= left;
   while (left > 0) {
     pbuf* chain = rx_[rx_head_];
@@ -272,32 +273,29 @@ void TcpEndpoint::consume(std::size_t bytes) {
     ++rx_head_;
   }
   if (rx_head_ == rx_.size()) {
-    // Idle connections keep no memory for a queue.
-    if (rx_.capacity() > 64) std::vector<pbuf*>().swap(rx_);
-    rx_.clear();
+    std::vector<pbuf*>().swap(rx_);
     rx_head_ = 0;
   }
   open_window(taken);
 }
 
-void TcpEndpoint::open_window(std::size_t bytes) {
+void TcpEndpoint::open_window(std::uint32_t bytes) {
   if (!pcb_ || fin_received_) return;
-  since_growth_ += bytes;
-  if (since_growth_ >= window_ && window_ < TCP_WND &&
+  since_growth_ = std::min(since_growth_ + bytes, window_);
+  if (since_growth_ == window_ && window_ < TCP_WND &&
       engine_.memory_used_ + window_ <= engine_.config_.memory_budget) {
-    std::size_t growth = std::min(window_, static_cast<std::size_t>(TCP_WND) - window_);
-    reserve(growth);
+    std::uint32_t growth = std::min<std::uint32_t>(window_, TCP_WND - window_);
+    engine_.memory_used_ += growth;
     window_ += growth;
     bytes += growth;
     since_growth_ = 0;
   }
-  pcb_->rcv_wnd = static_cast<tcpwnd_size_t>(
-      std::min<std::size_t>(pcb_->rcv_wnd + bytes, static_cast<std::size_t>(TCP_WND)));
+  pcb_->rcv_wnd = std::min<tcpwnd_size_t>(pcb_->rcv_wnd + bytes, TCP_WND);
   // RFC 9293 3.8.6.2.2: no update for less than a segment or half of the window. lwIP's own rule
   // counts in its (large) segments, which would keep a small window shut.
   std::uint32_t edge = pcb_->rcv_nxt + pcb_->rcv_wnd;
   std::uint32_t gain = edge - pcb_->rcv_ann_right_edge;
-  std::uint32_t step = static_cast<std::uint32_t>(std::min<std::size_t>(window_ / 2, 256 << 10));
+  std::uint32_t step = std::min<std::uint32_t>(window_ / 2, 256 << 10);
   if (TCP_SEQ_GT(edge, pcb_->rcv_ann_right_edge) &&
       (gain >= step || (pcb_->rcv_ann_wnd < 2 * guest_mss_ && gain >= guest_mss_))) {
     pcb_->rcv_ann_wnd = pcb_->rcv_wnd;
@@ -372,8 +370,8 @@ std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
     shared_->push(buffer, step);
     written += step;
   }
-  send_queued_ += written;
-  reserve(written);
+  send_queued_ += static_cast<std::uint32_t>(written);
+  engine_.memory_used_ += written;
   return written;
 }
 
@@ -445,18 +443,8 @@ void TcpEndpoint::after_tick() {
 void TcpEndpoint::release_window() {
   // After the guest's FIN nothing more can come.
   if (!fin_received_ || received_ > 0 || window_ == 0) return;
-  unreserve(window_);
+  engine_.memory_used_ -= window_;
   window_ = 0;
-}
-
-void TcpEndpoint::reserve(std::size_t bytes) {
-  reserved_ += bytes;
-  engine_.memory_used_ += bytes;
-}
-
-void TcpEndpoint::unreserve(std::size_t bytes) {
-  reserved_ -= bytes;
-  engine_.memory_used_ -= bytes;
 }
 
 }  // namespace sluice::stack

@@ -146,12 +146,12 @@ std::unique_ptr<TcpEndpoint> TcpEngine::make_endpoint(EndpointOwner& owner) {
   // What is advertised is always backed, so the first window shrinks as the budget fills: at 512
   // MiB there is room for 4096 connections of 64 KiB, 12288 of 16 KiB and 16384 of 4 KiB.
   std::size_t budget = config_.memory_budget;
-  std::size_t window = memory_used_ < budget / 2       ? TcpEndpoint::kFirstWindow
-                       : memory_used_ < budget / 8 * 7 ? TcpEndpoint::kFirstWindow / 4
-                                                       : TcpEndpoint::kFirstWindow / 16;
+  std::uint32_t window = memory_used_ < budget / 2       ? TcpEndpoint::kFirstWindow
+                         : memory_used_ < budget / 8 * 7 ? TcpEndpoint::kFirstWindow / 4
+                                                         : TcpEndpoint::kFirstWindow / 16;
   if (memory_used_ + window <= budget) {
     endpoint->window_ = window;
-    endpoint->reserve(window);
+    memory_used_ += window;
     return endpoint;
   }
   return nullptr;
@@ -276,7 +276,7 @@ bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& sourc
 
 void TcpEngine::queue_blocked(TcpEndpoint& endpoint) {
   endpoint.is_blocked_ = true;
-  endpoint.blocked_place_ = blocked_.size();
+  endpoint.blocked_place_ = static_cast<std::uint32_t>(blocked_.size());
   blocked_.push_back(&endpoint);
 }
 
@@ -319,7 +319,7 @@ void TcpEngine::after_call(TcpEndpoint& endpoint) {
   endpoint.release_window();
   if (!endpoint.in_timer_set_ && endpoint.needs_timer()) {
     endpoint.in_timer_set_ = true;
-    endpoint.timer_place_ = timer_set_.size();
+    endpoint.timer_place_ = static_cast<std::uint32_t>(timer_set_.size());
     timer_set_.push_back(&endpoint);
   }
 }

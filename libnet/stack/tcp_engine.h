@@ -234,7 +234,7 @@ class TcpEndpoint {
 
   /// A new connection's window, bytes. Grows to lwIP's TCP_WND where the guest fills it and the
   /// host takes it.
-  static constexpr std::size_t kFirstWindow = 64 << 10;
+  static constexpr std::uint32_t kFirstWindow = 64 << 10;
 
   TcpEndpoint(TcpEngine& engine, EndpointOwner& owner);
   void adopt_pcb();
@@ -245,15 +245,13 @@ class TcpEndpoint {
   /// How much of a segment's payload lwIP may see; takes a FIN that it may not see off the header.
   std::size_t acceptable(Bytes header, std::size_t size);
   void acknowledge(std::size_t bytes);
-  void open_window(std::size_t bytes);
+  void open_window(std::uint32_t bytes);
   void output();
   bool split_head();
   bool needs_timer() const;
   void before_tick(bool guest_silent);
   void after_tick();
   void release_window();
-  void reserve(std::size_t bytes);
-  void unreserve(std::size_t bytes);
   void mark_changed() {
     if (owner_) owner_->on_endpoint_changed();
   }
@@ -264,27 +262,28 @@ class TcpEndpoint {
   tcp_pcb* active_ = nullptr;  ///< This connection's heads of lwIP's lists.
   tcp_pcb* time_wait_ = nullptr;
   Shared* shared_;
-  std::vector<pbuf*> rx_;  ///< Received chains, oldest at rx_head_.
-  std::size_t rx_head_ = 0;
-  std::size_t received_ = 0;
-  std::size_t window_ = 0;               ///< What the guest may have unread here at most.
-  std::size_t since_growth_ = 0;         ///< Bytes consumed since the window last grew.
-  std::size_t send_queued_ = 0;          ///< Written and not yet acknowledged, bytes.
-  std::size_t reserved_ = 0;             ///< Of the engine's budget.
+  std::vector<pbuf*> rx_;  ///< Received chains, oldest at rx_head_; no memory while there is none.
+  std::uint32_t rx_head_ = 0;
+  std::uint32_t received_ = 0;
+  // Bytes of the engine's budget.
+  std::uint32_t window_ = 0;       ///< What the guest may have unread here at most.
+  std::uint32_t send_queued_ = 0;  ///< Written and not yet acknowledged.
+
+  std::uint32_t since_growth_ = 0;       ///< Bytes consumed since the window last grew, up to it.
   std::optional<std::uint32_t> fin_at_;  ///< Sequence number of the guest's FIN, once seen.
+  std::uint32_t timer_place_ = 0;        ///< In the engine's timer_set_, if in_timer_set_.
+  std::uint32_t blocked_place_ = 0;      ///< In its blocked_, if is_blocked_.
   std::uint16_t guest_mss_ = 0;
   std::uint16_t quiet_ticks_ = 0;     ///< Since the guest last said anything, while closing.
   std::uint8_t retransmissions_ = 0;  ///< lwIP's count before a tick.
   CloseReason closed_ = CloseReason::none;
-  bool established_ = false;
-  bool fin_received_ = false;
-  bool send_shut_ = false;
-  bool aborting_ = false;
-  bool in_time_wait_ = false;
-  bool in_timer_set_ = false;
-  bool is_blocked_ = false;
-  std::size_t timer_place_ = 0;    ///< In the engine's timer_set_, if in_timer_set_.
-  std::size_t blocked_place_ = 0;  ///< In its blocked_, if is_blocked_.
+  bool established_ : 1 = false;
+  bool fin_received_ : 1 = false;
+  bool send_shut_ : 1 = false;
+  bool aborting_ : 1 = false;
+  bool in_time_wait_ : 1 = false;
+  bool in_timer_set_ : 1 = false;
+  bool is_blocked_ : 1 = false;
 };
 
 }  // namespace sluice::stack
