@@ -82,7 +82,7 @@ void TcpEngine::Callbacks::gone(TcpEndpoint& endpoint, err_t error) {
 }
 
 TcpEndpoint::TcpEndpoint(TcpEngine& engine, EndpointOwner& owner)
-    : engine_(engine), owner_(&owner), shared_(new Shared) {  // NOLINT: frees itself
+    : engine_(engine), owner_(&owner) {
   ++engine_.endpoints_;
 }
 
@@ -93,7 +93,7 @@ TcpEndpoint::~TcpEndpoint() {
   for (std::size_t i = rx_head_; i < rx_.size(); ++i) pbuf_free(rx_[i]);
   engine_.memory_used_ -= window_ + send_queued_;
   --engine_.endpoints_;
-  shared_->orphan();
+  if (shared_) shared_->orphan();
 }
 
 void TcpEndpoint::adopt_pcb() {
@@ -118,7 +118,7 @@ void TcpEndpoint::on_established() {
 void TcpEndpoint::on_gone(CloseReason reason) {
   pcb_ = nullptr;
   closed_ = reason;
-  shared_->acknowledge_all();
+  if (shared_) shared_->acknowledge_all();
   mark_changed();
 }
 
@@ -136,8 +136,7 @@ void TcpEndpoint::acknowledge(std::size_t bytes) {
   std::uint32_t freed = static_cast<std::uint32_t>(std::min<std::size_t>(bytes, send_queued_));
   send_queued_ -= freed;
   engine_.memory_used_ -= freed;
-  shared_->acknowledged += bytes;
-  shared_->trim();
+  if (shared_) shared_->acknowledge(bytes);
   mark_changed();
 }
 
@@ -351,7 +350,7 @@ std::size_t TcpEndpoint::send_space() const {
   if (!pcb_ || !established_ || send_shut_ || is_blocked_) return 0;
   if (pcb_->snd_queuelen >= kMaxQueuedPbufs) return 0;
   // What a hostile guest acknowledged early still lies in the port.
-  if (shared_->pieces() > kMaxQueuedPbufs) return 0;
+  if (shared_ && shared_->pieces() > kMaxQueuedPbufs) return 0;
   if (engine_.memory_used_ < engine_.config_.memory_budget) return pcb_->snd_buf;
   // Over budget every connection keeps a small queue, so that none starves.
   return send_queued_ < kFirstWindow
@@ -367,12 +366,17 @@ std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
     auto step = static_cast<u16_t>(std::min<std::size_t>(data.size() - written, 65535));
     u8_t flags = buffer ? 0 : TCP_WRITE_FLAG_COPY;
     if (tcp_write(pcb_, data.data() + written, step, flags) != ERR_OK) break;
-    shared_->push(buffer, step);
+    hold(buffer, step);
     written += step;
   }
   send_queued_ += static_cast<std::uint32_t>(written);
   engine_.memory_used_ += written;
   return written;
+}
+
+void TcpEndpoint::hold(const BufferRef& buffer, std::size_t bytes) {
+  if (!shared_ && buffer) shared_ = Shared::make(*this, send_queued_);
+  if (shared_) shared_->push(buffer, bytes);
 }
 
 bool TcpEndpoint::all_acknowledged() const {

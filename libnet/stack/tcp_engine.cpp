@@ -23,7 +23,7 @@ const HashKey* isn_key = nullptr;
 /// A frame in the guest's port that refers to a pbuf chain.
 struct OutFrame {
   pbuf* packet;
-  TcpEndpoint::Shared* shared;
+  TcpEndpoint::Shared* shared;  ///< Or none: then lwIP's own memory is all that it refers to.
 };
 
 /// Payloads up to this size are copied into the port: cheaper than keeping track of a reference.
@@ -83,7 +83,7 @@ err_t TcpEngine::Callbacks::output(netif* interface, pbuf* packet, const IpAddre
 void TcpEngine::Callbacks::release_frame(void* owner) {
   auto* frame = static_cast<OutFrame*>(owner);
   pbuf_free(frame->packet);
-  frame->shared->frame_released();
+  if (frame->shared) frame->shared->remove_frame();
   delete frame;
 }
 
@@ -258,7 +258,7 @@ bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& sourc
     segment.release = Callbacks::release_frame;
     segment.owner = frame.get();
     pbuf_ref(packet);
-    ++endpoint->shared_->frames_out;
+    if (frame->shared) frame->shared->add_frame();
   }
   if (sink_.send_segment(segment)) {
     static_cast<void>(frame.release());
@@ -267,7 +267,7 @@ bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& sourc
   }
   if (frame) {
     pbuf_free(packet);
-    --endpoint->shared_->frames_out;
+    if (frame->shared) frame->shared->remove_frame();
   }
   ++counters_.blocked;
   if (endpoint && !endpoint->is_blocked_) queue_blocked(*endpoint);

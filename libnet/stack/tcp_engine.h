@@ -226,7 +226,7 @@ class TcpEndpoint {
   /// Forgets a connection in TIME_WAIT, so that its addresses can be used again.
   void discard_time_wait();
 
-  struct Shared;  ///< What frames in the port may still refer to after the endpoint is gone.
+  class Shared;  ///< What frames in the port may still refer to after the endpoint is gone.
 
  private:
   friend class TcpEngine;
@@ -246,6 +246,7 @@ class TcpEndpoint {
   std::size_t acceptable(Bytes header, std::size_t size);
   void acknowledge(std::size_t bytes);
   void open_window(std::uint32_t bytes);
+  void hold(const BufferRef& buffer, std::size_t bytes);
   void output();
   bool split_head();
   bool needs_timer() const;
@@ -261,7 +262,7 @@ class TcpEndpoint {
   tcp_pcb* pcb_ = nullptr;
   tcp_pcb* active_ = nullptr;  ///< This connection's heads of lwIP's lists.
   tcp_pcb* time_wait_ = nullptr;
-  Shared* shared_;
+  Shared* shared_ = nullptr;  ///< Or none: nothing is held.
   std::vector<pbuf*> rx_;  ///< Received chains, oldest at rx_head_; no memory while there is none.
   std::uint32_t rx_head_ = 0;
   std::uint32_t received_ = 0;

@@ -71,6 +71,11 @@ class Connection {
     REQUIRE(endpoint->write(buffer, bytes) == size);
     endpoint->finish_batch();
   }
+  void write_copy(std::size_t size) {
+    std::vector<std::uint8_t> bytes(size, 'c');
+    REQUIRE(endpoint->write(BufferRef(), bytes) == size);
+    endpoint->finish_batch();
+  }
   void tick(int count) {
     for (int i = 0; i < count; ++i) engine->tick(false);
   }
@@ -186,6 +191,39 @@ TEST_CASE("host data is let go only when it is acknowledged and the port is done
     CHECK(it.live_buffers == 1);
     it.port.release_frames();
   }
+  CHECK(it.live_buffers == 0);
+}
+
+TEST_CASE("the ACK of copied data lets go no host data that was written after it") {
+  Connection it;
+  it.establish();
+  it.write_copy(1000);
+  it.write(10000);
+  it.write_copy(1000);
+  it.port.release_frames();
+  it.acknowledge(1000);
+  CHECK(it.live_buffers == 1);
+  it.acknowledge(11000);
+  CHECK(it.live_buffers == 0);
+  it.acknowledge(12000);
+  it.write(10000);
+  it.port.release_frames();
+  CHECK(it.live_buffers == 1);
+  it.acknowledge(22000);
+  CHECK(it.live_buffers == 0);
+}
+
+TEST_CASE("a frame of copied data may outlast its connection") {
+  Connection it;
+  it.establish();
+  it.write_copy(1000);
+  REQUIRE(it.port.frames() == 1);
+  SECTION("alone") {}
+  SECTION("with host data behind it") {
+    it.write(10000);
+  }
+  it.endpoint.reset();
+  it.port.release_frames();
   CHECK(it.live_buffers == 0);
 }
 
