@@ -72,6 +72,21 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
     bool counted = false;                 ///< In the relay's count per destination.
   };
 
+  // First, where they fit behind WorkItem's own.
+  bool host_readable_ : 1 = false;
+  bool host_writable_ : 1 = false;
+  bool host_connected_ : 1 = false;
+  /// It reported an error: the guest gets a RST, after what the host sent before.
+  bool host_error_ : 1 = false;
+  bool host_eof_ : 1 = false;   ///< Nothing more comes from the host.
+  bool host_deaf_ : 1 = false;  ///< It takes nothing any more.
+  bool host_shut_ : 1 = false;  ///< The guest's FIN was passed on.
+  bool inbound_ : 1 = false;
+  bool timed_ : 1 = false;     ///< It has a deadline, which the relay keeps.
+  bool resting_ : 1 = false;   ///< In TIME_WAIT.
+  bool was_read_ : 1 = false;  ///< Its first flight was judged: without a name it is for none.
+  bool denied_ : 1 = false;    ///< By its first flight: the guest gets to hear why, and an end.
+  bool reported_ : 1 = false;  ///< Its end, to the gate.
   TcpRelay& relay_;
   FlowKey key_;
   FlowRecord record_;
@@ -87,22 +102,7 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   std::optional<Endpoint> moved_to_;        ///< That was found, in place of the guest's choice.
   std::shared_ptr<const void> moved_hold_;  ///< For its address what hold_ is for the guest's.
   std::vector<DomainName> names_;           ///< When that is over: the names that it gave.
-  TimePoint deadline_{};  ///< Of the handshake with the guest or of a last drain; 0: none.
   TimePoint last_activity_{};
-  bool host_readable_ = false;
-  bool host_writable_ = false;
-  bool host_connected_ = false;
-  /// It reported an error: the guest gets a RST, after what the host sent before.
-  bool host_error_ = false;
-  bool host_eof_ = false;   ///< Nothing more comes from the host.
-  bool host_deaf_ = false;  ///< It takes nothing any more.
-  bool host_shut_ = false;  ///< The guest's FIN was passed on.
-  bool timed_ = false;      ///< In the relay's set of flows with a deadline.
-  bool inbound_ = false;
-  bool resting_ = false;   ///< In TIME_WAIT.
-  bool was_read_ = false;  ///< Its first flight was judged: without a name it is for none.
-  bool denied_ = false;    ///< By its first flight: the guest gets to hear why, and an end.
-  bool reported_ = false;  ///< Its end, to the gate.
 };
 
 }  // namespace sluice::flow

@@ -189,11 +189,8 @@ void TcpRelay::report_limit(std::string_view limit) {
 }
 
 void TcpRelay::set_deadline(TcpFlow& flow, Duration delay) {
-  flow.deadline_ = loop_.now() + delay;
-  if (!flow.timed_) {
-    flow.timed_ = true;
-    timed_.insert(&flow);
-  }
+  flow.timed_ = true;
+  timed_[&flow] = loop_.now() + delay;
 }
 
 void TcpRelay::clear_deadline(TcpFlow& flow) {
@@ -396,7 +393,9 @@ bool TcpRelay::make_room() {
 }
 
 void TcpRelay::report_end(TcpFlow& flow, std::string_view reason) {
-  if (!std::exchange(flow.reported_, true)) gate_.on_flow_closed(flow.sight(), reason);
+  if (flow.reported_) return;
+  flow.reported_ = true;
+  gate_.on_flow_closed(flow.sight(), reason);
 }
 
 void TcpRelay::kill(TcpFlow& flow, std::string_view reason) {
@@ -429,8 +428,8 @@ void TcpRelay::tick() {
   ++ticks_;
   TimePoint now = loop_.now();
   std::vector<TcpFlow*> late;
-  for (TcpFlow* flow : timed_) {
-    if (now >= flow->deadline_) late.push_back(flow);
+  for (auto [flow, deadline] : timed_) {
+    if (now >= deadline) late.push_back(flow);
   }
   for (TcpFlow* flow : late) {
     if (flow->search_) {
@@ -438,7 +437,7 @@ void TcpRelay::tick() {
     } else if (flow->inspection_ && flow->endpoint_ && !flow->host_error_) {
       flow->inspection_->flight().give_up("it took too long");
       finish_inspection(*flow);
-      if (!flow->denied_) flow->deadline_ = TimePoint::max();
+      if (!flow->denied_ && flow->timed_) timed_[flow] = TimePoint::max();
       work_.add(*flow);
     } else {
       reset(*flow, flow->host_error_ ? kRemoteReset

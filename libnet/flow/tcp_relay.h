@@ -10,7 +10,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include <net/verdict.h>
@@ -195,7 +194,8 @@ class TcpRelay {
   std::unordered_map<FlowKey, std::unique_ptr<TcpFlow>, FlowKeyHash> flows_;
   std::list<TcpFlow*> held_;
   std::unordered_map<Endpoint, std::size_t> held_to_;
-  std::unordered_set<TcpFlow*> timed_;
+  /// Deadlines: of the guest's SYN or handshake, of what is judged or looked for, of a last drain.
+  std::unordered_map<TcpFlow*, TimePoint> timed_;
   /// Flows that are over but for TIME_WAIT, longest first; some may be gone.
   std::deque<FlowKey> resting_;
   WorkQueue<TcpFlow> work_{[this](TcpFlow& flow) { forget(flow); }};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -16,8 +17,8 @@ class WorkItem {
  private:
   template <typename Thing>
   friend class WorkQueue;
-  static constexpr std::size_t kNowhere = ~std::size_t{0};
-  std::size_t place_ = kNowhere;
+  static constexpr std::uint32_t kNowhere = ~std::uint32_t{0};
+  std::uint32_t place_ = kNowhere;
   bool retired_ = false;
 };
 
@@ -37,7 +38,7 @@ class WorkQueue {
 
   void add(Thing& thing) {
     if (thing.place_ != WorkItem::kNowhere) return;
-    thing.place_ = queue_.size();
+    thing.place_ = static_cast<std::uint32_t>(queue_.size());
     queue_.push_back(&thing);
     ++waiting_;
     if (!running_ && on_work_) on_work_();
