@@ -5,7 +5,7 @@
 namespace sluice::flow {
 
 void TcpRelay::inspect(TcpFlow& flow) {
-  if (flow.search_) return;
+  if (flow.search()) return;
   policy::FirstFlight& flight = flow.inspection_->flight();
   flow.inspection_->look(*flow.endpoint_);
   if (flight.unconfirmed()) {
@@ -25,7 +25,8 @@ void TcpRelay::finish_inspection(TcpFlow& flow) {
   if (flow.inspection_->is_denied()) {
     deny_first_flight(flow);
   } else if (flow.inspection_->is_open()) {
-    flow.names_.assign(flow.names().begin(), flow.names().end());
+    auto names = flow.names();
+    if (!names.empty()) flow.make_extra().names.assign(names.begin(), names.end());
     flow.was_read_ = true;
     flow.inspection_.reset();
   }

@@ -4,6 +4,11 @@
 
 namespace sluice::flow {
 
+// Idle flows are many: docs/performance.md.
+static_assert(sizeof(void*) != 8 || sizeof(TcpFlow) <= 184);
+
+constinit const TcpFlow::Extra TcpFlow::kNoExtra{};
+
 void TcpFlow::on_socket_ready(SocketReady ready) {
   host_readable_ |= ready.readable || ready.error;
   host_writable_ |= ready.writable || ready.error;
@@ -16,7 +21,7 @@ void TcpFlow::on_endpoint_changed() {
 }
 
 std::span<const DomainName> TcpFlow::names() const {
-  return inspection_ ? inspection_->flight().names() : names_;
+  return inspection_ ? inspection_->flight().names() : extra().names;
 }
 
 FlowState TcpFlow::state() const {
@@ -26,7 +31,7 @@ FlowState TcpFlow::state() const {
       endpoint_->closed() != stack::CloseReason::none) {
     return FlowState::closing;
   }
-  bool is_held = search_ || (inspection_ && inspection_->flight().is_waiting());
+  bool is_held = search() || (inspection_ && inspection_->flight().is_waiting());
   return is_held ? FlowState::inspecting : FlowState::open;
 }
 
@@ -36,7 +41,7 @@ FlowSight TcpFlow::sight() const {
           .direction = inbound_ ? Direction::ingress : Direction::egress,
           .state = state(),
           .guest = key_.guest,
-          .remote = client_.value_or(key_.remote),
+          .remote = extra().client.value_or(key_.remote),
           .last = last_activity_,
           .name = names().empty() ? nullptr : &names().back()};
 }

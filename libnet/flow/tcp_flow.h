@@ -46,9 +46,9 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   void on_socket_ready(SocketReady ready) override;
   void on_endpoint_changed() override;
   /// Where it is connected, as the guest would have to name it.
-  const Endpoint& server() const { return moved_to_ ? *moved_to_ : key_.remote; }
+  const Endpoint& server() const { return extra().moved_to ? *extra().moved_to : key_.remote; }
   /// Its first flight is whole, and the server that gets it is still looked for.
-  bool is_choosing_server() const { return search_ && record_.tx_bytes == 0; }
+  bool is_choosing_server() const { return search() && record_.tx_bytes == 0; }
   /// The names that its first flight gave, and that were allowed.
   std::span<const DomainName> names() const;
   /// Until the flow changes.
@@ -72,6 +72,25 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
     bool counted = false;                 ///< In the relay's count per destination.
   };
 
+  /// What most open flows do without.
+  struct Extra {
+    std::optional<Endpoint> client;     ///< Of an inbound flow, where it is known.
+    std::vector<std::uint8_t> preface;  ///< To be sent to the guest before the host's first byte.
+    std::shared_ptr<ServerSearch> search;    ///< While a name's server is looked for.
+    std::optional<Endpoint> moved_to;        ///< That was found, in place of the guest's choice.
+    std::shared_ptr<const void> moved_hold;  ///< For its address what hold_ is for the guest's.
+    std::vector<DomainName> names;           ///< That its first flight gave, when that is over.
+  };
+  static const Extra kNoExtra;
+
+  const Extra& extra() const { return extra_ ? *extra_ : kNoExtra; }
+  /// To be changed; made when first needed.
+  Extra& make_extra() {
+    if (!extra_) extra_ = std::make_unique<Extra>();
+    return *extra_;
+  }
+  ServerSearch* search() const { return extra().search.get(); }
+
   // First, where they fit behind WorkItem's own.
   bool host_readable_ : 1 = false;
   bool host_writable_ : 1 = false;
@@ -90,18 +109,13 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   TcpRelay& relay_;
   FlowKey key_;
   FlowRecord record_;
-  std::optional<Endpoint> client_;  ///< Of an inbound flow, where it is known.
   std::unique_ptr<StreamSocket> host_;
   std::unique_ptr<stack::TcpEndpoint> endpoint_;
   std::unique_ptr<Held> held_;
-  std::vector<std::uint8_t> preface_;  ///< To be sent to the guest before the host's first byte.
   /// Of an inbound flow what its port counts by, of an outbound one TcpRoute::hold.
   std::shared_ptr<const void> hold_;
   std::unique_ptr<Inspection> inspection_;  ///< Until nothing has to be judged any more.
-  std::shared_ptr<ServerSearch> search_;    ///< While a name's server is looked for.
-  std::optional<Endpoint> moved_to_;        ///< That was found, in place of the guest's choice.
-  std::shared_ptr<const void> moved_hold_;  ///< For its address what hold_ is for the guest's.
-  std::vector<DomainName> names_;           ///< When that is over: the names that it gave.
+  std::unique_ptr<Extra> extra_;            ///< See extra().
   TimePoint last_activity_{};
 };
 

@@ -165,13 +165,14 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound i
   }
   flow.inbound_ = true;
   flow.record_ = {.grant = std::move(inbound.grant), .opened = loop_.now()};
-  flow.client_ = inbound.client;
+  TcpFlow::Extra& extra = flow.make_extra();
+  extra.client = inbound.client;
+  extra.preface.assign(inbound.preface.begin(), inbound.preface.end());
   flow.hold_ = std::move(inbound.hold);
   flow.last_activity_ = loop_.now();
   flow.host_ = std::move(client);
   flow.host_connected_ = true;
   flow.host_writable_ = true;
-  flow.preface_.assign(inbound.preface.begin(), inbound.preface.end());
   flow.host_->set_handler(&flow);
   flows_.emplace(key, std::move(owned));
   set_deadline(flow, inbound.handshake.value_or(limits_.inbound_handshake));
@@ -214,9 +215,9 @@ void TcpRelay::service(TcpFlow& flow) {
       return;
     }
   }
-  if (flow.search_) on_server_ready(flow);
+  if (flow.search()) on_server_ready(flow);
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
-  bool is_awaited = flow.search_ || (flow.inspection_ && flow.inspection_->flight().is_waiting());
+  bool is_awaited = flow.search() || (flow.inspection_ && flow.inspection_->flight().is_waiting());
   if (endpoint.established() && !flow.host_error_ && !flow.denied_ && !is_awaited) {
     clear_deadline(flow);
   }
@@ -226,17 +227,18 @@ void TcpRelay::service(TcpFlow& flow) {
     reset(flow, is_reset ? "the guest reset it" : "the guest answers no more");
     return;
   }
-  if (endpoint.established() && !flow.preface_.empty() &&
-      endpoint.send_space() >= flow.preface_.size()) {
-    endpoint.write(BufferRef(), flow.preface_);
-    std::vector<std::uint8_t>().swap(flow.preface_);
+  const auto& preface = flow.extra().preface;
+  if (endpoint.established() && !preface.empty() && endpoint.send_space() >= preface.size()) {
+    endpoint.write(BufferRef(), preface);
+    std::vector<std::uint8_t>().swap(flow.make_extra().preface);
   }
 
   if (flow.inspection_) inspect(flow);
   bool more = guest_to_host(flow);
   // Until its server is chosen, what the present one says and does may mean nothing.
   bool is_choosing = flow.is_choosing_server();
-  if (endpoint.established() && flow.preface_.empty() && !is_choosing) more |= host_to_guest(flow);
+  bool is_preface_due = !flow.extra().preface.empty();
+  if (endpoint.established() && !is_preface_due && !is_choosing) more |= host_to_guest(flow);
   if (flow.host_error_ && !is_choosing && endpoint.closed() == stack::CloseReason::none) {
     if (flow.host_eof_ && endpoint.all_acknowledged()) {
       kill(flow, kRemoteReset);
@@ -432,7 +434,7 @@ void TcpRelay::tick() {
     if (now >= deadline) late.push_back(flow);
   }
   for (TcpFlow* flow : late) {
-    if (flow->search_) {
+    if (flow->search()) {
       on_search_late(*flow);
     } else if (flow->inspection_ && flow->endpoint_ && !flow->host_error_) {
       flow->inspection_->flight().give_up("it took too long");
@@ -476,7 +478,7 @@ bool TcpRelay::is_allowed_still(TcpFlow& flow) {
   FlowId id = flow.record_.grant.id;
   Grant grant;
   if (flow.inbound_) {
-    grant = gate_.allow_ingress(Protocol::tcp, flow.client_, flow.key_.guest, id);
+    grant = gate_.allow_ingress(Protocol::tcp, flow.extra().client, flow.key_.guest, id);
     if (!grant) return false;
   } else {
     TcpRoute route = gate_.route_tcp(flow.key_.guest, flow.key_.remote, id);
@@ -489,13 +491,14 @@ bool TcpRelay::is_allowed_still(TcpFlow& flow) {
 
 bool TcpRelay::may_stay(TcpFlow& flow, TcpRoute route) {
   if (!route.first_flight) return true;
+  const std::optional<Endpoint>& moved_to = flow.extra().moved_to;
   auto is_allowed = [&](const DomainName& name) {
     return gate_.allow_named(Protocol::tcp, flow.key_.guest, flow.key_.remote, name,
                              flow.record_.grant.id) &&
-           (!flow.moved_to_ || gate_.allow_named(Protocol::tcp, flow.key_.guest, *flow.moved_to_,
-                                                 name, flow.record_.grant.id));
+           (!moved_to || gate_.allow_named(Protocol::tcp, flow.key_.guest, *moved_to, name,
+                                           flow.record_.grant.id));
   };
-  if (flow.search_ && !is_allowed(flow.search_->name)) return false;
+  if (flow.search() && !is_allowed(flow.search()->name)) return false;
   if (!flow.names().empty()) return std::ranges::all_of(flow.names(), is_allowed);
   if (flow.inspection_ || flow.was_read_) return true;
   if (flow.held_) {

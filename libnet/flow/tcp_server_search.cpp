@@ -13,7 +13,7 @@ namespace sluice::flow {
 
 void TcpRelay::seek_server(TcpFlow& flow) {
   auto search = std::make_shared<ServerSearch>(*flow.inspection_->flight().unconfirmed());
-  flow.search_ = search;
+  flow.make_extra().search = search;
   set_deadline(flow, ServerSearch::kLookup);
   gate_.look_up(flow.key_.guest, search->name, flow.key_.remote.address.family(),
                 [this, &flow, weak = std::weak_ptr(search)](std::span<const IpAddress> addresses) {
@@ -37,15 +37,15 @@ void TcpRelay::on_addresses(TcpFlow& flow, std::span<const IpAddress> addresses)
     return;
   }
   for (const IpAddress& address : addresses) {
-    if (flow.search_->remotes.size() == ServerSearch::kMostDials) break;
-    flow.search_->remotes.push_back({address, flow.key_.remote.port});
+    if (flow.search()->remotes.size() == ServerSearch::kMostDials) break;
+    flow.search()->remotes.push_back({address, flow.key_.remote.port});
   }
-  flow.search_->trouble = "the policy does not allow it there";
+  flow.search()->trouble = "the policy does not allow it there";
   dial_server(flow);
 }
 
 void TcpRelay::dial_server(TcpFlow& flow) {
-  ServerSearch& search = *flow.search_;
+  ServerSearch& search = *flow.search();
   if (auto former = std::exchange(search.dialled, std::nullopt)) end_dial(former->destination);
   flow.host_.reset();
   flow.host_readable_ = flow.host_writable_ = flow.host_error_ = flow.host_connected_ = false;
@@ -85,7 +85,7 @@ void TcpRelay::dial_server(TcpFlow& flow) {
 }
 
 void TcpRelay::on_server_ready(TcpFlow& flow) {
-  ServerSearch& search = *flow.search_;
+  ServerSearch& search = *flow.search();
   if (!search.dialled || (!flow.host_readable_ && !flow.host_writable_)) return;
   // Readable stays, as in service().
   flow.host_writable_ = false;
@@ -98,20 +98,21 @@ void TcpRelay::on_server_ready(TcpFlow& flow) {
     return;
   }
   flow.host_connected_ = flow.host_writable_ = true;
-  flow.moved_to_ = search.dialled->remote;
-  flow.moved_hold_ = search.dialled->hold;
+  TcpFlow::Extra& extra = flow.make_extra();
+  extra.moved_to = search.dialled->remote;
+  extra.moved_hold = search.dialled->hold;
   log(LogLevel::debug, "tcp {} -> {}: {} is at {} now", flow.key_.guest.to_string(),
-      flow.key_.remote.to_string(), search.name.text(), flow.moved_to_->to_string());
+      flow.key_.remote.to_string(), search.name.text(), flow.server().to_string());
   confirm_server(flow);
 }
 
 void TcpRelay::on_search_late(TcpFlow& flow) {
-  if (!flow.search_->dialled) {
+  if (!flow.search()->dialled) {
     refuse_server(flow, "the gateway's own lookup of it took too long");
     return;
   }
   ++counters_.dial_timed_out;
-  flow.search_->trouble = "connect: no answer in time";
+  flow.search()->trouble = "connect: no answer in time";
   dial_server(flow);
 }
 
@@ -130,10 +131,10 @@ void TcpRelay::refuse_server(TcpFlow& flow, std::string reason) {
 }
 
 void TcpRelay::end_search(TcpFlow& flow) {
-  if (!flow.search_) return;
+  if (!flow.search()) return;
   clear_deadline(flow);
-  if (flow.search_->dialled) end_dial(flow.search_->dialled->destination);
-  flow.search_.reset();
+  if (flow.search()->dialled) end_dial(flow.search()->dialled->destination);
+  flow.make_extra().search.reset();
 }
 
 }  // namespace sluice::flow
