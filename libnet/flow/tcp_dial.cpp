@@ -63,7 +63,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
   flow.held_->addresses = std::move(route.addresses);
   flow.held_->place = held_.insert(held_.end(), &flow);
   flow.held_->last_syn = loop_.now();
-  flows_.emplace(input.key, std::move(owned));
+  flows_.insert(std::move(owned));
   await_syn(flow);
 
   if (route.kind == TcpRoute::Kind::session) {

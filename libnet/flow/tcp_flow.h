@@ -119,4 +119,25 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   TimePoint last_activity_{};
 };
 
+/// For a set of flows in which one is found by its key, of which so there is one copy. The hash is
+/// not noexcept, so libstdc++ keeps it in the node: a search reads no other flow than the one that
+/// it finds.
+struct TcpFlowHash {
+  using is_transparent = void;
+  FlowKeyHash hash;
+
+  std::size_t operator()(const FlowKey& key) const { return hash(key); }
+  std::size_t operator()(const std::unique_ptr<TcpFlow>& flow) const { return hash(flow->key()); }
+};
+struct TcpFlowEqual {
+  using is_transparent = void;
+
+  bool operator()(const FlowKey& key, const std::unique_ptr<TcpFlow>& flow) const {
+    return key == flow->key();
+  }
+  bool operator()(const std::unique_ptr<TcpFlow>& a, const std::unique_ptr<TcpFlow>& b) const {
+    return a->key() == b->key();
+  }
+};
+
 }  // namespace sluice::flow

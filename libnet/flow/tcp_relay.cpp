@@ -48,7 +48,7 @@ TcpRelay::~TcpRelay() {
 
 TcpFlow* TcpRelay::find(const FlowKey& key) {
   auto it = flows_.find(key);
-  return it == flows_.end() || it->second->retired() ? nullptr : it->second.get();
+  return it == flows_.end() || (*it)->retired() ? nullptr : it->get();
 }
 
 void TcpRelay::input(TcpInput input) {
@@ -174,7 +174,7 @@ Status TcpRelay::open_inbound(std::unique_ptr<StreamSocket> client, TcpInbound i
   flow.host_connected_ = true;
   flow.host_writable_ = true;
   flow.host_->set_handler(&flow);
-  flows_.emplace(key, std::move(owned));
+  flows_.insert(std::move(owned));
   set_deadline(flow, inbound.handshake.value_or(limits_.inbound_handshake));
   ++counters_.opened;
   work_.add(flow);
@@ -369,7 +369,7 @@ void TcpRelay::forget_rested() {
 }
 
 void TcpRelay::each_flow(const FlowVisitor& visit) const {
-  for (const auto& [key, flow] : flows_) {
+  for (const auto& flow : flows_) {
     if (!flow->retired()) visit(flow->sight());
   }
 }
@@ -415,7 +415,7 @@ void TcpRelay::reset(TcpFlow& flow, std::string_view reason) {
 
 template <typename Condition>
 void TcpRelay::reset_if(std::string_view reason, Condition condition) {
-  for (auto& [key, flow] : flows_) {
+  for (const auto& flow : flows_) {
     if (!flow->retired() && condition(*flow)) reset(*flow, reason);
   }
   work_.sweep();

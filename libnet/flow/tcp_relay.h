@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include <net/verdict.h>
@@ -114,7 +115,7 @@ class TcpRelay {
   /// Whether a flow between these two exists that is not over: one in TIME_WAIT gives way.
   bool exists(const FlowKey& key) const {
     auto it = flows_.find(key);
-    return it != flows_.end() && !it->second->resting_;
+    return it != flows_.end() && !(*it)->resting_;
   }
 
   /// Time-outs; every stack::TcpEngine::kTickMs.
@@ -191,7 +192,7 @@ class TcpRelay {
   IcmpAnswers& icmp_;
   TcpLimits limits_;
   ReadBuffer read_buffer_;
-  std::unordered_map<FlowKey, std::unique_ptr<TcpFlow>, FlowKeyHash> flows_;
+  std::unordered_set<std::unique_ptr<TcpFlow>, TcpFlowHash, TcpFlowEqual> flows_;
   std::list<TcpFlow*> held_;
   std::unordered_map<Endpoint, std::size_t> held_to_;
   /// Deadlines: of the guest's SYN or handshake, of what is judged or looked for, of a last drain.
