@@ -244,19 +244,20 @@ bool RingPort::deliver_frames() {
     const RingSlot& slot = lane.frames.peek(i);
     Bytes frame(lane.pool.data(slot.buffer), slot.size);
     BufferRef buffer = tx_buffers_->hold(slot.buffer);
-    counters_.tx_bytes += slot.size - header;
     if (header == 0) {
       frames_.push_back({.bytes = frame, .buffer = std::move(buffer)});
     } else if (!add_virtio_frame(frame.first(header), frame.subspan(header), buffer, frames_)) {
       ++counters_.tx_malformed;
+      continue;
     }
+    counters_.tx_bytes += slot.size - header;
+    ++counters_.tx_frames;
   }
-  counters_.tx_frames += count;
   lane.frames.pop(count);
   // The handler may destroy this.
   std::vector<TxFrame> frames = std::move(frames_);
   auto alive = alive_;
-  handler_->on_frames(frames);
+  if (!frames.empty()) handler_->on_frames(frames);
   if (!*alive) return false;
   frames_ = std::move(frames);
   frames_.clear();

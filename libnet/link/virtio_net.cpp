@@ -212,7 +212,8 @@ std::optional<VirtioNetHeader> leave_to_guest(const RxFrame& frame, const Offloa
   bool v4 = (ip[0] >> 4) == 4;
   VirtioNetHeader out{.flags = VirtioNetHeader::kNeedsChecksum,
                       .checksum_start = frame.l4_offset,
-                      .checksum_offset = kTcpChecksumAt};
+                      .checksum_offset = kTcpChecksumAt,
+                      .buffers = 1};
   if (segmenter->count() > 1) {
     if (!(v4 ? guest.tcp4 : guest.tcp6)) return std::nullopt;
     out.gso = v4 ? VirtioNetHeader::kTcp4 : VirtioNetHeader::kTcp6;

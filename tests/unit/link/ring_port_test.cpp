@@ -132,6 +132,7 @@ TEST_CASE("a guest that takes segments whole gets them so, from when it says tha
   CHECK(header.flags == VirtioNetHeader::kNeedsChecksum);
   CHECK(header.gso == VirtioNetHeader::kTcp4);
   CHECK(header.segment_size == 1000);
+  CHECK(header.buffers == 1);
   CHECK(whole[0].size() == VirtioNetHeader::kSize + frame.view().head.size() + 5000);
   // IPv6 it cuts none, but sums.
   test::TestFrame six({.family = Family::v6, .payload = 1500, .segment_size = 1000});
