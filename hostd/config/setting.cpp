@@ -433,8 +433,13 @@ constexpr auto kSettings = std::to_array<Setting>({
     {"--max-flows", "max-flows", Setting::Kind::value, kProcessGroup, "N",
      "TCP connections of the guest at a time, a descriptor each (16384)",
      [](Options& options, const Given& given) {
-       return set_number(given, std::size_t{1}, std::size_t{1} << 20, "1 to 1048576 are possible",
-                         options.network.max_flows);
+       Status status = set_number(given, std::size_t{1}, std::size_t{1} << 20,
+                                  "1 to 1048576 are possible", options.network.max_flows);
+       // A window for each: the library's own budget is enough for 32768.
+       constexpr std::size_t kWindow = 16 << 10;
+       options.network.memory_bytes =
+           std::max(options.network.memory_bytes, options.network.max_flows * kWindow);
+       return status;
      }},
     {"--runas", "runas", Setting::Kind::value, kProcessGroup, "USER",
      "user to become when started as root (nobody)",

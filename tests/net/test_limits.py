@@ -103,3 +103,11 @@ def test_connections_that_have_ended_make_room_for_new_ones_at_once(gateway, wor
     finally:
         server.stop()
     assert result["ok"] == result["flows"], result
+
+
+def test_the_operator_says_how_many_flows_there_may_be(gateway, world):
+    net = gateway("--max-flows", 2)
+    with world.world.listen(WORLD[4], backlog=8) as listener:
+        port = listener.getsockname()[1]
+        with net.guest.connect(WORLD[4], port), net.guest.connect(WORLD[4], port):
+            assert connect_error(net.guest, WORLD[4], port)[0] == errno.ECONNREFUSED
