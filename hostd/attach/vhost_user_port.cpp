@@ -26,6 +26,8 @@ constexpr std::size_t kAlign = 16, kOffset = 2;
 constexpr std::size_t kLentHead = 192;
 /// Shorter frames are copied: that costs less than pieces of their own.
 constexpr std::size_t kLeastLent = 8192;
+/// And so are those in pieces shorter than this on average, as each costs as a segment does.
+constexpr std::size_t kLeastPiece = 1024;
 constexpr std::size_t kLeastRoom = kOffset + link::VirtioNetHeader::kSize + link::kMaxFrame;
 
 UniqueFd duplicate(int fd) {
@@ -196,9 +198,9 @@ bool VhostUserPort::take(std::size_t first_piece, std::uint64_t size) {
   std::size_t head = size < kLeastLent ? size : header + kLentHead;
   copy_head(first_piece, room.first(head));
   LentBytes rest{.pieces = std::span(sent_pieces_).subspan(first_piece), .size = size - head};
-  if (rest && !link::may_lend(link::VirtioNetHeader::read(room.first(header)), frame, kLentHead)) {
-    rest.copy_to_end_of(frame);
-  }
+  bool in_few = rest.pieces.size() * kLeastPiece <= rest.size;
+  auto offload = link::VirtioNetHeader::read(room.first(header));
+  if (rest && !(in_few && link::may_lend(offload, frame, kLentHead))) rest.copy_to_end_of(frame);
   if (!link::add_virtio_frame(room.first(header), frame, slab_, frames_)) return false;
   if (rest) frames_.back().lent = rest;
   return true;

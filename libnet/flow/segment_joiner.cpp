@@ -53,6 +53,7 @@ bool SegmentJoiner::is_plain(std::uint8_t flags, std::size_t payload_size) {
 
 void SegmentJoiner::begin(const Segment& first) {
   header_ = first.header;
+  header_buffer_ = first.buffer;
   next_sequence_ = load_be32(first.header.data() + 4);
   append(first);
 
@@ -163,6 +164,7 @@ stack::InSegment SegmentJoiner::segment() const {
 void SegmentJoiner::clear() {
   payload_.clear();
   buffers_.clear();
+  header_buffer_ = BufferRef();
   size_ = 0;
   last_end_ = nullptr;
 }

@@ -67,7 +67,8 @@ class SegmentJoiner {
   void take_header(const std::uint8_t* header);
   void append(const Segment& next);
 
-  Bytes header_;  ///< The first one's, brought up to date.
+  Bytes header_;             ///< The first one's, brought up to date;
+  BufferRef header_buffer_;  ///< and what holds it, which its payload need not.
   std::uint32_t next_sequence_ = 0;
   std::size_t size_ = 0;
   std::vector<iovec> payload_;

@@ -99,7 +99,7 @@ void TcpRelay::deliver(TcpFlow& flow, TcpInput& input) {
   ConstBytes header = input.packet.subspan(input.tcp_at, input.header_size);
   bool plain =
       SegmentJoiner::is_plain(header[13], input.packet.size() - input.tcp_at - input.header_size);
-  // What is judged must be what is sent, and not change in between.
+  // What is judged must be what is sent, and not change in between. See join().
   if (input.lent && (!plain || flow.inspection_)) input.lent.copy_to_end_of(input.packet);
   SegmentJoiner::Segment segment{
       .frame = input.frame,

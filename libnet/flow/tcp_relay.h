@@ -98,6 +98,8 @@ class TcpRelay {
   /// Takes a frame at once if it merely continues what input() had last: see SegmentJoiner. False:
   /// it has to be looked at.
   bool join(Bytes frame, const BufferRef& buffer, bool checksum_trusted, const LentBytes& lent) {
+    // What is judged must be what is sent: deliver() copies it.
+    if (lent && joined_flow_ && joined_flow_->inspection_) return false;
     return joiner_.add_frame(frame, buffer, checksum_trusted, lent);
   }
   /// Moves bytes for every flow that changed.

@@ -61,9 +61,9 @@ struct TxOffload {
 /// bytes before them. Frames of any content are safe.
 std::optional<TxOffload> check_offload(const VirtioNetHeader& header, Bytes frame);
 
-/// Whether a frame's end may be lent: a TCP segment, of which the first `there` bytes of `frame`
-/// hold all headers, and check_offload() then looks at nothing else and finds its checksum trusted
-/// or its header wrong.
+/// Whether a frame's end may be lent: a TCP segment with no flag but ACK and PSH, of which the
+/// first `there` bytes of `frame` hold all headers. check_offload() then looks at nothing else, and
+/// finds its checksum trusted or its header wrong.
 bool may_lend(const VirtioNetHeader& header, ConstBytes frame, std::size_t there);
 
 /// Datagrams of one frame: Linux's UDP_MAX_SEGMENTS, and all of 64 KiB at 512 bytes.

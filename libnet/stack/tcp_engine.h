@@ -73,7 +73,7 @@ struct InSegment {
   std::span<const iovec> payload;  ///< In order; more than one piece where segments were joined.
   /// What holds each piece, index by index; an empty one where it is lent (keep_lent()).
   std::span<const BufferRef> buffers;
-  std::size_t payload_size = 0;  ///< At most 65000 bytes.
+  std::size_t payload_size = 0;  ///< At most 65515 bytes.
 };
 
 struct TcpEngineConfig {

@@ -147,7 +147,11 @@ class Play {
     if ((segment.flags & kRst) != 0) it.reset = true;
     current_ = static_cast<std::size_t>(&it - connections_.data());
     dialling_ = true;
-    world_.input(it.guest, it.remote, segment);
+    if (lends_ && size > 0) {
+      world_.input_lent(it.guest, it.remote, segment, size / 3);
+    } else {
+      world_.input(it.guest, it.remote, segment);
+    }
     dialling_ = false;
   }
 
@@ -326,6 +330,9 @@ class Play {
       case 29:
         if (script_.next() == 0) world_.relay->reset_all();
         return;
+      case 30:
+        lends_ = !lends_;
+        return;
       default:
         return world_.settle();
     }
@@ -334,6 +341,7 @@ class Play {
   // What has to hold.
 
   void check() {
+    if (world_.has_lent()) world_.end_lent_batch();
     for (const SeenSegment& one : world_.port.take()) {
       for (Connection& it : connections_) {
         if (it.guest == one.destination && it.remote == one.source) it.on_segment(one);
@@ -423,6 +431,7 @@ class Play {
   std::vector<std::shared_ptr<FarEnd>> hosts_;
   flow::TcpRoute::Kind route_ = flow::TcpRoute::Kind::dial;
   std::size_t current_ = 0;  ///< The connection whose segment is being given.
+  bool lends_ = false;       ///< The guest's payload is lent.
   bool dialling_ = false;    ///< Not: the policy is being asked again.
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -134,6 +135,42 @@ class RelayWorld {
                   .header_size = built.header_size,
                   .buffer = built.buffer});
   }
+  /// The same, but only the first `there` bytes of the payload are copied: the rest stays, in
+  /// pieces, in memory that the guest goes on to use after end_lent_batch().
+  void input_lent(const Endpoint& guest, const Endpoint& remote, GuestSegment segment,
+                  std::size_t there) {
+    constexpr std::size_t kPiece = 5000;
+    std::string_view rest = segment.payload.substr(there);
+    std::string room(segment.payload.substr(0, there));
+    room.append(rest.size(), '?');
+    segment.payload = room;
+    BuiltPacket built = build_packet(guest, remote, segment, &live_buffers);
+    std::vector<iovec> pieces;
+    for (std::string_view left = rest; !left.empty(); left = left.substr(pieces.back().iov_len)) {
+      std::string& memory =
+          *lent_.emplace_back(std::make_unique<std::string>(left.substr(0, kPiece)));
+      pieces.push_back({memory.data(), 0});  // a descriptor of no length
+      pieces.push_back({memory.data(), memory.size()});
+    }
+    relay->input({.key = {guest, remote},
+                  .packet = built.packet,
+                  .tcp_at = built.tcp_at,
+                  .header_size = built.header_size,
+                  .buffer = built.buffer,
+                  .lent = {.pieces = pieces, .size = rest.size()}});
+  }
+  /// The guest writes to what it lent.
+  void change_lent() {
+    for (auto& memory : lent_) std::ranges::fill(*memory, '!');
+  }
+  void end_lent_batch() {
+    relay->run();
+    engine->keep_lent();
+    change_lent();
+    lent_.clear();
+  }
+  bool has_lent() const { return !lent_.empty(); }
+
   /// Everything that is due now.
   void settle() {
     for (int i = 0; i < 64; ++i) {
@@ -163,6 +200,9 @@ class RelayWorld {
   std::size_t live_buffers = 0;
   std::unique_ptr<stack::TcpEngine> engine;
   std::unique_ptr<flow::TcpRelay> relay;
+
+ private:
+  std::vector<std::unique_ptr<std::string>> lent_;
 };
 
 }  // namespace sluice::test

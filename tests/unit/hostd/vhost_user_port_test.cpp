@@ -214,6 +214,7 @@ TEST_CASE("the payload of a long TCP segment is lent, and its buffer given back 
       {"its checksum is elsewhere", 8192, false},
       {"it is UDP", 8192, false},
       {"it is a fragment", 8192, false},
+      {"it has a FIN", 8192, false},
   }));
   CAPTURE(what);
   TcpFrameSpec spec;
@@ -224,6 +225,7 @@ TEST_CASE("the payload of a long TCP segment is lent, and its buffer given back 
   if (what == "its checksum is said to be right") header = {2};
   if (what == "its checksum is to be verified") header = {};
   if (what == "its checksum is elsewhere") header[8] = 6;
+  if (what == "it has a FIN") frame[47] |= 1;
   if (what == "it is UDP") {
     frame[23] = 17;
     header = {};
@@ -251,6 +253,30 @@ TEST_CASE("the payload of a long TCP segment is lent, and its buffer given back 
   world.send(kFrame, 8);
   REQUIRE(run_until(world.loop, [&] { return world.handler.frames.size() == 2; }));
   CHECK(world.handler.frames[1] == kFrame);
+}
+
+TEST_CASE("of a segment in many small pieces nothing is lent") {
+  World world;
+  world.start();
+  TcpFrameSpec spec;
+  auto pieces = GENERATE(8u, 9u);
+  // What is behind the copied head has 1024 bytes a piece, or fewer.
+  spec.payload = std::string(12 + 192 + 8 * 1024 - 12 - 66, 'p');
+  auto frame = make_tcp_frame(spec);
+  std::string text(frame.begin(), frame.end());
+  std::uint64_t at = world.put_frame(text);
+  world.pages.put<std::uint8_t>(kBuffers, 2);
+  std::vector<Piece> chain{{at, 12 + 192}};
+  auto rest = static_cast<std::uint32_t>(text.size() - 192);
+  for (std::uint32_t i = 0; i < pieces; ++i) {
+    std::uint32_t from = rest * i / pieces, to = rest * (i + 1) / pieces;
+    chain.push_back({at + 12 + 192 + from, to - from});
+  }
+  world.tx.add(0, chain);
+  world.kick(1);
+  REQUIRE(run_until(world.loop, [&] { return world.handler.frames.size() == 1; }));
+  CHECK((world.handler.frames[0] == text));
+  CHECK(world.handler.lent == (pieces == 8 ? 1 : 0));
 }
 
 TEST_CASE("lent and copied frames of one batch keep their order and their bytes") {
