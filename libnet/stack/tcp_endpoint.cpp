@@ -16,6 +16,8 @@ namespace {
 /// Queued pbufs of one connection beyond which it takes no more data: bounds what a guest with a
 /// window of a few bytes costs (a pbuf and a segment are about 120 bytes).
 constexpr u16_t kMaxQueuedPbufs = 2048;
+/// What is queued at least for a guest that takes nothing, if the host sends it.
+constexpr std::size_t kLeastSendQueue = 256 << 10;
 /// lwIP makes no segment larger than half of the largest window that it saw. A guest that only ever
 /// shows a tiny window gets segments of this size through the persist timer.
 constexpr tcpwnd_size_t kLeastWindowSeen = 1024;
@@ -353,7 +355,11 @@ std::size_t TcpEndpoint::send_space() const {
   if (pcb_->snd_queuelen >= kMaxQueuedPbufs) return 0;
   // What a hostile guest acknowledged early still lies in the port.
   if (shared_ && shared_->pieces() > kMaxQueuedPbufs) return 0;
-  if (engine_.memory_used_ < engine_.config_.memory_budget) return pcb_->snd_buf;
+  if (engine_.memory_used_ < engine_.config_.memory_budget) {
+    // No more than the guest can soon take: the rest is as well off in the host's socket.
+    std::size_t most = std::max<std::size_t>(kLeastSendQueue, std::size_t{2} * pcb_->snd_wnd);
+    return send_queued_ < most ? std::min<std::size_t>(most - send_queued_, pcb_->snd_buf) : 0;
+  }
   // Over budget every connection keeps a small queue, so that none starves.
   return send_queued_ < kFirstWindow
              ? std::min<std::size_t>(kFirstWindow - send_queued_, pcb_->snd_buf)

@@ -87,6 +87,25 @@ TEST_CASE("a thousand small messages that waited for the guest's window all arri
   CHECK(flow.received() == all);
 }
 
+TEST_CASE("a guest that takes nothing costs a small queue, and gets all once it takes") {
+  OpenFlow flow;
+  flow.window = 0;
+  flow.send({});
+  std::string answer(3 << 20, 'a');
+  flow.host->feed(answer);
+  flow.settle();
+  // The guest's window, and what is queued for it.
+  CHECK(flow.engine->counters().memory_bytes <= (64 << 10) + (256 << 10));
+  CHECK(flow.host->unread() >= answer.size() - (256 << 10));
+  flow.window = 65535;
+  for (int i = 0; i < 1000 && flow.taken < answer.size(); ++i) {
+    flow.port.release_frames();
+    flow.send({});
+    flow.taken = static_cast<std::uint32_t>(flow.received().size());
+  }
+  CHECK((flow.received() == answer));
+}
+
 TEST_CASE("what a guest sends beyond its window waits until it has been given more") {
   OpenFlow flow;
   const std::string stream = [] {
