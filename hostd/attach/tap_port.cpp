@@ -30,12 +30,7 @@ TapPort::TapPort(Loop& loop, TapDevice tap)
 
 bool TapPort::read_frames() {
   constexpr std::size_t kLeastRoom = kOffset + link::VirtioNetHeader::kSize + link::kMaxFrame;
-  if (link::Slab::is_free(slab_)) {
-    slab_end_ = 0;
-  } else if (!slab_ || link::kSlabBytes - slab_end_ < kLeastRoom) {
-    slab_ = link::Slab::make(link::kSlabBytes);
-    slab_end_ = 0;
-  }
+  link::Slab::make_room(slab_, slab_end_, kLeastRoom);
   std::uint8_t* memory = link::Slab::memory(slab_);
   bool more = true;
   const char* gone = nullptr;

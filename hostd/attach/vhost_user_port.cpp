@@ -140,13 +140,12 @@ void VhostUserPort::on_receive_kick() {
   unblock();
 }
 
+void VhostUserPort::publish(std::size_t queue) {
+  if (device_.queue(queue).publish() && device_.call(queue)) ++counters_.wakes;
+}
+
 bool VhostUserPort::read_frames() {
-  if (link::Slab::is_free(slab_)) {
-    slab_end_ = 0;
-  } else if (!slab_ || link::kSlabBytes - slab_end_ < kLeastRoom) {
-    slab_ = link::Slab::make(link::kSlabBytes);
-    slab_end_ = 0;
-  }
+  link::Slab::make_room(slab_, slab_end_, kLeastRoom);
   VirtQueue& queue = device_.queue(VhostUserDevice::kTransmit);
   queue.refuse_kicks();
   sent_pieces_.clear();
@@ -181,7 +180,7 @@ bool VhostUserPort::read_frames() {
     }
   }
   if (more && drained && status) kick_ourselves(fd_.get());
-  if (queue.publish() && device_.call(VhostUserDevice::kTransmit)) ++counters_.wakes;
+  publish(VhostUserDevice::kTransmit);
   show_lent();
   deliver();
   give_back_kept();
@@ -234,7 +233,7 @@ void VhostUserPort::give_back_kept() {
   VirtQueue& queue = device_.queue(VhostUserDevice::kTransmit);
   if (queue.running()) {
     for (const VirtQueue::Chain& chain : kept_chains_) queue.give_back(chain, 0);
-    if (queue.publish() && device_.call(VhostUserDevice::kTransmit)) ++counters_.wakes;
+    publish(VhostUserDevice::kTransmit);
   }
   kept_chains_.clear();
 }
@@ -267,7 +266,7 @@ void VhostUserPort::write_queue() {
         return;
     }
   }
-  if (queue.publish() && device_.call(VhostUserDevice::kReceive)) ++counters_.wakes;
+  publish(VhostUserDevice::kReceive);
   if (is_full) block(Until::told);
 }
 

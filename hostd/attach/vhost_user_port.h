@@ -40,6 +40,8 @@ class VhostUserPort final : public FdPort {
   void follow_device();
   bool drain(int kick);
   void fail(std::size_t queue, const Status& status);
+  /// Shows the guest what was given back of a queue, and calls it where it wants that.
+  void publish(std::size_t queue);
   void on_receive_kick();
 
   bool take(std::size_t first_piece, std::uint64_t size);

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/owned_bytes.h"
 #include "wire/dns.h"
 #include "wire/ethernet.h"
 #include "wire/icmp.h"
@@ -9,18 +10,6 @@
 #include "wire/udp.h"
 
 namespace sluice::core {
-
-namespace {
-
-/// Holds the storage of a reassembled packet for as long as TCP refers to it.
-struct OwnedPacket : Buffer {
-  explicit OwnedPacket(std::vector<std::uint8_t> bytes)
-      : Buffer([](Buffer* buffer) { delete static_cast<OwnedPacket*>(buffer); }),
-        storage(std::move(bytes)) {}
-  std::vector<std::uint8_t> storage;
-};
-
-}  // namespace
 
 void Dispatcher::on_frames(std::span<link::TxFrame> frames) {
   heard_ = true;
@@ -77,9 +66,9 @@ void Dispatcher::on_frame(link::TxFrame& frame) {
       return;
     }
     if (auto whole = parts_.reassembler.add(*packet, now)) {
-      auto owned = std::make_unique<OwnedPacket>(std::move(whole->storage));
+      auto owned = std::make_unique<OwnedBytes>(std::move(whole->storage));
       BufferRef buffer(owned.get());
-      Bytes storage(owned.release()->storage);
+      Bytes storage(owned.release()->bytes);
       // The packet views the storage, maybe behind room left for larger headers.
       auto at = static_cast<std::size_t>(whole->packet.bytes().data() - storage.data());
       on_packet(source, whole->packet,

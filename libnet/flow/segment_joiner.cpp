@@ -47,8 +47,7 @@ bool continues_v6(const std::uint8_t* ip, const std::uint8_t* known) {
 }  // namespace
 
 bool SegmentJoiner::is_plain(std::uint8_t flags, std::size_t payload_size) {
-  constexpr std::uint8_t kPlain = wire::TcpFlags::kAck | wire::TcpFlags::kPsh;
-  return payload_size > 0 && (flags & ~kPlain) == 0;
+  return payload_size > 0 && wire::TcpFlags{flags}.are_plain();
 }
 
 void SegmentJoiner::begin(const Segment& first) {

@@ -96,16 +96,15 @@ void TcpRelay::input(TcpInput input) {
 }
 
 void TcpRelay::deliver(TcpFlow& flow, TcpInput& input) {
-  ConstBytes header = input.packet.subspan(input.tcp_at, input.header_size);
-  bool plain =
-      SegmentJoiner::is_plain(header[13], input.packet.size() - input.tcp_at - input.header_size);
+  Bytes header = input.packet.subspan(input.tcp_at, input.header_size);
+  std::size_t payload_at = input.tcp_at + input.header_size;
+  bool plain = SegmentJoiner::is_plain(header[13], input.packet.size() - payload_at);
   // What is judged must be what is sent, and not change in between. See join().
   if (input.lent && (!plain || flow.inspection_)) input.lent.copy_to_end_of(input.packet);
   SegmentJoiner::Segment segment{
       .frame = input.frame,
-      .header = input.packet.subspan(input.tcp_at, input.header_size),
-      .payload = input.packet.first(input.packet.size() - input.lent.size)
-                     .subspan(input.tcp_at + input.header_size),
+      .header = header,
+      .payload = input.packet.first(input.packet.size() - input.lent.size).subspan(payload_at),
       .buffer = input.buffer,
       .lent = input.lent};
   if (joined_flow_) {

@@ -24,6 +24,17 @@ struct Slab : Buffer {
   /// Whether no frame in it is referred to any more, so that it can be read into from the start.
   static bool is_free(const BufferRef& slab) { return slab && slab.get()->references == 1; }
 
+  /// Makes `slab`, of which the bytes from `end` on are free, one with `room` bytes at `end`: the
+  /// same one where it is free or has them, else a new one of kSlabBytes.
+  static void make_room(BufferRef& slab, std::size_t& end, std::size_t room) {
+    if (is_free(slab)) {
+      end = 0;
+    } else if (!slab || kSlabBytes - end < room) {
+      slab = make(kSlabBytes);
+      end = 0;
+    }
+  }
+
   explicit Slab(std::size_t bytes_in_all)
       : Buffer([](Buffer* buffer) { delete static_cast<Slab*>(buffer); }),
         size(bytes_in_all),

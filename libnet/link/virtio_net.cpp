@@ -152,8 +152,7 @@ bool may_lend(const VirtioNetHeader& header, ConstBytes frame, std::size_t there
   std::size_t tcp_at = wire::kEthernetHeaderSize + packet->header_size();
   if (tcp_at + wire::kMaxTcpHeaderSize > there) return false;
   // Data and nothing else, of which others than the flow's relay see no more than the headers.
-  constexpr std::uint8_t kPlain = wire::TcpFlags::kAck | wire::TcpFlags::kPsh;
-  if ((frame[tcp_at + kTcpFlagsAt] & ~kPlain) != 0) return false;
+  if (!wire::TcpFlags{frame[tcp_at + kTcpFlagsAt]}.are_plain()) return false;
   if ((header.flags & VirtioNetHeader::kNeedsChecksum) == 0) {
     return (header.flags & VirtioNetHeader::kDataValid) != 0;
   }

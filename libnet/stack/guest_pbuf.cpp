@@ -5,6 +5,7 @@
 #include <new>
 #include <vector>
 
+#include "base/owned_bytes.h"
 #include "stack/lwip_headers.h"
 
 namespace sluice::stack {
@@ -21,16 +22,6 @@ struct GuestPbuf {
 
 /// Those of lent memory, with nullptr for what is gone. One process has one lwIP.
 std::vector<GuestPbuf*> lent_pbufs;
-
-/// A copy of what was lent.
-struct OwnBytes : Buffer {
-  OwnBytes(const void* from, std::size_t size)
-      : Buffer([](Buffer* buffer) { delete static_cast<OwnBytes*>(buffer); }),
-        bytes(std::make_unique_for_overwrite<std::uint8_t[]>(size)) {
-    std::memcpy(bytes.get(), from, size);
-  }
-  std::unique_ptr<std::uint8_t[]> bytes;
-};
 
 void free_guest_pbuf(pbuf* p) {
   auto* owned = reinterpret_cast<GuestPbuf*>(p);
@@ -62,8 +53,9 @@ void keep_lent_pbufs() {
     if (!lent) continue;
     // What was taken off its front, or cut off its end, is nobody's any more.
     pbuf& part = lent->custom.pbuf;
-    auto own = std::make_unique<OwnBytes>(part.payload, part.len);
-    part.payload = own->bytes.get();
+    const auto* begin = static_cast<const std::uint8_t*>(part.payload);
+    auto own = std::make_unique<OwnedBytes>(std::vector<std::uint8_t>(begin, begin + part.len));
+    part.payload = own->bytes.data();
     lent->buffer = BufferRef(own.release());
     lent->lent_place = GuestPbuf::kNotLent;
   }

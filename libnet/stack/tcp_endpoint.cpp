@@ -355,15 +355,13 @@ std::size_t TcpEndpoint::send_space() const {
   if (pcb_->snd_queuelen >= kMaxQueuedPbufs) return 0;
   // What a hostile guest acknowledged early still lies in the port.
   if (shared_ && shared_->pieces() > kMaxQueuedPbufs) return 0;
+  // Over budget every connection keeps a small queue, so that none starves.
+  std::size_t most = kFirstWindow;
   if (engine_.memory_used_ < engine_.config_.memory_budget) {
     // No more than the guest can soon take: the rest is as well off in the host's socket.
-    std::size_t most = std::max<std::size_t>(kLeastSendQueue, std::size_t{2} * pcb_->snd_wnd);
-    return send_queued_ < most ? std::min<std::size_t>(most - send_queued_, pcb_->snd_buf) : 0;
+    most = std::max<std::size_t>(kLeastSendQueue, std::size_t{2} * pcb_->snd_wnd);
   }
-  // Over budget every connection keeps a small queue, so that none starves.
-  return send_queued_ < kFirstWindow
-             ? std::min<std::size_t>(kFirstWindow - send_queued_, pcb_->snd_buf)
-             : 0;
+  return send_queued_ < most ? std::min<std::size_t>(most - send_queued_, pcb_->snd_buf) : 0;
 }
 
 std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {

@@ -34,6 +34,8 @@ struct TcpFlags {
   constexpr bool urg() const { return (bits & kUrg) != 0; }
   /// Opens a connection: SYN and neither ACK, RST nor FIN.
   constexpr bool is_open() const { return (bits & (kSyn | kAck | kRst | kFin)) == kSyn; }
+  /// Data or an acknowledgment, and nothing that opens, ends or marks: ACK and PSH at most.
+  constexpr bool are_plain() const { return (bits & ~(kAck | kPsh)) == 0; }
   /// A combination that some conforming sender uses: SYN, FIN and RST exclude each other, and all
   /// but a SYN or a RST carry ACK (RFC 9293 section 3.10.7.4, fifth step).
   constexpr bool are_sane() const {

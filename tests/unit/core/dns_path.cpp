@@ -50,6 +50,14 @@ std::vector<std::uint8_t> DnsPath::query(std::string_view name, std::uint16_t id
                           text_of(message));
 }
 
+std::vector<std::uint8_t> DnsPath::cached_query(std::string_view name) {
+  auto frame = query(name);
+  world_.nic->give(frame);
+  world_.settle();
+  REQUIRE(answered().size() == 1);
+  return frame;
+}
+
 std::vector<std::uint16_t> DnsPath::answered() {
   std::vector<std::uint16_t> ids;
   for (const auto& bytes : world_.packets()) {

@@ -22,10 +22,7 @@ constexpr std::size_t kSamples = 20'000;
 TEST_CASE("from the frame of a query to that of its cached answer takes under 20 microseconds") {
   EngineWorld world(EngineWorld::with_rules("allow@*.example.com"));
   DnsPath path(world);
-  auto query = path.query("www.example.com");
-  world.nic->give(query);
-  world.settle();
-  REQUIRE(path.answered().size() == 1);
+  auto query = path.cached_query("www.example.com");
 
   using Clock = std::chrono::steady_clock;
   std::vector<Clock::duration> samples;

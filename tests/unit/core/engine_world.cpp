@@ -2,25 +2,13 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/owned_bytes.h"
 #include "wire/arp.h"
 #include "wire/ethernet.h"
 #include "wire/icmp.h"
 #include "wire/udp.h"
 
 namespace sluice::test {
-
-namespace {
-
-struct FrameBuffer : Buffer {
-  explicit FrameBuffer(std::vector<std::uint8_t> frame)
-      : Buffer([](Buffer* buffer) {
-          std::unique_ptr<FrameBuffer> own(static_cast<FrameBuffer*>(buffer));
-        }),
-        bytes(std::move(frame)) {}
-  std::vector<std::uint8_t> bytes;
-};
-
-}  // namespace
 
 link::SendResult ScriptedNic::send(const link::RxFrame& frame, link::FrameClass) {
   if (full) {
@@ -47,7 +35,7 @@ void ScriptedNic::give(std::vector<std::uint8_t> frame) {
 void ScriptedNic::give(std::vector<std::vector<std::uint8_t>> batch) {
   std::vector<link::TxFrame> read;
   for (auto& frame : batch) {
-    auto owned = std::make_unique<FrameBuffer>(std::move(frame));
+    auto owned = std::make_unique<OwnedBytes>(std::move(frame));
     BufferRef buffer(owned.get());
     read.push_back({.bytes = owned->bytes, .buffer = buffer});
     static_cast<void>(owned.release());  // the reference owns it now

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "flow/judged_flow.h"
+#include "support/letters.h"
 #include "support/tcp_frames.h"
 #include "wire/ethernet.h"
 
@@ -24,12 +25,6 @@ void send_lent(OpenFlow& flow, const std::string& payload, std::size_t there,
 void end_batch(OpenFlow& flow) {
   flow.end_lent_batch();
   flow.settle();
-}
-
-std::string letters(std::size_t size) {
-  std::string out(size, ' ');
-  for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<char>('a' + i % 23);
-  return out;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "flow/segment_joiner.h"
+#include "support/letters.h"
 #include "support/tcp_frames.h"
 #include "wire/tcp.h"
 
@@ -34,12 +35,6 @@ std::string joined(const SegmentJoiner& joiner) {
   }
   CHECK(out.size() == segment.payload_size);
   CHECK(segment.buffers.size() == segment.payload.size());
-  return out;
-}
-
-std::string letters(std::size_t size, char first) {
-  std::string out(size, first);
-  for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<char>(first + i % 23);
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "flow/scripted_guest.h"
+#include "support/letters.h"
 
 using namespace sluice;
 using namespace sluice::test;
@@ -88,12 +89,6 @@ class Connection {
   std::uint32_t first = 0;
   SeenSegment syn_ack;
 };
-
-std::string letters(std::size_t size) {
-  std::string out(size, ' ');
-  for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<char>('a' + i % 26);
-  return out;
-}
 
 }  // namespace
 

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/buffer.h"
+
+namespace sluice {
+
+/// A Buffer with bytes of its own.
+struct OwnedBytes : Buffer {
+  explicit OwnedBytes(std::vector<std::uint8_t> from)
+      : Buffer([](Buffer* buffer) { delete static_cast<OwnedBytes*>(buffer); }),
+        bytes(std::move(from)) {}
+  std::vector<std::uint8_t> bytes;
+};
+
+}  // namespace sluice
