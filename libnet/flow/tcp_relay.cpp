@@ -313,8 +313,9 @@ bool TcpRelay::host_to_guest(TcpFlow& flow) {
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
   std::size_t budget = kTurnBytes;
   while (flow.host_ && flow.host_readable_ && !flow.host_eof_) {
-    std::size_t space = std::min(endpoint.send_space(), budget);
-    if (space == 0) return budget == 0;
+    std::size_t room = endpoint.send_space();
+    std::size_t space = endpoint.whole_segments(std::min(room, budget));
+    if (space == 0) return endpoint.whole_segments(room) > 0;
     IoResult result = flow.host_->receive(read_buffer_.space(space));
     if (result.would_block()) {
       flow.host_readable_ = false;

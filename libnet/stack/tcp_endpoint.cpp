@@ -364,6 +364,14 @@ std::size_t TcpEndpoint::send_space() const {
   return send_queued_ < most ? std::min<std::size_t>(most - send_queued_, pcb_->snd_buf) : 0;
 }
 
+std::size_t TcpEndpoint::whole_segments(std::size_t bytes) const {
+  if (!pcb_) return 0;
+  std::size_t segment =
+      std::min<std::size_t>(pcb_->mss, std::max(pcb_->snd_wnd_max, kLeastWindowSeen) / 2);
+  if (bytes >= segment) return bytes - bytes % segment;
+  return send_queued_ == 0 ? bytes : 0;
+}
+
 std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
   std::size_t written = 0;
   pcb_->snd_wnd_max = std::max(pcb_->snd_wnd_max, kLeastWindowSeen);

@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 #include <string>
+#include <utility>
 
 #include "flow/open_flow.h"
 
@@ -104,6 +105,25 @@ TEST_CASE("a guest that takes nothing costs a small queue, and gets all once it 
     flow.taken = static_cast<std::uint32_t>(flow.received().size());
   }
   CHECK((flow.received() == answer));
+}
+
+TEST_CASE("of a stream that goes on no segment is cut short, however the host's bytes are read") {
+  OpenFlow flow;
+  const std::string stream(3'000'000, 's');
+  flow.host->feed(stream);
+  flow.settle();
+  while (flow.taken < stream.size()) {
+    auto before = std::exchange(flow.taken, static_cast<std::uint32_t>(flow.received().size()));
+    REQUIRE(flow.taken > before);
+    flow.send({});
+  }
+  // lwIP makes none longer than half of the guest's window.
+  constexpr std::size_t kSegment = 65535 / 2;
+  std::size_t short_ones = 0;
+  for (const SeenSegment& segment : flow.port.take()) {
+    if (!segment.payload.empty() && segment.payload.size() != kSegment) ++short_ones;
+  }
+  CHECK(short_ones == 1);
 }
 
 TEST_CASE("what a guest sends beyond its window waits until it has been given more") {

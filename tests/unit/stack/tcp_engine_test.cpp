@@ -238,6 +238,23 @@ TEST_CASE("a full port loses nothing") {
   CHECK(it.endpoint->send_space() > 0);
 }
 
+TEST_CASE("less than a segment is to be written only where nothing waits for its acknowledgment") {
+  Connection it;
+  it.establish();
+  // Half of the guest's window: lwIP makes none that is longer.
+  constexpr std::size_t kSegment = 65535 / 2;
+  CHECK(it.endpoint->whole_segments(kSegment - 1) == kSegment - 1);
+  CHECK(it.endpoint->whole_segments(2 * kSegment - 1) == kSegment);
+  CHECK(it.endpoint->whole_segments(2 * kSegment) == 2 * kSegment);
+  it.write(10);
+  CHECK(it.endpoint->whole_segments(kSegment - 1) == 0);
+  CHECK(it.endpoint->whole_segments(2 * kSegment - 1) == kSegment);
+  it.acknowledge(10);
+  CHECK(it.endpoint->whole_segments(1) == 1);
+  it.endpoint->abort();
+  CHECK(it.endpoint->whole_segments(2 * kSegment) == 0);
+}
+
 TEST_CASE("the guest may close its side and go on reading") {
   Connection it;
   it.establish();
