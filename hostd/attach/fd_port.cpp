@@ -110,11 +110,16 @@ link::SendResult FdPort::send(const link::RxFrame& frame, link::FrameClass frame
   counters_.rx_frames += taken.frames;
   counters_.rx_bytes += taken.bytes;
   if (taken.frames == 0) ++counters_.rx_lost;
-  if (queue_.is_worth_writing()) flush();
+  if (queue_.is_worth_writing()) write();
   return link::SendResult::sent;
 }
 
 void FdPort::flush() {
+  write();
+  if (link_) notify();
+}
+
+void FdPort::write() {
   // A frame's release(), called while writing, may send.
   if (!link_ || blocked_ || std::exchange(writing_, true)) return;
   write_queue();

@@ -58,6 +58,8 @@ class FdPort : public link::GuestPort {
   virtual bool read_frames() = 0;
   /// Writes until the queue is empty, or block() or close() has been called.
   virtual void write_queue() = 0;
+  /// The end of a batch, after write_queue(): tells the guest of it, where nothing else does.
+  virtual void notify() {}
 
   void block(Until until);
   void unblock();
@@ -71,6 +73,7 @@ class FdPort : public link::GuestPort {
   link::PortCounters counters_;
 
  private:
+  void write();
   void on_ready(FdReady ready);
   void watch();
   void tell_of_room();

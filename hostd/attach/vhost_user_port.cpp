@@ -26,6 +26,9 @@ constexpr std::size_t kAlign = 16, kOffset = 2;
 constexpr std::size_t kLentHead = 192;
 /// Shorter frames are copied: that costs less than pieces of their own.
 constexpr std::size_t kLeastLent = 8192;
+/// What is lent in one batch at least before it ends: the guest is to fill the buffers of one while
+/// we send those of another.
+constexpr std::size_t kMostLent = 2 << 20;
 /// And so are those in pieces shorter than this on average, as each costs as a segment does.
 constexpr std::size_t kLeastPiece = 1024;
 constexpr std::size_t kLeastRoom = kOffset + link::VirtioNetHeader::kSize + link::kMaxFrame;
@@ -141,7 +144,8 @@ void VhostUserPort::on_receive_kick() {
 }
 
 void VhostUserPort::publish(std::size_t queue) {
-  if (device_.queue(queue).publish() && device_.call(queue)) ++counters_.wakes;
+  device_.queue(queue).publish();
+  if (device_.queue(queue).wants_call() && device_.call(queue)) ++counters_.wakes;
 }
 
 bool VhostUserPort::read_frames() {
@@ -151,7 +155,9 @@ bool VhostUserPort::read_frames() {
   sent_pieces_.clear();
   Status status;
   bool more = true, drained = false;
-  for (int i = 0; i < kBatch && link::kSlabBytes - slab_end_ >= kLeastRoom; ++i) {
+  std::size_t lent = 0;
+  for (int i = 0; i < kBatch && lent < kMostLent && link::kSlabBytes - slab_end_ >= kLeastRoom;
+       ++i) {
     std::size_t first_piece = sent_pieces_.size();
     auto chain = queue.pop(device_.memory(), sent_pieces_);
     if (!chain) {
@@ -171,7 +177,11 @@ bool VhostUserPort::read_frames() {
     bool is_right = take(first_piece, (*chain)->bytes);
     if (!is_right) ++counters_.tx_malformed;
     bool is_lent = is_right && frames_.back().lent;
-    if (!is_lent) sent_pieces_.resize(first_piece);
+    if (is_lent) {
+      lent += frames_.back().lent.size;
+    } else {
+      sent_pieces_.resize(first_piece);
+    }
     // In order, so that a VMM that finds a new hostd behind the queue knows where to go on.
     if (is_lent || !kept_chains_.empty()) {
       kept_chains_.push_back(**chain);
@@ -193,13 +203,17 @@ bool VhostUserPort::take(std::size_t first_piece, std::uint64_t size) {
   if (size < header || size > header + link::kMaxFrame) return false;
   Bytes room(link::Slab::memory(slab_) + slab_end_ + kOffset, size);
   Bytes frame = room.subspan(header);
-  slab_end_ = (slab_end_ + kOffset + size + kAlign - 1) / kAlign * kAlign;
   std::size_t head = size < kLeastLent ? size : header + kLentHead;
   copy_head(first_piece, room.first(head));
   LentBytes rest{.pieces = std::span(sent_pieces_).subspan(first_piece), .size = size - head};
   bool in_few = rest.pieces.size() * kLeastPiece <= rest.size;
   auto offload = link::VirtioNetHeader::read(room.first(header));
-  if (rest && !(in_few && link::may_lend(offload, frame, kLentHead))) rest.copy_to_end_of(frame);
+  if (rest && !(in_few && link::may_lend(offload, frame, kLentHead))) {
+    rest.copy_to(room.data() + head);
+    rest = {};
+    head = size;
+  }
+  slab_end_ = (slab_end_ + kOffset + head + kAlign - 1) / kAlign * kAlign;
   if (!link::add_virtio_frame(room.first(header), frame, slab_, frames_)) return false;
   if (rest) frames_.back().lent = rest;
   return true;
@@ -238,6 +252,10 @@ void VhostUserPort::give_back_kept() {
   kept_chains_.clear();
 }
 
+void VhostUserPort::notify() {
+  publish(VhostUserDevice::kReceive);
+}
+
 void VhostUserPort::write_queue() {
   VirtQueue& queue = device_.queue(VhostUserDevice::kReceive);
   queue.refuse_kicks();
@@ -266,8 +284,10 @@ void VhostUserPort::write_queue() {
         return;
     }
   }
-  publish(VhostUserDevice::kReceive);
-  if (is_full) block(Until::told);
+  device_.queue(VhostUserDevice::kReceive).publish();
+  if (!is_full) return;
+  notify();
+  block(Until::told);
 }
 
 VhostUserPort::Placed VhostUserPort::place(std::span<const iovec> frame) {

@@ -32,6 +32,7 @@ class VhostUserPort final : public FdPort {
 
   bool read_frames() override;
   void write_queue() override;
+  void notify() override;
 
   void accept();
   void read_messages();

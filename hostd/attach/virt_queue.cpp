@@ -3,6 +3,7 @@
 #include <atomic>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 namespace sluice::hostd {
 
@@ -38,7 +39,7 @@ void VirtQueue::start(const Rings& rings, std::uint16_t size, std::uint16_t base
   options_ = options;
   size_ = size;
   next_ = seen_ = base;
-  used_ = field(rings.used + kIndexAt).load(std::memory_order_relaxed);
+  told_ = used_ = field(rings.used + kIndexAt).load(std::memory_order_relaxed);
   given_back_ = 0;
 }
 
@@ -115,12 +116,16 @@ void VirtQueue::give_back(const Chain& chain, std::size_t bytes) {
   ++given_back_;
 }
 
-bool VirtQueue::publish() {
-  if (given_back_ == 0) return false;
-  std::uint16_t before = used_;
+void VirtQueue::publish() {
+  if (given_back_ == 0) return;
   used_ = static_cast<std::uint16_t>(used_ + given_back_);
   given_back_ = 0;
   field(rings_.used + kIndexAt).store(used_, std::memory_order_release);
+}
+
+bool VirtQueue::wants_call() {
+  std::uint16_t before = std::exchange(told_, used_);
+  if (!running() || before == used_) return false;
   // The guest writes what it wants and then looks at the index; we the other way round.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!options_.event_index) {

@@ -59,8 +59,10 @@ class VirtQueue {
 
   /// Gives a popped buffer back, with `bytes` written to it. The guest sees it after publish().
   void give_back(const Chain& chain, std::size_t bytes);
-  /// Whether the guest wants to be called for what was given back since.
-  bool publish();
+  /// Lets the guest see what was given back. It may poll for it, or wait for a call.
+  void publish();
+  /// Whether the guest wants to be called for what was published since this was last asked.
+  bool wants_call();
 
   /// Asks to be kicked for the next buffer that becomes available. True: one is already.
   bool ask_for_kick();
@@ -87,6 +89,7 @@ class VirtQueue {
   std::uint16_t seen_ = 0;        ///< Its index when last looked at.
   std::uint16_t used_ = 0;        ///< The used ring's index, as published.
   std::uint16_t given_back_ = 0;  ///< Since.
+  std::uint16_t told_ = 0;        ///< What `used_` was when a call was last considered.
 };
 
 }  // namespace sluice::hostd

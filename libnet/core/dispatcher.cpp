@@ -52,7 +52,10 @@ void Dispatcher::on_frame(link::TxFrame& frame) {
     // As long as nobody but TCP looks at it, and it is the packet's end and not what pads it.
     bool stays = packet->protocol() == wire::IpProtocol::tcp && !packet->is_fragment() &&
                  packet->ttl() > 1 && size == frame.bytes.size();
-    if (!stays) frame.lent.copy_to_end_of(frame.bytes);
+    if (!stays) {
+      frame.lent.complete(frame.bytes, frame.buffer);
+      packet = wire::Packet::parse(frame.bytes.subspan(wire::kEthernetHeaderSize));
+    }
   }
   if (!packet->header_checksum_ok()) {
     ++counters_.bad_checksum;

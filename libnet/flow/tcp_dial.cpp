@@ -21,7 +21,7 @@ void TcpRelay::begin_outbound(TcpInput& input) {
                    {.header = input.packet.subspan(input.tcp_at, input.header_size)});
   };
   // An ICMP error quotes it.
-  if (input.lent) input.lent.copy_to_end_of(input.packet);
+  input.complete();
   TcpRoute route = gate_.route_tcp(input.key.guest, input.key.remote, 0);
   if (route.is_refusal()) {
     if (route.kind != TcpRoute::Kind::unreachable) ++counters_.refused_by_policy;

@@ -96,14 +96,14 @@ void TcpRelay::input(TcpInput input) {
 }
 
 void TcpRelay::deliver(TcpFlow& flow, TcpInput& input) {
-  Bytes header = input.packet.subspan(input.tcp_at, input.header_size);
   std::size_t payload_at = input.tcp_at + input.header_size;
-  bool plain = SegmentJoiner::is_plain(header[13], input.packet.size() - payload_at);
+  bool plain =
+      SegmentJoiner::is_plain(input.packet[input.tcp_at + 13], input.packet.size() - payload_at);
   // What is judged must be what is sent, and not change in between. See join().
-  if (input.lent && (!plain || flow.inspection_)) input.lent.copy_to_end_of(input.packet);
+  if (!plain || flow.inspection_) input.complete();
   SegmentJoiner::Segment segment{
       .frame = input.frame,
-      .header = header,
+      .header = input.packet.subspan(input.tcp_at, input.header_size),
       .payload = input.packet.first(input.packet.size() - input.lent.size).subspan(payload_at),
       .buffer = input.buffer,
       .lent = input.lent};

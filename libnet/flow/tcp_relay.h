@@ -68,7 +68,18 @@ struct TcpInput {
   std::size_t tcp_at = 0;  ///< Where the TCP header starts in it.
   std::size_t header_size = 0;
   BufferRef buffer;  ///< What holds the packet.
-  LentBytes lent;    ///< Payload that the packet ends in and that is not in it yet.
+  LentBytes lent;    ///< The end of the payload, which lies elsewhere.
+
+  /// Nothing is lent any more; the packet may have moved.
+  void complete() {
+    if (!lent) return;
+    std::size_t size = packet.size();
+    bool is_own_frame = !frame.empty();
+    Bytes whole = is_own_frame ? frame : packet;
+    lent.complete(whole, buffer);
+    packet = whole.last(size);
+    if (is_own_frame) frame = whole;
+  }
 };
 
 /// A connection from the host to the guest, to be made.
@@ -98,7 +109,7 @@ class TcpRelay {
   /// Takes a frame at once if it merely continues what input() had last: see SegmentJoiner. False:
   /// it has to be looked at.
   bool join(Bytes frame, const BufferRef& buffer, bool checksum_trusted, const LentBytes& lent) {
-    // What is judged must be what is sent: deliver() copies it.
+    // What is judged must be what is sent: deliver() completes it.
     if (lent && joined_flow_ && joined_flow_->inspection_) return false;
     return joiner_.add_frame(frame, buffer, checksum_trusted, lent);
   }

@@ -27,8 +27,8 @@ struct TxFrame {
   /// The attachment vouches for the transport checksum (virtio_net_hdr says so), so nobody
   /// verifies.
   bool checksum_trusted = false;
-  /// The end of `bytes` that is not there yet; until on_frames() returns. Only where all headers
-  /// are there and the checksum is trusted.
+  /// The end of `bytes`, which lies here instead until on_frames() returns. Only where all headers
+  /// are in place and the checksum is trusted.
   LentBytes lent = {};
 };
 

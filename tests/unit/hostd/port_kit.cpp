@@ -15,7 +15,7 @@ void Recorder::on_frames(std::span<link::TxFrame> batch) {
   for (link::TxFrame& frame : batch) {
     if (frame.lent) {
       ++lent;
-      frame.lent.copy_to_end_of(frame.bytes);
+      frame.lent.complete(frame.bytes, frame.buffer);
     }
     frames.emplace_back(frame.bytes.begin(), frame.bytes.end());
     if (hold) held.push_back(frame.buffer);

@@ -152,6 +152,11 @@ struct World {
     }
     return out.substr(12);
   }
+  /// How often the guest was called for a queue since this was last asked.
+  std::uint64_t call_count(std::size_t index) {
+    std::uint64_t count = 0;
+    return ::read(calls[index].get(), &count, sizeof count) == sizeof count ? count : 0;
+  }
   bool got_link(bool up) {
     return run_until(loop, [&] { return !handler.links.empty() && handler.links.back() == up; });
   }
@@ -299,6 +304,47 @@ TEST_CASE("lent and copied frames of one batch keep their order and their bytes"
   CHECK(world.handler.lent == 3);
   REQUIRE(world.tx.used_index() == 6);
   for (std::uint16_t i = 0; i < 6; ++i) CHECK(world.tx.used_entry(i).first == 2u * i);
+}
+
+TEST_CASE("of long segments as many as the queue holds are one batch") {
+  World world;
+  world.start();
+  TcpFrameSpec spec;
+  std::vector<std::string> sent;
+  for (std::uint16_t i = 0; i < kSize; ++i) {
+    spec.payload = std::string(60000u + i, static_cast<char>('a' + i));
+    auto frame = make_tcp_frame(spec);
+    sent.emplace_back(frame.begin(), frame.end());
+    std::uint64_t at = world.put_frame(sent.back(), i);
+    world.pages.put<std::uint8_t>(kBuffers + std::size_t{i} * 131072, 2);
+    world.tx.add(i, {{at, static_cast<std::uint32_t>(12 + frame.size())}});
+  }
+  int batches = 0;
+  world.handler.on_batch = [&] { ++batches; };
+  world.kick(1);
+  REQUIRE(run_until(world.loop, [&] { return world.handler.frames.size() == kSize; }));
+  CHECK((world.handler.frames == sent));
+  CHECK(world.handler.lent == kSize);
+  CHECK(batches == 1);
+}
+
+TEST_CASE("the guest sees long frames at once, and is called at the end of the batch") {
+  World world;
+  world.start();
+  REQUIRE(world.got_link(true));
+  world.offer(kSize, 65536);
+  std::vector<std::unique_ptr<CountedFrame>> frames;
+  for (int i = 0; i < 10; ++i) {
+    auto& frame = frames.emplace_back(std::make_unique<CountedFrame>(60000));
+    REQUIRE(world.port->send(frame->view(), FrameClass::data) == SendResult::sent);
+  }
+  CHECK(world.rx.used_index() > 0);
+  CHECK(world.call_count(0) == 0);
+  world.port->flush();
+  CHECK(world.rx.used_index() == 10);
+  CHECK(world.call_count(0) == 1);
+  world.port->flush();
+  CHECK(world.call_count(0) == 0);
 }
 
 TEST_CASE("what lies in the queue before the first kick is taken") {
