@@ -58,7 +58,7 @@ class FdPort : public link::GuestPort {
   virtual bool read_frames() = 0;
   /// Writes until the queue is empty, or block() or close() has been called.
   virtual void write_queue() = 0;
-  /// The end of a batch, after write_queue(): tells the guest of it, where nothing else does.
+  /// The end of a batch, after write_queue(): tells the guest of it, where writing does not.
   virtual void notify() {}
 
   void block(Until until);

@@ -284,10 +284,10 @@ void VhostUserPort::write_queue() {
         return;
     }
   }
-  device_.queue(VhostUserDevice::kReceive).publish();
-  if (!is_full) return;
-  notify();
-  block(Until::told);
+  queue.publish();
+  // It may begin before the batch ends, so that both are at work.
+  if (is_full || queue.untold() >= queue.size() / 4) notify();
+  if (is_full) block(Until::told);
 }
 
 VhostUserPort::Placed VhostUserPort::place(std::span<const iovec> frame) {

@@ -63,6 +63,8 @@ class VirtQueue {
   void publish();
   /// Whether the guest wants to be called for what was published since this was last asked.
   bool wants_call();
+  /// How many buffers were published since.
+  std::uint16_t untold() const { return static_cast<std::uint16_t>(used_ - told_); }
 
   /// Asks to be kicked for the next buffer that becomes available. True: one is already.
   bool ask_for_kick();
