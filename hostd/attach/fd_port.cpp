@@ -10,6 +10,8 @@ namespace {
 
 /// Batches that are read before others on the loop have their turn.
 constexpr int kReadsPerTurn = 4;
+/// The same, of large ones.
+constexpr std::uint64_t kBytesPerTurn = 2 << 20;
 constexpr Duration kMoment = std::chrono::milliseconds(1);
 
 }  // namespace
@@ -158,7 +160,8 @@ void FdPort::deliver() {
 void FdPort::on_ready(FdReady ready) {
   if (ready.writable && blocked_ && until_ == Until::writable) unblock();
   if (!ready.readable) return;
-  for (int i = 0; i < kReadsPerTurn && fd_ && read_frames(); ++i) {
+  const std::uint64_t most = counters_.tx_bytes + kBytesPerTurn;
+  for (int i = 0; i < kReadsPerTurn && counters_.tx_bytes < most && fd_ && read_frames(); ++i) {
   }
 }
 

@@ -26,11 +26,10 @@ constexpr std::size_t kAlign = 16, kOffset = 2;
 constexpr std::size_t kLentHead = 192;
 /// Shorter frames are copied: that costs less than pieces of their own.
 constexpr std::size_t kLeastLent = 8192;
-/// What is lent in one batch at least before it ends: the guest is to fill the buffers of one while
-/// we send those of another.
-constexpr std::size_t kMostLent = 2 << 20;
 /// And so are those in pieces shorter than this on average, as each costs as a segment does.
 constexpr std::size_t kLeastPiece = 1024;
+/// A batch ends once so much is lent: the guest can fill other buffers meanwhile.
+constexpr std::size_t kMostLent = 2 << 20;
 constexpr std::size_t kLeastRoom = kOffset + link::VirtioNetHeader::kSize + link::kMaxFrame;
 
 UniqueFd duplicate(int fd) {

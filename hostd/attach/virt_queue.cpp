@@ -39,8 +39,9 @@ void VirtQueue::start(const Rings& rings, std::uint16_t size, std::uint16_t base
   options_ = options;
   size_ = size;
   next_ = seen_ = base;
-  told_ = used_ = field(rings.used + kIndexAt).load(std::memory_order_relaxed);
+  used_ = field(rings.used + kIndexAt).load(std::memory_order_relaxed);
   given_back_ = 0;
+  told_.reset();
 }
 
 Status VirtQueue::fault(const char* what) const {
@@ -124,17 +125,19 @@ void VirtQueue::publish() {
 }
 
 bool VirtQueue::wants_call() {
-  std::uint16_t before = std::exchange(told_, used_);
+  std::optional<std::uint16_t> before = std::exchange(told_, used_);
   if (!running() || before == used_) return false;
   // The guest writes what it wants and then looks at the index; we the other way round.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!options_.event_index) {
     return (field(rings_.available + kFlagsAt).load(std::memory_order_relaxed) & kNoInterrupt) == 0;
   }
+  if (!before) return true;
   std::uint16_t event =
       field(rings_.available + kEntriesAt + std::size_t{2} * size_).load(std::memory_order_relaxed);
   // Whether the index went past the event (section 2.7.7.2).
-  return static_cast<std::uint16_t>(used_ - event - 1) < static_cast<std::uint16_t>(used_ - before);
+  return static_cast<std::uint16_t>(used_ - event - 1) <
+         static_cast<std::uint16_t>(used_ - *before);
 }
 
 bool VirtQueue::ask_for_kick() {

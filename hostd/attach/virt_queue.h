@@ -41,7 +41,7 @@ class VirtQueue {
   };
   /// `size` is a power of two up to kMaxSize; `base` the first available index to look at.
   void start(const Rings& rings, std::uint16_t size, std::uint16_t base, const Options& options);
-  void stop() { size_ = 0; }
+  void stop() { size_ = given_back_ = 0; }
   bool running() const { return size_ != 0; }
   std::uint16_t size() const { return size_; }
   /// The next available index, to start with again.
@@ -61,10 +61,13 @@ class VirtQueue {
   void give_back(const Chain& chain, std::size_t bytes);
   /// Lets the guest see what was given back. It may poll for it, or wait for a call.
   void publish();
-  /// Whether the guest wants to be called for what was published since this was last asked.
+  /// Whether the guest wants to be called for what was published since this was last asked. After
+  /// start() it may, for nobody knows what it was called for before.
   bool wants_call();
-  /// How many buffers were published since.
-  std::uint16_t untold() const { return static_cast<std::uint16_t>(used_ - told_); }
+  /// How many buffers were published since; after start() as many as the queue has.
+  std::uint16_t untold() const {
+    return told_ ? static_cast<std::uint16_t>(used_ - *told_) : size_;
+  }
 
   /// Asks to be kicked for the next buffer that becomes available. True: one is already.
   bool ask_for_kick();
@@ -87,11 +90,11 @@ class VirtQueue {
   Rings rings_;
   Options options_;
   std::uint16_t size_ = 0;
-  std::uint16_t next_ = 0;        ///< Of the available ring.
-  std::uint16_t seen_ = 0;        ///< Its index when last looked at.
-  std::uint16_t used_ = 0;        ///< The used ring's index, as published.
-  std::uint16_t given_back_ = 0;  ///< Since.
-  std::uint16_t told_ = 0;        ///< What `used_` was when a call was last considered.
+  std::uint16_t next_ = 0;             ///< Of the available ring.
+  std::uint16_t seen_ = 0;             ///< Its index when last looked at.
+  std::uint16_t used_ = 0;             ///< The used ring's index, as published.
+  std::uint16_t given_back_ = 0;       ///< Since.
+  std::optional<std::uint16_t> told_;  ///< What `used_` was when a call was last considered.
 };
 
 }  // namespace sluice::hostd

@@ -2,12 +2,12 @@
 
 #include <sys/uio.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
@@ -34,10 +34,14 @@ struct LentBytes {
   }
   /// Makes `frame` a copy that is whole, which `buffer` then holds; nothing is lent any more.
   void complete(Bytes& frame, BufferRef& buffer) {
-    ConstBytes head = frame.first(frame.size() - size);
-    auto whole = std::make_unique<OwnedBytes>(std::vector<std::uint8_t>(frame.size()));
-    std::ranges::copy(head, whole->bytes.begin());
-    copy_to(whole->bytes.data() + head.size());
+    std::vector<std::uint8_t> bytes;
+    bytes.reserve(frame.size());
+    bytes.assign(frame.begin(), frame.end() - static_cast<std::ptrdiff_t>(size));
+    for (const iovec& piece : pieces) {
+      const auto* from = static_cast<const std::uint8_t*>(piece.iov_base);
+      bytes.insert(bytes.end(), from, from + piece.iov_len);
+    }
+    auto whole = std::make_unique<ReadBytes>(std::move(bytes));
     frame = whole->bytes;
     buffer = BufferRef(whole.release());
     *this = {};

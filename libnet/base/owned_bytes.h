@@ -17,4 +17,15 @@ struct OwnedBytes : Buffer {
   std::vector<std::uint8_t> bytes;
 };
 
+/// The same, of what the guest sent: it counts as ReadMemory.
+struct ReadBytes : Buffer {
+  explicit ReadBytes(std::vector<std::uint8_t> from)
+      : Buffer([](Buffer* buffer) { delete static_cast<ReadBytes*>(buffer); }),
+        bytes(std::move(from)) {
+    ReadMemory::add(bytes.size());
+  }
+  ~ReadBytes() { ReadMemory::remove(bytes.size()); }
+  std::vector<std::uint8_t> bytes;  ///< Not to change in size.
+};
+
 }  // namespace sluice

@@ -47,6 +47,7 @@ void Dispatcher::on_frame(link::TxFrame& frame) {
     ++counters_.malformed;
     return;
   }
+  MacAddress source = ethernet->source();
   std::size_t size = wire::kEthernetHeaderSize + packet->total_size();
   if (frame.lent) {
     // As long as nobody but TCP looks at it, and it is the packet's end and not what pads it.
@@ -61,7 +62,6 @@ void Dispatcher::on_frame(link::TxFrame& frame) {
     ++counters_.bad_checksum;
     return;
   }
-  MacAddress source = ethernet->source();
   if (packet->is_fragment()) {
     if (parts_.gateway.check_source(source, packet->source(), now) !=
         gateway::SourceCheck::allowed) {
@@ -69,7 +69,7 @@ void Dispatcher::on_frame(link::TxFrame& frame) {
       return;
     }
     if (auto whole = parts_.reassembler.add(*packet, now)) {
-      auto owned = std::make_unique<OwnedBytes>(std::move(whole->storage));
+      auto owned = std::make_unique<ReadBytes>(std::move(whole->storage));
       BufferRef buffer(owned.get());
       Bytes storage(owned.release()->bytes);
       // The packet views the storage, maybe behind room left for larger headers.

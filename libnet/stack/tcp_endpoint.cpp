@@ -366,15 +366,19 @@ std::size_t TcpEndpoint::send_space() const {
 
 std::size_t TcpEndpoint::whole_segments(std::size_t bytes) const {
   if (!pcb_) return 0;
-  std::size_t segment =
-      std::min<std::size_t>(pcb_->mss, std::max(pcb_->snd_wnd_max, kLeastWindowSeen) / 2);
+  // As tcp_write() has it.
+  std::size_t segment = std::min<std::size_t>(pcb_->mss, widest_window() / 2);
   if (bytes >= segment) return bytes - bytes % segment;
-  return send_queued_ == 0 ? bytes : 0;
+  return send_queued_ < segment ? bytes : 0;
+}
+
+std::uint32_t TcpEndpoint::widest_window() const {
+  return std::max(pcb_->snd_wnd_max, kLeastWindowSeen);
 }
 
 std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
   std::size_t written = 0;
-  pcb_->snd_wnd_max = std::max(pcb_->snd_wnd_max, kLeastWindowSeen);
+  pcb_->snd_wnd_max = widest_window();
   while (written < data.size()) {
     // tcp_write takes 16-bit lengths.
     auto step = static_cast<u16_t>(std::min<std::size_t>(data.size() - written, 65535));

@@ -213,8 +213,8 @@ class TcpEndpoint {
   /// Bytes that write() takes now.
   std::size_t send_space() const;
   /// As much of `bytes`, of what is to be written next, as makes whole segments; less than one only
-  /// where nothing waits to be acknowledged, so that no segment is short for want of room (the
-  /// sender's side of RFC 9293 section 3.8.6.2.1).
+  /// where less than one waits to be acknowledged, so that of a stream that goes on no segment is
+  /// short for want of room (the sender's side of RFC 9293 section 3.8.6.2.1).
   std::size_t whole_segments(std::size_t bytes) const;
   /// Queues `data`, at most send_space() bytes. It lies in `buffer` and stays unchanged until that
   /// is let go; without a buffer it is copied. Returns how much was queued: less where memory is
@@ -251,6 +251,8 @@ class TcpEndpoint {
   void acknowledge(std::size_t bytes);
   void open_window(std::uint32_t bytes);
   void hold(const BufferRef& buffer, std::size_t bytes);
+  /// The largest window that the guest showed, or what it is taken for at least.
+  std::uint32_t widest_window() const;
   void output();
   bool split_head();
   bool needs_timer() const;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
@@ -171,4 +172,23 @@ TEST_CASE("an ICMP error quotes what was lent, and nothing else") {
   REQUIRE(world.output.packets.size() == 1);
   CHECK(std::ranges::count(world.output.packets[0], 'p') > 100);
   CHECK(std::ranges::count(world.output.packets[0], '?') == 0);
+}
+
+TEST_CASE("a frame that was completed holds its bytes, and counts as read memory") {
+  std::string there = "headers, and room", elsewhere = "payload";
+  std::array<iovec, 2> pieces{iovec{elsewhere.data(), 3}, iovec{elsewhere.data() + 3, 4}};
+  LentBytes lent{.pieces = pieces, .size = elsewhere.size()};
+  Bytes frame(reinterpret_cast<std::uint8_t*>(there.data()), there.size());
+  ReadMemory::add(ReadMemory::kPlenty - there.size() + 1);
+  {
+    BufferRef buffer;
+    lent.complete(frame, buffer);
+    std::ranges::fill(there, '?');
+    std::ranges::fill(elsewhere, '!');
+    CHECK(std::string(frame.begin(), frame.end()) == "headers, apayload");
+    CHECK_FALSE(lent);
+    CHECK(ReadMemory::is_scarce());
+  }
+  CHECK_FALSE(ReadMemory::is_scarce());
+  ReadMemory::remove(ReadMemory::kPlenty - there.size() + 1);
 }
