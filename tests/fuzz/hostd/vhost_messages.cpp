@@ -72,7 +72,8 @@ void use(VhostUserDevice& device) {
     if (!queue.running()) continue;
     queue.ask_for_kick();
     queue.refuse_kicks();
-    if (queue.publish()) device.call(index);
+    queue.publish();
+    if (queue.wants_call()) device.call(index);
   }
   device.guest_offloads();
 }
