@@ -37,10 +37,8 @@ struct LentBytes {
     std::vector<std::uint8_t> bytes;
     bytes.reserve(frame.size());
     bytes.assign(frame.begin(), frame.end() - static_cast<std::ptrdiff_t>(size));
-    for (const iovec& piece : pieces) {
-      const auto* from = static_cast<const std::uint8_t*>(piece.iov_base);
-      bytes.insert(bytes.end(), from, from + piece.iov_len);
-    }
+    bytes.resize(frame.size());
+    copy_to(bytes.data() + frame.size() - size);
     auto whole = std::make_unique<ReadBytes>(std::move(bytes));
     frame = whole->bytes;
     buffer = BufferRef(whole.release());

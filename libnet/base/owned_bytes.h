@@ -17,15 +17,13 @@ struct OwnedBytes : Buffer {
   std::vector<std::uint8_t> bytes;
 };
 
-/// The same, of what the guest sent: it counts as ReadMemory.
-struct ReadBytes : Buffer {
-  explicit ReadBytes(std::vector<std::uint8_t> from)
-      : Buffer([](Buffer* buffer) { delete static_cast<ReadBytes*>(buffer); }),
-        bytes(std::move(from)) {
+/// The same, of what the guest sent: it counts as ReadMemory. `bytes` keeps its size.
+struct ReadBytes : OwnedBytes {
+  explicit ReadBytes(std::vector<std::uint8_t> from) : OwnedBytes(std::move(from)) {
+    dispose = [](Buffer* buffer) { delete static_cast<ReadBytes*>(buffer); };
     ReadMemory::add(bytes.size());
   }
   ~ReadBytes() { ReadMemory::remove(bytes.size()); }
-  std::vector<std::uint8_t> bytes;  ///< Not to change in size.
 };
 
 }  // namespace sluice
