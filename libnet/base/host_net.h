@@ -70,6 +70,18 @@ class StreamSocket {
   virtual void reset_on_close() = 0;
   /// Bytes received and not yet read, without reading them.
   virtual std::size_t pending_bytes() = 0;
+  /// Fewer bytes than asked for do not mean that nothing else is there: the peer's end, an error,
+  /// or a byte that was urgent, before which receive() stops.
+  virtual bool stops_early() const { return false; }
+  /// Whether peek() and discard() work: TCP's of Linux 6.10 and later. Prepares for it.
+  virtual bool can_peek() { return false; }
+  /// receive() of what comes after the next `offset` bytes; nothing is read. Stops before a byte
+  /// that was urgent.
+  virtual IoResult peek(std::size_t /*offset*/, std::span<const iovec> /*buffers*/) {
+    return {.error = EOPNOTSUPP};
+  }
+  /// Reads and forgets; false if not so many bytes were there.
+  virtual bool discard(std::size_t /*bytes*/) { return false; }
   /// The errno with which the peer or the network ended the connection, 0 if none. Clears it.
   virtual int take_error() = 0;
   /// Nothing for Unix sockets.

@@ -103,7 +103,7 @@ void PosixSource::report_missed_later() {
 
 void PosixSource::on_events(std::uint32_t events) {
   bool failed = (events & EPOLLERR) != 0, gone = (events & EPOLLHUP) != 0;
-  end_seen_ |= failed || gone || (events & EPOLLRDHUP) != 0;
+  stops_early_ |= failed || gone || (events & (EPOLLRDHUP | EPOLLPRI)) != 0;
   report({.readable = failed || gone || (events & (EPOLLIN | EPOLLRDHUP)) != 0,
           .writable = failed || gone || (events & EPOLLOUT) != 0,
           .error = failed});

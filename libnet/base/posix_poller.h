@@ -65,8 +65,9 @@ class PosixSource {
   void set_handler(SocketHandler* handler);
   /// Reports `ready` in a later turn, as if the kernel had.
   void report_later(SocketReady ready);
-  /// The peer will send no more, or there is an error: the next receive must be made to see it.
-  bool end_seen() const { return end_seen_; }
+  /// The peer will send no more, there is an error, or was an urgent byte: the next receive must be
+  /// made to see it.
+  bool stops_early() const { return stops_early_; }
 
  private:
   friend class PosixPoller;
@@ -79,7 +80,7 @@ class PosixSource {
   PosixPoller::Key key_ = 0;
   SocketHandler* handler_ = nullptr;
   SocketReady missed_;
-  bool end_seen_ = false;
+  bool stops_early_ = false;
   bool report_due_ = false;
 };
 

@@ -17,7 +17,7 @@ namespace sluice {
 
 namespace {
 
-constexpr std::uint32_t kStreamEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+constexpr std::uint32_t kStreamEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
 
 std::size_t total_size(std::span<const iovec> pieces) {
   std::size_t size = 0;
@@ -36,8 +36,11 @@ std::span<const iovec> at_most_iov_max(std::span<const iovec> pieces) {
   return pieces.first(std::min<std::size_t>(pieces.size(), IOV_MAX));
 }
 
-/// Failing to set these costs speed or lateness, never correctness, so failure is no error.
+/// Failing to set these costs speed, lateness or a byte that few still send, so failure is no
+/// error.
 void tune_tcp(int fd) {
+  // RFC 6093 section 5: what is urgent stays where it is in the stream.
+  set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds);
@@ -133,8 +136,9 @@ IoResult PosixStream::receive(std::span<const iovec> buffers) {
   } while (n < 0 && errno == EINTR);
   if (n < 0) return {.error = errno};
   auto bytes = static_cast<std::size_t>(n);
-  // An end that comes after the last readiness makes a new one; an end that came with it does not.
-  return {.bytes = bytes, .drained = bytes > 0 && bytes < room && !source_.end_seen()};
+  peek_at_ -= std::min(peek_at_, bytes);
+  // What comes after the last readiness makes a new one; what came with it does not.
+  return {.bytes = bytes, .drained = bytes > 0 && bytes < room && !source_.stops_early()};
 }
 
 void PosixStream::shutdown_send() {
@@ -150,6 +154,43 @@ std::size_t PosixStream::pending_bytes() {
   int size = 0;
   return ::ioctl(source_.fd(), FIONREAD, &size) == 0 && size > 0 ? static_cast<std::size_t>(size)
                                                                  : 0;
+}
+
+bool PosixStream::can_peek() {
+  if (kind_ != StreamKind::tcp) return false;
+  peek_at_ = 0;
+  return set_option(source_.fd(), SOL_SOCKET, SO_PEEK_OFF, 0);
+}
+
+IoResult PosixStream::peek(std::size_t offset, std::span<const iovec> buffers) {
+  if (peek_at_ != offset &&
+      !set_option(source_.fd(), SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(offset))) {
+    return {.error = errno};
+  }
+  peek_at_ = offset;
+  auto pieces = at_most_iov_max(buffers);
+  msghdr message = message_of(pieces);
+  ssize_t n;
+  do {
+    n = ::recvmsg(source_.fd(), &message, MSG_PEEK);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return {.error = errno};
+  // The kernel moves the offset by what it gave, and back by what is read.
+  peek_at_ += static_cast<std::size_t>(n);
+  return {.bytes = static_cast<std::size_t>(n)};
+}
+
+bool PosixStream::discard(std::size_t bytes) {
+  while (bytes > 0) {
+    // To TCP, MSG_TRUNC says that nobody wants the bytes.
+    ssize_t n = ::recv(source_.fd(), nullptr, bytes, MSG_TRUNC);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    auto gone = static_cast<std::size_t>(n);
+    peek_at_ -= std::min(peek_at_, gone);
+    bytes -= gone;
+  }
+  return true;
 }
 
 int PosixStream::take_error() {

@@ -12,7 +12,8 @@ namespace sluice {
 
 enum class StreamKind : std::uint8_t { tcp, unix_domain };
 
-/// A connected or connecting stream socket. TCP: no Nagle, keep-alive after kKeepAliveIdle.
+/// A connected or connecting stream socket. TCP: no Nagle, keep-alive after kKeepAliveIdle, urgent
+/// bytes in line.
 class PosixStream final : public StreamSocket {
  public:
   static Result<std::unique_ptr<StreamSocket>> dial_tcp(PosixPoller& poller, const Endpoint& to,
@@ -33,6 +34,10 @@ class PosixStream final : public StreamSocket {
   void shutdown_send() override;
   void reset_on_close() override;
   std::size_t pending_bytes() override;
+  bool stops_early() const override { return source_.stops_early(); }
+  bool can_peek() override;
+  IoResult peek(std::size_t offset, std::span<const iovec> buffers) override;
+  bool discard(std::size_t bytes) override;
   int take_error() override;
   std::optional<Endpoint> local() const override;
   std::optional<Endpoint> peer() const override;
@@ -44,6 +49,8 @@ class PosixStream final : public StreamSocket {
   StreamKind kind_;
   bool dialled_ = false;
   int dial_error_ = 0;
+  /// The socket's SO_PEEK_OFF: where its next peek begins.
+  std::size_t peek_at_ = 0;
 };
 
 /// The time without traffic after which the kernel asks whether the peer is still there.

@@ -44,6 +44,12 @@ void StreamPeer::reset(int error) {
   raise({.readable = true, .writable = true, .error = true});
 }
 
+void StreamPeer::fail_after_unread(int error) {
+  state_ = State::failed;
+  late_error_ = error;
+  raise({.readable = true, .writable = true, .error = true});
+}
+
 void StreamPeer::set_send_room(std::size_t bytes) {
   send_room_ = bytes;
   if (bytes > 0 && send_blocked_) {
@@ -87,24 +93,37 @@ IoResult ScriptedStream::send(std::span<const iovec> data) {
   return {.bytes = taken, .drained = taken < offered};
 }
 
-IoResult ScriptedStream::receive(std::span<const iovec> buffers) {
+IoResult ScriptedStream::peek(std::size_t offset, std::span<const iovec> buffers) {
   if (int error = take_error()) return {.error = error};
-  std::string& unread = peer_->unread_;
-  if (unread.empty()) {
-    bool end = peer_->end_fed_ || peer_->state_ == StreamPeer::State::failed;
-    return {.error = end ? 0 : EAGAIN};
-  }
-  std::size_t given = 0, room = 0;
+  std::string_view unread = peer_->unread_;
+  unread.remove_prefix(std::min(offset, unread.size()));
+  if (unread.empty() && peer_->late_error_ != 0) return {.error = peer_->late_error_};
+  if (unread.empty()) return {.error = stops_early() ? 0 : EAGAIN};
+  std::size_t given = 0;
   std::size_t most = std::min(unread.size(), peer_->receive_limit_);
   for (const iovec& piece : buffers) {
     std::size_t n = std::min(piece.iov_len, most - given);
     std::memcpy(piece.iov_base, unread.data() + given, n);
     given += n;
-    room += piece.iov_len;
   }
   if (given == 0) return {.error = EAGAIN};
-  unread.erase(0, given);
-  return {.bytes = given, .drained = given < room && unread.empty() && !peer_->end_fed_};
+  return {.bytes = given};
+}
+
+bool ScriptedStream::discard(std::size_t bytes) {
+  if (bytes > peer_->unread_.size()) return false;
+  peer_->unread_.erase(0, bytes);
+  return true;
+}
+
+IoResult ScriptedStream::receive(std::span<const iovec> buffers) {
+  IoResult result = peek(0, buffers);
+  if (!result.ok() || result.bytes == 0) return result;
+  discard(result.bytes);
+  std::size_t room = 0;
+  for (const iovec& piece : buffers) room += piece.iov_len;
+  result.drained = result.bytes < room && peer_->unread_.empty() && !peer_->end_fed_;
+  return result;
 }
 
 std::shared_ptr<StreamPeer> ListenPeer::connect(const Endpoint& from) {

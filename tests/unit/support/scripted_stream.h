@@ -38,11 +38,15 @@ class StreamPeer {
   void feed_end();
   /// The connection dies at once with `error`; what was fed and not read is lost.
   void reset(int error = ECONNRESET);
+  /// The same, but what was fed can still be read, as from Linux's TCP.
+  void fail_after_unread(int error);
 
   /// Bytes that send() takes from now on before it would block.
   void set_send_room(std::size_t bytes);
-  /// The most that one receive() gives.
+  /// The most that one receive() or peek() gives.
   void set_receive_limit(std::size_t bytes) { receive_limit_ = bytes; }
+  /// Whether what was fed can be looked at and left.
+  bool can_peek = true;
   /// Called after each send() that took something.
   std::function<void(StreamPeer&)> on_send;
 
@@ -67,6 +71,7 @@ class StreamPeer {
   ScriptedStream* socket_ = nullptr;
   State state_ = State::dialling;
   int error_ = 0;
+  int late_error_ = 0;
   std::string unread_;
   bool end_fed_ = false;
   std::string sent_;
@@ -92,6 +97,12 @@ class ScriptedStream final : public StreamSocket {
   void shutdown_send() override { peer_->saw_end_ = true; }
   void reset_on_close() override { peer_->reset_on_close_ = true; }
   std::size_t pending_bytes() override { return peer_->unread_.size(); }
+  bool stops_early() const override {
+    return peer_->end_fed_ || peer_->state_ == StreamPeer::State::failed;
+  }
+  bool can_peek() override { return peer_->can_peek; }
+  IoResult peek(std::size_t offset, std::span<const iovec> buffers) override;
+  bool discard(std::size_t bytes) override;
   int take_error() override { return std::exchange(peer_->error_, 0); }
   std::optional<Endpoint> local() const override { return peer_->local; }
   std::optional<Endpoint> peer() const override { return peer_->remote; }
