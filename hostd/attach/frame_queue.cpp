@@ -43,6 +43,8 @@ FrameQueue::Taken FrameQueue::add(const link::RxFrame& frame) {
   };
   if (add_whole(frame)) {
     taken = {1, frame.head.size() + frame.payload_size};
+  } else if (frame.unread) {
+    // Nobody has the bytes to sum or to cut them.
   } else if (frame.offload == link::Offload::tcp) {
     if (auto segmenter = link::Segmenter::make(frame, wire::kLeastTcpSegment);
         segmenter && segmenter->full_frame() <= link::kMaxFrame) {
@@ -78,6 +80,7 @@ bool FrameQueue::add_whole(const link::RxFrame& frame) {
   Out& out = begin();
   std::copy_n(head.begin(), frame.head.size(), out.head.begin() + link::VirtioNetHeader::kSize);
   pieces_.insert(pieces_.end(), frame.payload.begin(), frame.payload.end());
+  out.unread = frame.unread;
   finish(out, frame, frame.head.size(), frame.payload_size);
   header->write(Bytes(out.head).first(link::VirtioNetHeader::kSize));
   return true;
@@ -110,7 +113,8 @@ void FrameQueue::finish(Out& out, const link::RxFrame& frame, std::size_t head_s
   out.head_size = static_cast<std::uint32_t>(prefix.size() + head_size);
   out.size = static_cast<std::uint32_t>(prefix.size() + size);
   bool many = pieces_.size() - out.first_piece > kMostPieces;
-  if (payload_size > 0 && (!frame.release || many)) copy_payload(out, payload_size);
+  std::size_t read_size = payload_size - out.unread.size;
+  if (read_size > 0 && (!frame.release || many)) copy_payload(out, read_size);
   out.pieces = static_cast<std::uint32_t>(pieces_.size()) - out.first_piece;
   bytes_ += out.size;
 }

@@ -43,7 +43,7 @@ class FrameQueue {
     std::size_t bytes = 0;   ///< Without prefixes.
   };
   /// Takes a frame, whatever room there is. Nothing is taken, but release() called, if the frame
-  /// can't be sent: too long, or no TCP where it says so.
+  /// can't be sent: too long, no TCP where it says so, or unread and not for the guest to sum.
   Taken add(const link::RxFrame& frame);
 
   bool empty() const { return first_ == queue_.size(); }
@@ -52,6 +52,8 @@ class FrameQueue {
   /// Writes the pieces of the frame at `index` (less what left of it already) to `out`; their
   /// number, or 0 if there are more than `out` holds. 1024 always suffice.
   std::size_t gather(std::size_t index, std::span<iovec> out);
+  /// What follows those pieces.
+  const UnreadBytes& unread(std::size_t index) const { return queue_[first_ + index].unread; }
   /// The first frames have left; their payload is released.
   void pop(std::size_t frames);
   /// So many bytes have left, perhaps with the beginning of a frame.
@@ -74,6 +76,7 @@ class FrameQueue {
     std::uint32_t first_piece = 0;  ///< In pieces_.
     std::uint32_t pieces = 0;
     std::unique_ptr<std::uint8_t[]> copy;  ///< Payload that is not referred to.
+    UnreadBytes unread;
     void (*release)(void*) = nullptr;
     void* owner = nullptr;
   };

@@ -57,6 +57,11 @@ VhostUserPort::~VhostUserPort() {
   *alive_ = false;
 }
 
+bool VhostUserPort::takes_unread() const {
+  const link::Offloads& guest = device_.guest_offloads();
+  return has_link() && guest.checksum && guest.tcp4 && guest.tcp6;
+}
+
 void VhostUserPort::accept() {
   while (true) {
     UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -268,7 +273,7 @@ void VhostUserPort::write_queue() {
     frame[0] = {header, size};
     frame[1] = {header + link::VirtioNetHeader::kSize,
                 frame[1].iov_len - link::VirtioNetHeader::kSize};
-    switch (place(std::span(frame).first(count + 1))) {
+    switch (place(std::span(frame).first(count + 1), queue_.unread(0))) {
       case Placed::all:
         queue_.pop(1);
         break;
@@ -289,9 +294,10 @@ void VhostUserPort::write_queue() {
   if (is_full) block(Until::told);
 }
 
-VhostUserPort::Placed VhostUserPort::place(std::span<const iovec> frame) {
+VhostUserPort::Placed VhostUserPort::place(std::span<const iovec> frame,
+                                           const UnreadBytes& unread) {
   VirtQueue& queue = device_.queue(VhostUserDevice::kReceive);
-  std::uint64_t size = 0, room = 0;
+  std::uint64_t size = unread.size, room = 0;
   for (const iovec& piece : frame) size += piece.iov_len;
   pieces_.clear();
   chains_.clear();
@@ -319,7 +325,10 @@ VhostUserPort::Placed VhostUserPort::place(std::span<const iovec> frame) {
     auto count = static_cast<std::uint16_t>(chains_.size());
     std::memcpy(static_cast<std::uint8_t*>(frame[0].iov_base) + 10, &count, sizeof count);
   }
-  scatter(frame);
+  if (!scatter(frame, unread)) {
+    queue.unpop(static_cast<std::uint16_t>(chains_.size()));
+    return Placed::never;
+  }
   for (const VirtQueue::Chain& chain : chains_) {
     std::uint64_t here = std::min(size, chain.bytes);
     queue.give_back(chain, here);
@@ -328,23 +337,24 @@ VhostUserPort::Placed VhostUserPort::place(std::span<const iovec> frame) {
   return Placed::all;
 }
 
-void VhostUserPort::scatter(std::span<const iovec> frame) {
+bool VhostUserPort::scatter(std::span<const iovec> frame, const UnreadBytes& unread) {
   auto to = pieces_.begin();
-  std::size_t filled = 0;
   for (const iovec& piece : frame) {
     for (std::size_t done = 0; done < piece.iov_len;) {
-      if (filled == to->iov_len) {
-        ++to;
-        filled = 0;
-        continue;
-      }
-      std::size_t size = std::min(piece.iov_len - done, to->iov_len - filled);
-      std::memcpy(static_cast<std::uint8_t*>(to->iov_base) + filled,
-                  static_cast<const std::uint8_t*>(piece.iov_base) + done, size);
+      std::size_t size = std::min(piece.iov_len - done, to->iov_len);
+      std::memcpy(to->iov_base, static_cast<const std::uint8_t*>(piece.iov_base) + done, size);
       done += size;
-      filled += size;
+      *to = {static_cast<std::uint8_t*>(to->iov_base) + size, to->iov_len - size};
+      if (to->iov_len == 0) ++to;
     }
   }
+  if (!unread) return true;
+  auto end = to;
+  for (std::size_t left = unread.size; left > 0; ++end) {
+    end->iov_len = std::min(end->iov_len, left);
+    left -= end->iov_len;
+  }
+  return unread.copy_to({to, end});
 }
 
 }  // namespace sluice::hostd

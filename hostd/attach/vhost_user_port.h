@@ -15,6 +15,7 @@ namespace sluice::hostd {
 ///     VMM --messages--> channel --> device (features, memory, rings)
 ///     guest --transmit queue--> copied to a slab --> handler
 ///     handler --> FrameQueue --> copied to receive buffers --> guest
+///                 host's socket, of what is unread --'
 ///
 /// What the guest sends is copied at once and its buffers are given back, so that nothing that is
 /// parsed can change, and no flow holds the guest's buffers. Of a long TCP segment only the headers
@@ -25,6 +26,8 @@ class VhostUserPort final : public FdPort {
   /// `listener` does not block. `on_gone` is called each time a VMM's connection ends.
   VhostUserPort(Loop& loop, UniqueFd listener, OnClosed on_gone);
   ~VhostUserPort() override;
+
+  bool takes_unread() const override;
 
  private:
   /// A frame and its pieces, or none of it. Where there is no room the guest's kick was asked for.
@@ -50,8 +53,9 @@ class VhostUserPort final : public FdPort {
   void copy_head(std::size_t first_piece, Bytes out);
   void show_lent();
   void give_back_kept();
-  Placed place(std::span<const iovec> frame);
-  void scatter(std::span<const iovec> frame);
+  Placed place(std::span<const iovec> frame, const UnreadBytes& unread);
+  /// To pieces_. False: what is unread is not there.
+  bool scatter(std::span<const iovec> frame, const UnreadBytes& unread);
 
   OnClosed on_gone_;
   UniqueFd listener_;

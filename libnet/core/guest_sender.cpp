@@ -46,6 +46,7 @@ bool GuestSender::send_segment(const stack::OutSegment& segment) {
   link::RxFrame frame{.head = ConstBytes(head).first(size),
                       .payload = segment.payload,
                       .payload_size = segment.payload_size,
+                      .unread = segment.unread,
                       .offload = link::Offload::tcp,
                       .l4_offset = static_cast<std::uint16_t>(l4),
                       .segment_size = segment.segment_size,

@@ -37,6 +37,7 @@ class GuestSender final : public stack::SegmentSink, public flow::GuestOutput {
   void set_port(link::GuestPort* port) { port_ = port; }
 
   bool send_segment(const stack::OutSegment& segment) override;
+  bool takes_unread() const override { return port_ && port_->takes_unread(); }
   void send_packet(ConstBytes packet) override;
   void send_udp(const Endpoint& source, const Endpoint& guest, ConstBytes payload) override;
   IpAddress gateway_address(Family family) const override {

@@ -13,6 +13,7 @@
 #include "flow/flow_record.h"
 #include "flow/inspection.h"
 #include "flow/server_search.h"
+#include "flow/unread_stream.h"
 #include "flow/work_queue.h"
 #include "stack/tcp_engine.h"
 
@@ -31,12 +32,15 @@ class TcpRelay;
 ///     takes guest <--segments-- lwIP's send queue <--receive()-- host           read as the guest
 ///     takes
 ///
+/// Much that the host sends may stay in its socket until the guest has acknowledged it:
+/// UnreadStream.
+///
 /// Ends travel as they are: FIN in one direction is FIN in that direction, after all data; RST from
 /// the host reaches the guest once it has what was sent before; RST from the guest resets the host.
 /// The flow exists until lwIP has forgotten the connection.
 ///
 /// Events (readiness, segments, timers) only note what happened and mark the flow as changed;
-/// TcpRelay::run() then moves bytes, at most kTurnBytes each way a turn, so no flow starves
+/// TcpRelay::run() then moves bytes, so many each way a turn and no more, so no flow starves
 /// another.
 class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public WorkItem {
  public:
@@ -80,6 +84,7 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
     std::optional<Endpoint> moved_to;        ///< That was found, in place of the guest's choice.
     std::shared_ptr<const void> moved_hold;  ///< For its address what hold_ is for the guest's.
     std::vector<DomainName> names;           ///< That its first flight gave, when that is over.
+    std::unique_ptr<UnreadStream> unread;    ///< While the host's bytes are left in its socket.
   };
   static const Extra kNoExtra;
 
@@ -90,6 +95,7 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
     return *extra_;
   }
   ServerSearch* search() const { return extra().search.get(); }
+  UnreadStream* unread() const { return extra().unread.get(); }
 
   // First, where they fit behind WorkItem's own.
   bool host_readable_ : 1 = false;
@@ -110,12 +116,12 @@ class TcpFlow final : public SocketHandler, public stack::EndpointOwner, public 
   FlowKey key_;
   FlowRecord record_;
   std::unique_ptr<StreamSocket> host_;
-  std::unique_ptr<stack::TcpEndpoint> endpoint_;
+  std::unique_ptr<Extra> extra_;                  ///< See extra().
+  std::unique_ptr<stack::TcpEndpoint> endpoint_;  ///< Goes before what it has unread.
   std::unique_ptr<Held> held_;
   /// Of an inbound flow what its port counts by, of an outbound one TcpRoute::hold.
   std::shared_ptr<const void> hold_;
   std::unique_ptr<Inspection> inspection_;  ///< Until nothing has to be judged any more.
-  std::unique_ptr<Extra> extra_;            ///< See extra().
   TimePoint last_activity_{};
 };
 

@@ -15,6 +15,8 @@ namespace {
 
 /// Pieces of guest data per send() call.
 constexpr std::size_t kMaxPieces = 64;
+/// A read that fills so much room is one of many.
+constexpr std::size_t kBulk = 32 << 10;
 /// Segments that wait for the host: of tiny ones each costs more than it holds.
 constexpr std::size_t kMaxWaiting = 1024;
 
@@ -232,6 +234,7 @@ void TcpRelay::service(TcpFlow& flow) {
     std::vector<std::uint8_t>().swap(flow.make_extra().preface);
   }
 
+  if (!discard_unread(flow)) return reset(flow, kRemoteReset);
   if (flow.inspection_) inspect(flow);
   bool more = guest_to_host(flow);
   // Until its server is chosen, what the present one says and does may mean nothing.
@@ -253,7 +256,7 @@ void TcpRelay::service(TcpFlow& flow) {
     resting_.push_back(flow.key_);
     report_end(flow, flow.denied_ ? kDenied : kBothClosed);
   }
-  if (flow.host_ && flow.host_shut_ && flow.host_eof_) flow.host_.reset();
+  if (flow.host_ && flow.host_shut_ && flow.host_eof_ && !flow.unread()) flow.host_.reset();
   bool delivered = flow.host_shut_ || flow.host_deaf_ || !flow.host_;
   if (endpoint.closed() == stack::CloseReason::aborted ||
       (endpoint.closed() != stack::CloseReason::none && delivered)) {
@@ -311,12 +314,13 @@ bool TcpRelay::guest_to_host(TcpFlow& flow) {
 
 bool TcpRelay::host_to_guest(TcpFlow& flow) {
   stack::TcpEndpoint& endpoint = *flow.endpoint_;
-  std::size_t budget = kTurnBytes;
+  std::size_t budget = flow.unread() ? kUnreadTurnBytes : kTurnBytes;
   while (flow.host_ && flow.host_readable_ && !flow.host_eof_) {
-    std::size_t room = endpoint.send_space();
+    UnreadStream* unread = flow.unread();
+    std::size_t room = unread ? endpoint.unread_space() : endpoint.send_space();
     std::size_t space = endpoint.whole_segments(std::min(room, budget));
     if (space == 0) return endpoint.whole_segments(room) > 0;
-    IoResult result = flow.host_->receive(read_buffer_.space(space));
+    IoResult result = unread ? unread->look(space) : flow.host_->receive(read_buffer_.space(space));
     if (result.would_block()) {
       flow.host_readable_ = false;
       break;
@@ -334,8 +338,11 @@ bool TcpRelay::host_to_guest(TcpFlow& flow) {
       // It may be what the guest's next bytes waited for.
       work_.add(flow);
     }
-    if (!write_to_guest(endpoint, result.bytes)) {
-      // Bytes taken from the host are lost for want of memory: the stream must not go on.
+    bool is_written = unread ? endpoint.write_unread(*unread, unread->show(result.bytes),
+                                                     result.bytes) == result.bytes
+                             : write_to_guest(endpoint, result.bytes);
+    if (!is_written) {
+      // There is no memory. What was read is lost: the stream must not go on.
       endpoint.abort();
       flow.host_->reset_on_close();
       flow.host_eof_ = true;
@@ -346,8 +353,27 @@ bool TcpRelay::host_to_guest(TcpFlow& flow) {
     flow.last_activity_ = loop_.now();
     budget -= std::min(budget, result.bytes);
     if (result.drained) flow.host_readable_ = false;
+    // It filled what it was given: there is more.
+    if (!unread && result.bytes >= kBulk && result.bytes == space) leave_unread(flow);
   }
   return false;
+}
+
+void TcpRelay::leave_unread(TcpFlow& flow) {
+  if (flow.inspection_ || !engine_.takes_unread() || !flow.host_->can_peek()) return;
+  // A frame of an earlier one may still be out: it must not find its positions here.
+  std::uint64_t begin = ++unread_streams_ << 40;
+  flow.make_extra().unread = std::make_unique<UnreadStream>(*flow.host_, begin);
+}
+
+bool TcpRelay::discard_unread(TcpFlow& flow) {
+  UnreadStream* unread = flow.unread();
+  if (!unread) return true;
+  if (std::size_t bytes = flow.endpoint_->take_let_go(); bytes > 0 && !unread->discard(bytes)) {
+    return false;
+  }
+  if (unread->empty() && (!flow.host_readable_ || flow.host_eof_)) flow.make_extra().unread.reset();
+  return true;
 }
 
 bool TcpRelay::write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes) {
@@ -402,6 +428,8 @@ void TcpRelay::report_end(TcpFlow& flow, std::string_view reason) {
 
 void TcpRelay::kill(TcpFlow& flow, std::string_view reason) {
   if (!work_.retire(flow)) return;
+  // A socket that closes with bytes unread resets its peer.
+  if (flow.endpoint_) discard_unread(flow);
   report_end(flow, reason);
   release_held(flow);
   end_search(flow);

@@ -99,6 +99,9 @@ class TcpRelay {
  public:
   /// Bytes that a flow may move in one direction before the others have their turn.
   static constexpr std::size_t kTurnBytes = 256 << 10;
+  /// The same of what costs neither memory nor a copy before the guest has room for it: in long
+  /// runs the guest acknowledges less often.
+  static constexpr std::size_t kUnreadTurnBytes = 2 << 20;
 
   TcpRelay(Loop& loop, HostNet& host, stack::TcpEngine& engine, Gate& gate, IcmpAnswers& icmp,
            const TcpLimits& limits);
@@ -189,6 +192,10 @@ class TcpRelay {
   bool guest_to_host(TcpFlow& flow);
   bool host_to_guest(TcpFlow& flow);
   bool write_to_guest(stack::TcpEndpoint& endpoint, std::size_t bytes);
+  /// From here on what the host sends is left in its socket, where that is possible.
+  void leave_unread(TcpFlow& flow);
+  /// Lets go of what the guest acknowledged of it. False where the socket does not have it.
+  bool discard_unread(TcpFlow& flow);
   bool make_room();
   void forget_rested();
   void report_end(TcpFlow& flow, std::string_view reason);
@@ -217,6 +224,7 @@ class TcpRelay {
   TcpFlow* joined_flow_ = nullptr;  ///< Whose segments are in it.
   TcpCounters counters_;
   TimePoint limit_reported_{};
+  std::uint64_t unread_streams_ = 0;  ///< That were made.
   std::uint32_t ticks_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/lent_bytes.h"
+#include "base/unread_bytes.h"
 
 namespace sluice::link {
 
@@ -43,7 +44,10 @@ enum class Offload : std::uint8_t {
 struct RxFrame {
   ConstBytes head;  ///< From the Ethernet header on, at most kMaxHead; copied by send().
   std::span<const iovec> payload;  ///< May be empty. Copied by send() unless `release` is set.
-  std::size_t payload_size = 0;    ///< Sum of the pieces.
+  std::size_t payload_size = 0;    ///< Sum of the pieces, and of `unread`.
+  /// What follows the pieces, where the port takes_unread(). Copied between send() and the call of
+  /// `release`, which then is set.
+  UnreadBytes unread = {};
   Offload offload = Offload::none;
   std::uint16_t l4_offset = 0;     ///< Of the TCP header in `head`, where offload == tcp.
   std::uint16_t segment_size = 0;  ///< Largest TCP payload of one frame; 0: never cut.
@@ -86,7 +90,7 @@ struct PortCounters {
   std::uint64_t rx_bytes = 0;
   std::uint64_t tx_malformed = 0;  ///< Framing errors on the attachment.
   std::uint64_t rx_refused = 0;    ///< send() returned full.
-  std::uint64_t rx_lost = 0;       ///< Taken, then lost as the guest's end went away.
+  std::uint64_t rx_lost = 0;       ///< Taken, then lost: the guest's end, or what was unread, went.
   std::uint64_t wakes = 0;         ///< System calls that only wake the other side.
 };
 
@@ -99,6 +103,8 @@ class GuestPort {
   virtual SendResult send(const RxFrame& frame, FrameClass frame_class) = 0;
   /// Hands everything sent so far to the guest; the end of a batch. Never calls the handler.
   virtual void flush() = 0;
+  /// Frames may end in UnreadBytes, as nothing has to be done to their payload.
+  virtual bool takes_unread() const { return false; }
   /// Largest IP packet that the attachment can carry, bytes.
   virtual std::size_t max_mtu() const = 0;
   virtual PortCounters counters() const = 0;

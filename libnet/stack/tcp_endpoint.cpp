@@ -18,6 +18,8 @@ namespace {
 constexpr u16_t kMaxQueuedPbufs = 2048;
 /// What is queued at least for a guest that takes nothing, if the host sends it.
 constexpr std::size_t kLeastSendQueue = 256 << 10;
+/// What is queued at most of what was read, for which caches are the limit.
+constexpr std::size_t kMostSendQueue = 1 << 20;
 /// lwIP makes no segment larger than half of the largest window that it saw. A guest that only ever
 /// shows a tiny window gets segments of this size through the persist timer.
 constexpr tcpwnd_size_t kLeastWindowSeen = 1024;
@@ -122,7 +124,7 @@ void TcpEndpoint::on_established() {
 void TcpEndpoint::on_gone(CloseReason reason) {
   pcb_ = nullptr;
   closed_ = reason;
-  if (shared_) shared_->acknowledge_all();
+  if (shared_) let_go_ += static_cast<std::uint32_t>(shared_->acknowledge_all());
   mark_changed();
 }
 
@@ -137,10 +139,14 @@ void TcpEndpoint::on_received(pbuf* chain) {
 }
 
 void TcpEndpoint::acknowledge(std::size_t bytes) {
+  if (shared_) {
+    std::size_t unread = shared_->acknowledge(bytes);
+    let_go_ += static_cast<std::uint32_t>(unread);
+    bytes -= unread;
+  }
   std::uint32_t freed = static_cast<std::uint32_t>(std::min<std::size_t>(bytes, send_queued_));
   send_queued_ -= freed;
   engine_.memory_used_ -= freed;
-  if (shared_) shared_->acknowledge(bytes);
   mark_changed();
 }
 
@@ -233,6 +239,7 @@ void TcpEndpoint::output() {
 bool TcpEndpoint::split_head() {
   tcp_seg* head = pcb_->unsent;
   if (!head || pcb_->unacked || pcb_->snd_wnd == 0 || head->len <= pcb_->snd_wnd) return false;
+  if (!fetch_head(head->len)) return false;
   if (tcp_split_unsent_seg(pcb_, static_cast<u16_t>(pcb_->snd_wnd)) != ERR_OK) return false;
   // 2.2.1 gives the FIN to the second part and leaves it on the first: the guest would take what
   // follows for data after the end.
@@ -350,18 +357,31 @@ void TcpEndpoint::merge_received(std::size_t most) {
   rx_head_ = 0;
 }
 
-std::size_t TcpEndpoint::send_space() const {
+std::size_t TcpEndpoint::room(std::size_t most, std::size_t queued) const {
   if (!pcb_ || !established_ || send_shut_ || is_blocked_) return 0;
   if (pcb_->snd_queuelen >= kMaxQueuedPbufs) return 0;
   // What a hostile guest acknowledged early still lies in the port.
   if (shared_ && shared_->pieces() > kMaxQueuedPbufs) return 0;
+  return queued < most ? std::min<std::size_t>(most - queued, pcb_->snd_buf) : 0;
+}
+
+std::size_t TcpEndpoint::useful_queue() const {
+  return pcb_ ? std::max<std::size_t>(kLeastSendQueue, std::size_t{2} * pcb_->snd_wnd) : 0;
+}
+
+std::size_t TcpEndpoint::send_space() const {
   // Over budget every connection keeps a small queue, so that none starves.
-  std::size_t most = kFirstWindow;
-  if (engine_.memory_used_ < engine_.config_.memory_budget) {
-    // No more than the guest can soon take: the rest is as well off in the host's socket.
-    most = std::max<std::size_t>(kLeastSendQueue, std::size_t{2} * pcb_->snd_wnd);
-  }
-  return send_queued_ < most ? std::min<std::size_t>(most - send_queued_, pcb_->snd_buf) : 0;
+  bool has_budget = engine_.memory_used_ < engine_.config_.memory_budget;
+  std::size_t most = has_budget ? std::min(useful_queue(), kMostSendQueue) : kFirstWindow;
+  return room(most, send_queued_);
+}
+
+std::size_t TcpEndpoint::unread() const {
+  return shared_ ? shared_->unread() : 0;
+}
+
+std::size_t TcpEndpoint::unread_space() const {
+  return room(useful_queue(), unread());
 }
 
 std::size_t TcpEndpoint::whole_segments(std::size_t bytes) const {
@@ -369,7 +389,7 @@ std::size_t TcpEndpoint::whole_segments(std::size_t bytes) const {
   // As tcp_write() has it.
   std::size_t segment = std::min<std::size_t>(pcb_->mss, widest_window() / 2);
   if (bytes >= segment) return bytes - bytes % segment;
-  return send_queued_ < segment ? bytes : 0;
+  return send_queued_ + unread() < segment ? bytes : 0;
 }
 
 std::uint32_t TcpEndpoint::widest_window() const {
@@ -390,6 +410,61 @@ std::size_t TcpEndpoint::write(const BufferRef& buffer, ConstBytes data) {
   send_queued_ += static_cast<std::uint32_t>(written);
   engine_.memory_used_ += written;
   return written;
+}
+
+std::size_t TcpEndpoint::write_unread(UnreadSource& source, std::uint64_t position,
+                                      std::size_t bytes) {
+  std::size_t written = 0;
+  pcb_->snd_wnd_max = widest_window();
+  const UnreadSpace& space = engine_.unread_space_;
+  while (written < bytes) {
+    std::uint64_t at = position + written;
+    std::size_t step = std::min({bytes - written, std::size_t{65535}, space.contiguous(at)});
+    if (tcp_write(pcb_, space.address_of(at), static_cast<u16_t>(step), 0) != ERR_OK) break;
+    written += step;
+  }
+  if (written > 0) {
+    if (!shared_) shared_ = Shared::make(*this, send_queued_);
+    shared_->push_unread(source, position, written, send_queued_);
+  }
+  return written;
+}
+
+bool TcpEndpoint::fetch_head(std::size_t most) {
+  if (pcb_->unacked) return false;
+  for (pbuf* before = pcb_->unsent->p; most > 0 && before->next; before = before->next) {
+    pbuf* unread = before->next;
+    if (!engine_.unread_space_.contains(unread->payload)) {
+      most -= std::min<std::size_t>(most, unread->len);
+      continue;
+    }
+    auto size = static_cast<u16_t>(std::min<std::size_t>(most, unread->len));
+    pbuf* copy = pbuf_alloc(PBUF_RAW, size, PBUF_RAM);
+    if (!copy) return false;
+    iovec to{copy->payload, size};
+    if (!shared_->copy(shared_->unread_from(), {&to, 1})) {
+      pbuf_free(copy);
+      return false;
+    }
+    before->next = copy;
+    copy->tot_len = unread->tot_len;
+    if (size == unread->len) {
+      copy->next = std::exchange(unread->next, nullptr);
+      pbuf_free(unread);
+    } else {
+      copy->next = unread;
+      unread->payload = static_cast<std::uint8_t*>(unread->payload) + size;
+      unread->len = static_cast<u16_t>(unread->len - size);
+      unread->tot_len = static_cast<u16_t>(unread->tot_len - size);
+      ++pcb_->snd_queuelen;
+    }
+    most -= size;
+    shared_->now_read(size);
+    let_go_ += size;
+    send_queued_ += size;
+    engine_.memory_used_ += size;
+  }
+  return true;
 }
 
 void TcpEndpoint::hold(const BufferRef& buffer, std::size_t bytes) {
@@ -431,8 +506,11 @@ void TcpEndpoint::before_tick(bool guest_silent) {
   // It may have ended since the last tick and still be owned, for what was received.
   if (!pcb_) return;
   retransmissions_ = pcb_->nrtx;
-  // So that lwIP's persist timer finds nothing to split.
-  if (pcb_->persist_backoff > 0) split_head();
+  if (pcb_->persist_backoff > 0) {
+    // So that lwIP's persist timer finds nothing to split, and a byte to send.
+    split_head();
+    if (pcb_->unsent && !fetch_head(1)) pcb_->persist_cnt = 0;
+  }
   if (guest_silent) {
     if (engine_.silent_ticks_ < kPatienceTicks && pcb_->rtime > 0) {
       pcb_->rtime = std::min<s16_t>(pcb_->rtime, std::max<s16_t>(pcb_->rto - 2, 0));

@@ -24,6 +24,7 @@ const HashKey* isn_key = nullptr;
 struct OutFrame {
   pbuf* packet;
   TcpEndpoint::Shared* shared;  ///< Or none: then lwIP's own memory is all that it refers to.
+  std::unique_ptr<std::uint8_t[]> gathered;  ///< The payload, where it was copied.
 };
 
 /// Payloads up to this size are copied into the port: cheaper than keeping track of a reference.
@@ -31,10 +32,6 @@ constexpr std::size_t kCopyPayload = 512;
 /// Pieces of one segment: lwIP chains a pbuf per write, and a port's writev is bounded. One with
 /// more, of many small writes that waited for the guest's window, is copied into one.
 constexpr std::size_t kMaxPieces = 256;
-
-struct FreePbuf {
-  void operator()(pbuf* packet) const { pbuf_free(packet); }
-};
 
 }  // namespace
 
@@ -223,24 +220,41 @@ void TcpEngine::refuse(const Endpoint& guest, const Endpoint& remote, const InSe
 
 bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& source,
                      const IpAddress& destination, std::size_t ip_header) {
-  std::unique_ptr<pbuf, FreePbuf> gathered;
-  if (pbuf_clen(packet) > kMaxPieces) {
-    gathered.reset(pbuf_clone(PBUF_RAW, PBUF_RAM, packet));
-    if (!gathered) return false;
-    packet = gathered.get();
-  }
   const auto* tcp = static_cast<const std::uint8_t*>(packet->payload) + ip_header;
   std::size_t header = static_cast<std::size_t>(tcp[12] >> 4) * 4;
   iovec pieces[kMaxPieces];
-  std::size_t count = 0, size = 0;
+  std::size_t count = 0, read = 0;
+  UnreadBytes unread;
   std::size_t skip = ip_header + header;
   for (pbuf* p = packet; p != nullptr; p = p->next) {
     std::size_t here = p->len > skip ? p->len - skip : 0;
-    if (here > 0) {
-      pieces[count++] = {static_cast<std::uint8_t*>(p->payload) + skip, here};
-      size += here;
+    if (here > 0 && unread_space_.contains(p->payload)) {
+      TcpEndpoint::Shared* shared = endpoint->shared_;
+      if (!unread) unread.position = unread_space_.position_of(p->payload, shared->unread_from());
+      unread.source = shared;
+      unread.size += here;
+    } else if (here > 0) {
+      if (count < kMaxPieces) pieces[count] = {static_cast<std::uint8_t*>(p->payload) + skip, here};
+      ++count;
+      read += here;
     }
     skip = 0;
+  }
+  const std::size_t size = read + unread.size;
+
+  // It did take them when they were written, if another driver has the guest's NIC now.
+  const bool fetches = unread && !sink_.takes_unread();
+  std::unique_ptr<std::uint8_t[]> gathered;
+  if (count > kMaxPieces || fetches) {
+    gathered = std::make_unique_for_overwrite<std::uint8_t[]>(fetches ? size : read);
+    pbuf_copy_partial(packet, gathered.get(), static_cast<u16_t>(read),
+                      static_cast<u16_t>(ip_header + header));
+    iovec rest{gathered.get() + read, unread.size};
+    // As if it were lost on its way.
+    if (fetches && !unread.copy_to({&rest, 1})) return true;
+    if (fetches) unread = {};
+    pieces[0] = {gathered.get(), size - unread.size};
+    count = 1;
   }
 
   OutSegment segment{.source = source,
@@ -248,13 +262,14 @@ bool TcpEngine::send(TcpEndpoint* endpoint, pbuf* packet, const IpAddress& sourc
                      .header = {tcp, header},
                      .payload = {pieces, count},
                      .payload_size = size,
+                     .unread = unread,
                      .unrepeatable = endpoint == nullptr};
   if (endpoint && endpoint->guest_mss_ != 0 && size > endpoint->guest_mss_) {
     segment.segment_size = std::max(endpoint->guest_mss_, wire::kLeastTcpSegment);
   }
   std::unique_ptr<OutFrame> frame;
-  if (endpoint && size > kCopyPayload) {
-    frame = std::make_unique<OutFrame>(OutFrame{packet, endpoint->shared_});
+  if (endpoint && (size > kCopyPayload || unread)) {
+    frame = std::make_unique<OutFrame>(OutFrame{packet, endpoint->shared_, std::move(gathered)});
     segment.release = Callbacks::release_frame;
     segment.owner = frame.get();
     pbuf_ref(packet);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <net/address.h>
@@ -14,6 +15,8 @@
 #include "base/buffer.h"
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/unread_bytes.h"
+#include "stack/unread_space.h"
 
 struct tcp_pcb;
 struct tcp_pcb_listen;
@@ -28,7 +31,8 @@ struct OutSegment {
   IpAddress destination;
   ConstBytes header;               ///< The TCP header with its options; copied by send_segment().
   std::span<const iovec> payload;  ///< Valid until `release`, or during the call if that is null.
-  std::size_t payload_size = 0;
+  std::size_t payload_size = 0;    ///< Sum of the pieces, and of `unread`.
+  UnreadBytes unread = {};         ///< What follows the pieces; valid as they are.
   /// Cut the payload into segments of at most this many bytes; 0: it fits as it is.
   std::uint16_t segment_size = 0;
   /// Nobody sends it again if it is refused (a RST without a connection).
@@ -42,6 +46,8 @@ class SegmentSink {
  public:
   /// False: no room; nothing was kept, and retry_blocked() is called once there is room.
   virtual bool send_segment(const OutSegment& segment) = 0;
+  /// Whether segments may end in UnreadBytes.
+  virtual bool takes_unread() const { return false; }
 
  protected:
   ~SegmentSink() = default;
@@ -128,6 +134,9 @@ class TcpEngine {
   /// change.
   void keep_lent();
 
+  /// Whether it is of use to give endpoints what is unread: the sink takes it as it is.
+  bool takes_unread() const { return unread_space_.exists() && sink_.takes_unread(); }
+
   /// Sends what was blocked for want of room, oldest first, until there is none again.
   void retry_blocked();
 
@@ -163,6 +172,7 @@ class TcpEngine {
   TcpEngineConfig config_;
   SegmentSink& sink_;
   HashKey isn_key_;
+  UnreadSpace unread_space_;
   std::unique_ptr<netif> netif_;
   tcp_pcb_listen* listener_ = nullptr;
   std::vector<TcpEndpoint*> timer_set_;
@@ -220,6 +230,14 @@ class TcpEndpoint {
   /// is let go; without a buffer it is copied. Returns how much was queued: less where memory is
   /// short.
   std::size_t write(const BufferRef& buffer, ConstBytes data);
+  /// The same of bytes that nobody has read, at most unread_space() of them: `source` has them from
+  /// `position` on, which is where the last such call ended, and keeps them until they are let go.
+  /// It is the same one until all are.
+  std::size_t write_unread(UnreadSource& source, std::uint64_t position, std::size_t bytes);
+  /// Bytes that write_unread() takes now: they cost no memory of ours.
+  std::size_t unread_space() const;
+  /// What source need not keep any more of what was written, since the last call.
+  std::size_t take_let_go() { return std::exchange(let_go_, 0); }
   /// Everything written was acknowledged by the guest.
   bool all_acknowledged() const;
   /// FIN after what was written. Safe to repeat.
@@ -250,7 +268,14 @@ class TcpEndpoint {
   std::size_t acceptable(Bytes header, std::size_t size);
   void acknowledge(std::size_t bytes);
   void open_window(std::uint32_t bytes);
+  std::size_t room(std::size_t most, std::size_t queued) const;
+  /// More than the guest can soon take is as well off in the host's socket.
+  std::size_t useful_queue() const;
+  std::size_t unread() const;
   void hold(const BufferRef& buffer, std::size_t bytes);
+  /// Reads what is unread of the first `most` bytes to be sent next, with nothing under way: lwIP
+  /// will look at them. False: they are not there, or there is no memory.
+  bool fetch_head(std::size_t most);
   /// The largest window that the guest showed, or what it is taken for at least.
   std::uint32_t widest_window() const;
   void output();
@@ -274,7 +299,8 @@ class TcpEndpoint {
   std::uint32_t received_ = 0;
   // Bytes of the engine's budget.
   std::uint32_t window_ = 0;       ///< What the guest may have unread here at most.
-  std::uint32_t send_queued_ = 0;  ///< Written and not yet acknowledged.
+  std::uint32_t send_queued_ = 0;  ///< Written and not yet acknowledged; less what is unread.
+  std::uint32_t let_go_ = 0;       ///< See take_let_go().
 
   std::uint32_t since_growth_ = 0;       ///< Bytes consumed since the window last grew, up to it.
   std::optional<std::uint32_t> fin_at_;  ///< Sequence number of the guest's FIN, once seen.

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -15,7 +17,11 @@ namespace sluice::stack {
 /// It is there from the first such data until all is let go, so an idle connection has none, nor
 /// one that only sends what lwIP copied: that belongs to lwIP's own buffers, to which frames hold
 /// references. It frees itself, as either the last ACK or the last frame may be what ends it.
-class TcpEndpoint::Shared {
+///
+/// Bytes that nobody has read are let go once they are acknowledged: a frame that has them and is
+/// still out then has nothing that the guest is without. They are one run, with others before them
+/// and, once all are let go, after them.
+class TcpEndpoint::Shared final : public UnreadSource {
  public:
   /// For an endpoint that has `copied` bytes to be acknowledged already.
   static Shared* make(TcpEndpoint& endpoint, std::size_t copied) {
@@ -36,21 +42,59 @@ class TcpEndpoint::Shared {
     }
   }
 
+  /// `bytes` more were written that nobody has read, `before` bytes after the oldest that lwIP is
+  /// not done with.
+  void push_unread(UnreadSource& source, std::uint64_t position, std::size_t bytes,
+                   std::size_t before) {
+    if (unread() == 0) {
+      source_ = &source;
+      unread_from_ = position;
+      before_unread_ = before;
+    }
+    unread_to_ = position + bytes;
+  }
+  /// The oldest `bytes` of them were read, as lwIP's own copy.
+  void now_read(std::size_t bytes) {
+    unread_from_ += bytes;
+    before_unread_ += bytes;
+    push(BufferRef(), bytes);
+  }
+  /// Unread bytes that are not let go.
+  std::size_t unread() const { return static_cast<std::size_t>(unread_to_ - unread_from_); }
+  /// The oldest of them.
+  std::uint64_t unread_from() const { return unread_from_; }
+  bool copy(std::uint64_t position, std::span<const iovec> to) override {
+    return source_ && unread() > 0 && position >= unread_from_ && source_->copy(position, to);
+  }
+
   // Each of these may free this, and then the endpoint has none.
 
-  /// lwIP is done with so many of the oldest bytes.
-  void acknowledge(std::size_t bytes) {
-    acknowledged_ += bytes;
+  /// lwIP is done with so many of the oldest bytes; the number of them that were unread.
+  std::size_t acknowledge(std::size_t bytes) {
+    std::size_t unread_bytes = 0;
+    if (unread() > 0) {
+      std::size_t before = std::min(bytes, before_unread_);
+      before_unread_ -= before;
+      unread_bytes = std::min(bytes - before, unread());
+      unread_from_ += unread_bytes;
+    }
+    acknowledged_ += bytes - unread_bytes;
     trim();
+    return unread_bytes;
   }
-  void acknowledge_all() {
+  /// With all of them; the number that were unread.
+  std::size_t acknowledge_all() {
+    std::size_t unread_bytes = unread();
+    unread_from_ = unread_to_;
     acknowledged_ = 0;
     for (std::size_t i = head_; i < held_.size(); ++i) acknowledged_ += held_[i].bytes;
     trim();
+    return unread_bytes;
   }
   /// The endpoint goes; what is left here is for frames.
   void orphan() {
     endpoint_ = nullptr;
+    source_ = nullptr;
     if (frames_out_ == 0) delete this;
   }
 
@@ -79,7 +123,7 @@ class TcpEndpoint::Shared {
       held_[head_].buffer = BufferRef();
       ++head_;
     }
-    if (head_ == held_.size()) {
+    if (head_ == held_.size() && unread() == 0) {
       endpoint_->shared_ = nullptr;
       delete this;
     } else if (head_ > 64 && head_ * 2 > held_.size()) {
@@ -91,7 +135,10 @@ class TcpEndpoint::Shared {
   TcpEndpoint* endpoint_;   ///< None once it is gone.
   std::vector<Held> held_;  ///< In order of sequence number, the oldest at head_.
   std::size_t head_ = 0;
-  std::size_t acknowledged_ = 0;  ///< Bytes from the front on that lwIP is done with.
+  std::size_t acknowledged_ = 0;    ///< Bytes from the front on that lwIP is done with.
+  UnreadSource* source_ = nullptr;  ///< Of the run of unread bytes.
+  std::uint64_t unread_from_ = 0, unread_to_ = 0;
+  std::size_t before_unread_ = 0;  ///< Bytes before the run that lwIP is not done with.
   std::size_t frames_out_ = 0;
 };
 

@@ -62,9 +62,10 @@
 #define TCP_SNDLOWAT 32768
 
 // Bytes in flight per connection and direction. A PCB is born with the whole window; the adapter
-// narrows it. Below 1 MiB a single flow loses throughput, above it caches do.
+// narrows it. Below 1 MiB a single flow loses throughput, above it caches do. More is sent only of
+// what is not in memory.
 #define TCP_WND (1024 * 1024)
-#define TCP_SND_BUF (1024 * 1024)
+#define TCP_SND_BUF (4 * 1024 * 1024)
 #define TCP_SND_QUEUELEN 60000
 #define LWIP_WND_SCALE 1
 #define TCP_RCV_SCALE 8

@@ -331,7 +331,9 @@ class Play {
         if (script_.next() == 0) world_.relay->reset_all();
         return;
       case 30:
-        lends_ = !lends_;
+        ++driver_;
+        lends_ = (driver_ & 1) != 0;
+        world_.port.takes = (driver_ & 2) != 0;
         return;
       default:
         return world_.settle();
@@ -431,6 +433,7 @@ class Play {
   std::vector<std::shared_ptr<FarEnd>> hosts_;
   flow::TcpRoute::Kind route_ = flow::TcpRoute::Kind::dial;
   std::size_t current_ = 0;  ///< The connection whose segment is being given.
+  unsigned driver_ = 0;      ///< What the guest's NIC can do changes with its driver.
   bool lends_ = false;       ///< The guest's payload is lent.
   bool dialling_ = false;    ///< Not: the policy is being asked again.
 };

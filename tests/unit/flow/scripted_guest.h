@@ -36,7 +36,13 @@ class ScriptedPort final : public stack::SegmentSink {
   ~ScriptedPort() { release_frames(); }
 
   bool full = false;
+  bool takes = false;  ///< What takes_unread() says.
+  /// What nobody read is copied, and so seen, by release_frames().
+  bool copies_late = false;
+  std::size_t lost = 0;  ///< What was unread was not there.
   std::vector<SeenSegment> seen;
+
+  bool takes_unread() const override { return takes; }
 
   bool send_segment(const stack::OutSegment& segment) override {
     if (full) return false;
@@ -52,14 +58,18 @@ class ScriptedPort final : public stack::SegmentSink {
     for (const iovec& piece : segment.payload) {
       one.payload.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
     }
-    seen.push_back(std::move(one));
-    if (segment.release) frames_.push_back({segment.release, segment.owner});
+    Frame frame{std::move(one), segment.unread, segment.release, segment.owner};
+    if (!segment.unread || !copies_late) write(frame);
+    if (segment.release) frames_.push_back(std::move(frame));
     return true;
   }
 
   /// The device is done with every frame so far.
   void release_frames() {
-    for (auto [release, owner] : std::exchange(frames_, {})) release(owner);
+    for (Frame& frame : std::exchange(frames_, {})) {
+      if (frame.unread && copies_late) write(frame);
+      frame.release(frame.owner);
+    }
   }
   std::size_t frames() const { return frames_.size(); }
   std::vector<SeenSegment> take() { return std::exchange(seen, {}); }
@@ -81,7 +91,26 @@ class ScriptedPort final : public stack::SegmentSink {
   }
 
  private:
-  std::vector<std::pair<void (*)(void*), void*>> frames_;
+  struct Frame {
+    SeenSegment segment;
+    UnreadBytes unread;
+    void (*release)(void*);
+    void* owner;
+  };
+
+  void write(Frame& frame) {
+    std::string& payload = frame.segment.payload;
+    std::size_t read = payload.size();
+    payload.resize(read + frame.unread.size);
+    iovec rest{payload.data() + read, frame.unread.size};
+    if (frame.unread && !frame.unread.copy_to({&rest, 1})) {
+      ++lost;
+      return;
+    }
+    seen.push_back(std::move(frame.segment));
+  }
+
+  std::vector<Frame> frames_;
 };
 
 /// Memory that counts itself, as an attachment's buffers do.

@@ -69,8 +69,11 @@ TEST_CASE("a frame that can't be sent is released and leaves nothing") {
   auto view = no_tcp.view();
   view.offload = link::Offload::tcp;
   CHECK(queue.add(view).frames == 0);
+  UnreadFrame unread("read", "unread");
+  CHECK(queue.add(unread.view()).frames == 0);
   CHECK(large.releases == 1);
   CHECK(no_tcp.releases == 1);
+  CHECK(unread.releases == 1);
   CHECK(queue.empty());
   CHECK(queue.has_much_room());
 }

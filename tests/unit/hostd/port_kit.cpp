@@ -6,7 +6,11 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <utility>
+
+#include "support/tcp_frames.h"
 
 namespace sluice::test {
 
@@ -36,6 +40,36 @@ link::RxFrame CountedFrame::view() {
           .payload_size = payload.size(),
           .release = [](void* owner) { ++static_cast<CountedFrame*>(owner)->releases; },
           .owner = this};
+}
+
+UnreadFrame::UnreadFrame(const std::string& read_bytes, std::string unread_bytes)
+    : read(read_bytes), unread(std::move(unread_bytes)) {
+  auto frame = make_tcp_frame({});
+  head.assign(frame.begin(), frame.end());
+  piece_ = {read.data(), read.size()};
+}
+
+link::RxFrame UnreadFrame::view() {
+  return {.head = {reinterpret_cast<const std::uint8_t*>(head.data()), head.size()},
+          .payload = {&piece_, read.empty() ? 0u : 1u},
+          .payload_size = read.size() + unread.size(),
+          .unread = {.source = this, .position = kPosition, .size = unread.size()},
+          .offload = link::Offload::tcp,
+          .l4_offset = 34,
+          .segment_size = 1400,
+          .release = [](void* owner) { ++static_cast<UnreadFrame*>(owner)->releases; },
+          .owner = this};
+}
+
+bool UnreadFrame::copy(std::uint64_t position, std::span<const iovec> to) {
+  if (!is_there || position != kPosition) return false;
+  std::size_t done = 0;
+  for (const iovec& piece : to) {
+    if (done + piece.iov_len > unread.size()) return false;
+    std::memcpy(piece.iov_base, unread.data() + done, piece.iov_len);
+    done += piece.iov_len;
+  }
+  return done == unread.size();
 }
 
 link::RxFrame plain_frame(const std::string& bytes) {

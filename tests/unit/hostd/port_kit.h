@@ -41,6 +41,22 @@ struct CountedFrame {
   int releases = 0;
 };
 
+/// A TCP segment of which the end is still in a socket.
+struct UnreadFrame final : UnreadSource {
+  UnreadFrame(const std::string& read, std::string unread);
+  link::RxFrame view();
+  bool copy(std::uint64_t position, std::span<const iovec> to) override;
+
+  std::string head;
+  std::string read, unread;
+  bool is_there = true;
+  int releases = 0;
+
+ private:
+  static constexpr std::uint64_t kPosition = 77;
+  iovec piece_{};
+};
+
 link::RxFrame plain_frame(const std::string& bytes);
 
 /// Polls the loop's descriptors, letting 1 ms of its time pass each turn, until `done` or 10 s are

@@ -11,6 +11,7 @@
 #include "hostd/attach/unix_socket.h"
 #include "hostd/port_kit.h"
 #include "hostd/vhost_kit.h"
+#include "support/letters.h"
 #include "support/tcp_frames.h"
 
 namespace sluice::test {
@@ -25,7 +26,9 @@ namespace {
 constexpr std::uint16_t kSize = 16;
 constexpr std::size_t kMemory = 4 << 20, kTxRing = 8192, kBuffers = 1 << 20;
 constexpr std::uint64_t kVersion1 = std::uint64_t{1} << 32, kProtocol = 1 << 30, kEvents = 1 << 29,
-                        kIndirectTables = 1 << 28, kMerged = 1 << 15, kReplyAck = 1 << 3;
+                        kIndirectTables = 1 << 28, kMerged = 1 << 15, kReplyAck = 1 << 3,
+                        kGuestChecksum = 1 << 1, kGuestTcp4 = 1 << 7, kGuestTcp6 = 1 << 8,
+                        kGuestOffloads = kGuestChecksum | kGuestTcp4 | kGuestTcp6;
 
 /// A port, and the VMM and guest that talk to it.
 struct World {
@@ -377,6 +380,47 @@ TEST_CASE("a frame waits for the guest's buffers, and leaves when there are enou
   REQUIRE(run_until(world.loop, [&] { return world.rx.used_index() == 2; }));
   CHECK(world.received(0) == frame.bytes());
   CHECK(frame.releases == 1);
+}
+
+TEST_CASE("what nobody has read is copied behind the headers, into as many buffers as it takes") {
+  World world;
+  world.start(kVersion1 | kMerged | kGuestOffloads);
+  REQUIRE(world.got_link(true));
+  CHECK(world.port->takes_unread());
+  for (std::size_t read : {0u, 1000u, 3000u}) {
+    UnreadFrame frame(std::string(read, 'r'), letters(9000));
+    world.offer(8, 2048);
+    std::uint16_t first = world.rx.used_index();
+    CHECK(world.port->send(frame.view(), FrameClass::data) == SendResult::sent);
+    world.port->flush();
+    CHECK(frame.releases == 1);
+    REQUIRE(world.rx.used_index() > first);
+    CHECK((world.received(first).substr(frame.head.size()) == frame.read + frame.unread));
+  }
+}
+
+TEST_CASE("a frame whose unread bytes are gone is lost alone, and its buffers are not") {
+  World world;
+  world.start(kVersion1 | kMerged | kGuestOffloads);
+  REQUIRE(world.got_link(true));
+  world.offer(8, 2048);
+  UnreadFrame gone("", letters(9000));
+  gone.is_there = false;
+  CHECK(world.port->send(gone.view(), FrameClass::data) == SendResult::sent);
+  CountedFrame next(9000);
+  CHECK(world.port->send(next.view(), FrameClass::data) == SendResult::sent);
+  world.port->flush();
+  CHECK(gone.releases == 1);
+  CHECK(world.port->counters().rx_lost == 1);
+  CHECK(world.received(0) == next.bytes());
+}
+
+TEST_CASE("a guest that has to have its frames cut or summed gets none that nobody has read") {
+  World world;
+  auto features = GENERATE(0, kGuestChecksum, kGuestChecksum | kGuestTcp4);
+  world.start(kVersion1 | kMerged | features);
+  REQUIRE(world.got_link(true));
+  CHECK_FALSE(world.port->takes_unread());
 }
 
 TEST_CASE("a guest that takes nothing is refused more, and told of room once it does") {
