@@ -97,11 +97,12 @@ def test_a_slow_reader_is_beside_a_fast_one_and_each_gets_all(agent, box):
 
 @pytest.mark.parametrize("log_format", FORMATS)
 def test_logs_that_rotate_while_they_are_followed_are_whole(box, log_format):
-    # What is in the pipe when it exits is many times as long in lines of JSON.
-    large = messages.LogLimits(file_bytes=512 << 10, files=3)
-    made = box.create("sh", "-c", "sleep 0.1; " + COUNT.format(30_000),
-                      log=large if log_format else SMALL, log_format=log_format).id
-    # The attached client paces it; the follower only reads.
+    # The attached client paces it. By its credit of 256 KiB and two pipes it may be ahead of the
+    # follower, who holds nobody up: two files hold that, which is many times as long in JSON.
+    log = messages.LogLimits(file_bytes=(1792 if log_format else 768) << 10, files=3)
+    made = box.create("sh", "-c", "sleep 0.1; " + COUNT.format(80_000), log=log,
+                      log_format=log_format).id
+    behind = 16 << 10
     attach = box.attach(made)
     follower = Box(box.client, box.rootfs).logs(made, follow=True)
     box.call("Start", container=made)
@@ -110,17 +111,17 @@ def test_logs_that_rotate_while_they_are_followed_are_whole(box, log_format):
     records = follower.records()
     while (message := attach.receive()) is not None:
         out += message.stdout
-        attach.send(grant=len(message.stdout))
         # Either of the two may be the first to end.
-        while follower.waits() and (record := next(records, None)) is not None:
+        while len(seen) + lost + behind < len(out) and (record := next(records, None)) is not None:
             seen += record.data
             lost += record.lost
+        attach.send(grant=len(message.stdout))
     for record in records:
         seen += record.data
         lost += record.lost
-    assert bytes(out) == counted(30_000)
-    assert lost == 0 and bytes(seen) == counted(30_000)
-    assert box.logs(made).text() in counted(30_000)
+    assert bytes(out) == counted(80_000)
+    assert lost == 0 and bytes(seen) == counted(80_000)
+    assert box.logs(made).text() in counted(80_000)
 
 
 def test_no_more_files_are_kept_than_were_asked_for(agent, box):
