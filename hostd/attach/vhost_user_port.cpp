@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/pieces.h"
 #include "link/slab.h"
 #include "link/virtio_frame.h"
 
@@ -297,8 +298,7 @@ void VhostUserPort::write_queue() {
 VhostUserPort::Placed VhostUserPort::place(std::span<const iovec> frame,
                                            const UnreadBytes& unread) {
   VirtQueue& queue = device_.queue(VhostUserDevice::kReceive);
-  std::uint64_t size = unread.size, room = 0;
-  for (const iovec& piece : frame) size += piece.iov_len;
+  std::uint64_t size = total_size(frame) + unread.size, room = 0;
   pieces_.clear();
   chains_.clear();
   while (room < size) {
@@ -349,12 +349,8 @@ bool VhostUserPort::scatter(std::span<const iovec> frame, const UnreadBytes& unr
     }
   }
   if (!unread) return true;
-  auto end = to;
-  for (std::size_t left = unread.size; left > 0; ++end) {
-    end->iov_len = std::min(end->iov_len, left);
-    left -= end->iov_len;
-  }
-  return unread.copy_to({to, end});
+  std::span<iovec> rest(to, pieces_.end());
+  return unread.copy_to(rest.first(limit_pieces(rest, unread.size)));
 }
 
 }  // namespace sluice::hostd

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "base/pieces.h"
 #include "base/posix_address.h"
 
 namespace sluice {
@@ -38,23 +39,17 @@ bool cannot_cut(int error) {
   return error == EINVAL || error == EIO || error == EMSGSIZE;
 }
 
-std::size_t size_of(const OutDatagram& datagram) {
-  std::size_t size = 0;
-  for (const iovec& piece : datagram.data) size += piece.iov_len;
-  return size;
-}
-
 /// How many datagrams the kernel can make of one message: those to the same peer of the same size,
 /// the last of which may be smaller.
 std::size_t count_cut(std::span<const OutDatagram> datagrams) {
   // What is left of a packet for the payload, whatever the family.
   constexpr std::size_t kMostBytes = 65535 - 60 - 8;
-  std::size_t size = size_of(datagrams[0]);
+  std::size_t size = total_size(datagrams[0].data);
   if (size == 0 || size > DatagramBatch::kMostCutSize) return 1;
   std::size_t most = std::min({datagrams.size(), DatagramBatch::kMostCut, kMostBytes / size});
   std::size_t count = 1;
   while (count < most && datagrams[count].peer == datagrams[0].peer) {
-    std::size_t next = size_of(datagrams[count]);
+    std::size_t next = total_size(datagrams[count].data);
     if (next == 0 || next > size) break;
     ++count;
     if (next < size) break;
@@ -203,7 +198,7 @@ int DatagramBatch::send(int fd, std::span<const OutDatagram> datagrams, bool cut
       control->cmsg_level = SOL_UDP;
       control->cmsg_type = UDP_SEGMENT;
       control->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
-      auto size = static_cast<std::uint16_t>(size_of(first));
+      auto size = static_cast<std::uint16_t>(total_size(first.data));
       std::memcpy(CMSG_DATA(control), &size, sizeof size);
     }
     out_counts_[messages++] = count;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/pieces.h"
 #include "base/posix_address.h"
 #include "base/posix_unix.h"
 
@@ -18,12 +19,6 @@ namespace sluice {
 namespace {
 
 constexpr std::uint32_t kStreamEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI;
-
-std::size_t total_size(std::span<const iovec> pieces) {
-  std::size_t size = 0;
-  for (const iovec& piece : pieces) size += piece.iov_len;
-  return size;
-}
 
 msghdr message_of(std::span<const iovec> pieces) {
   msghdr message{};
@@ -34,6 +29,18 @@ msghdr message_of(std::span<const iovec> pieces) {
 
 std::span<const iovec> at_most_iov_max(std::span<const iovec> pieces) {
   return pieces.first(std::min<std::size_t>(pieces.size(), IOV_MAX));
+}
+
+/// recvmsg(), but for no room: the kernel would answer 0, which means the end of the stream.
+IoResult receive_into(int fd, std::span<const iovec> pieces, int flags) {
+  if (total_size(pieces) == 0) return {.error = EAGAIN};
+  msghdr message = message_of(pieces);
+  ssize_t n;
+  do {
+    n = ::recvmsg(fd, &message, flags);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return {.error = errno};
+  return {.bytes = static_cast<std::size_t>(n)};
 }
 
 /// Failing to set these costs speed, lateness or a byte that few still send, so failure is no
@@ -126,19 +133,11 @@ IoResult PosixStream::send(std::span<const iovec> data) {
 
 IoResult PosixStream::receive(std::span<const iovec> buffers) {
   auto pieces = at_most_iov_max(buffers);
-  std::size_t room = total_size(pieces);
-  // The kernel would answer 0, which means the end of the stream.
-  if (room == 0) return {.error = EAGAIN};
-  msghdr message = message_of(pieces);
-  ssize_t n;
-  do {
-    n = ::recvmsg(source_.fd(), &message, 0);
-  } while (n < 0 && errno == EINTR);
-  if (n < 0) return {.error = errno};
-  auto bytes = static_cast<std::size_t>(n);
-  peek_at_ -= std::min(peek_at_, bytes);
+  IoResult result = receive_into(source_.fd(), pieces, 0);
+  peek_at_ -= std::min(peek_at_, result.bytes);
   // What comes after the last readiness makes a new one; what came with it does not.
-  return {.bytes = bytes, .drained = bytes > 0 && bytes < room && !source_.stops_early()};
+  result.drained = result.bytes > 0 && result.bytes < total_size(pieces) && !source_.stops_early();
+  return result;
 }
 
 void PosixStream::shutdown_send() {
@@ -167,17 +166,10 @@ IoResult PosixStream::peek(std::size_t offset, std::span<const iovec> buffers) {
       !set_option(source_.fd(), SOL_SOCKET, SO_PEEK_OFF, static_cast<int>(offset))) {
     return {.error = errno};
   }
-  peek_at_ = offset;
-  auto pieces = at_most_iov_max(buffers);
-  msghdr message = message_of(pieces);
-  ssize_t n;
-  do {
-    n = ::recvmsg(source_.fd(), &message, MSG_PEEK);
-  } while (n < 0 && errno == EINTR);
-  if (n < 0) return {.error = errno};
+  IoResult result = receive_into(source_.fd(), at_most_iov_max(buffers), MSG_PEEK);
   // The kernel moves the offset by what it gave, and back by what is read.
-  peek_at_ += static_cast<std::size_t>(n);
-  return {.bytes = static_cast<std::size_t>(n)};
+  peek_at_ = offset + result.bytes;
+  return result;
 }
 
 bool PosixStream::discard(std::size_t bytes) {

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "base/pieces.h"
 #include "wire/tcp.h"
 
 namespace sluice::flow {
@@ -24,18 +25,6 @@ constexpr std::size_t kMaxWaiting = 1024;
 constexpr std::string_view kBothClosed = "both ends closed it";
 constexpr std::string_view kRemoteReset = "the remote end reset it";
 constexpr std::string_view kDenied = "its first bytes were refused";
-
-/// Cuts a list of pieces to `bytes` in all; returns how many are left.
-std::size_t limit(std::span<iovec> pieces, std::size_t bytes) {
-  std::size_t count = 0;
-  for (iovec& piece : pieces) {
-    if (bytes == 0) break;
-    piece.iov_len = std::min(piece.iov_len, bytes);
-    bytes -= piece.iov_len;
-    ++count;
-  }
-  return count;
-}
 
 }  // namespace
 
@@ -281,7 +270,7 @@ bool TcpRelay::guest_to_host(TcpFlow& flow) {
     std::array<iovec, kMaxPieces> pieces;
     std::size_t count = endpoint.peek(pieces);
     if (flow.inspection_) {
-      count = limit(std::span(pieces).first(count), flow.inspection_->releasable());
+      count = limit_pieces(std::span(pieces).first(count), flow.inspection_->releasable());
       if (count == 0) break;
     }
     IoResult result = flow.host_->send(std::span(pieces).first(count));

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/pieces.h"
+
 namespace sluice::flow {
 
 IoResult UnreadStream::look(std::size_t most) {
@@ -29,8 +31,7 @@ bool UnreadStream::discard(std::size_t bytes) {
 
 bool UnreadStream::copy(std::uint64_t position, std::span<const iovec> to) {
   if (position < discarded_) return false;
-  std::size_t size = 0;
-  for (const iovec& piece : to) size += piece.iov_len;
+  std::size_t size = total_size(to);
   if (position + size > shown_) return false;
   auto offset = static_cast<std::size_t>(position - discarded_);
   IoResult result = socket_.peek(offset, to);

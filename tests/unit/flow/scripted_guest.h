@@ -59,7 +59,7 @@ class ScriptedPort final : public stack::SegmentSink {
       one.payload.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
     }
     Frame frame{std::move(one), segment.unread, segment.release, segment.owner};
-    if (!segment.unread || !copies_late) write(frame);
+    if (!frame.unread || !copies_late) write(frame);
     if (segment.release) frames_.push_back(std::move(frame));
     return true;
   }
@@ -67,7 +67,7 @@ class ScriptedPort final : public stack::SegmentSink {
   /// The device is done with every frame so far.
   void release_frames() {
     for (Frame& frame : std::exchange(frames_, {})) {
-      if (frame.unread && copies_late) write(frame);
+      if (frame.unread) write(frame);
       frame.release(frame.owner);
     }
   }
@@ -103,7 +103,8 @@ class ScriptedPort final : public stack::SegmentSink {
     std::size_t read = payload.size();
     payload.resize(read + frame.unread.size);
     iovec rest{payload.data() + read, frame.unread.size};
-    if (frame.unread && !frame.unread.copy_to({&rest, 1})) {
+    UnreadBytes unread = std::exchange(frame.unread, {});
+    if (unread && !unread.copy_to({&rest, 1})) {
       ++lost;
       return;
     }
