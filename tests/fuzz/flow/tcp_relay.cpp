@@ -94,6 +94,8 @@ class Play {
   }
 
   void on_dial(StreamPeer& peer) {
+    // What was said before it is the old connection's.
+    take_segments();
     std::size_t port = peer.remote ? peer.remote->port.value() : 0u;
     Connection& it = connections_[port >= 9000 ? port - 9000 : current_];
     it.far = std::make_shared<FarEnd>();
@@ -342,13 +344,17 @@ class Play {
 
   // What has to hold.
 
-  void check() {
-    if (world_.has_lent()) world_.end_lent_batch();
+  void take_segments() {
     for (const SeenSegment& one : world_.port.take()) {
       for (Connection& it : connections_) {
         if (it.guest == one.destination && it.remote == one.source) it.on_segment(one);
       }
     }
+  }
+
+  void check() {
+    if (world_.has_lent()) world_.end_lent_batch();
+    take_segments();
     std::size_t sent = 0;
     for (Connection& it : connections_) it.check_host();
     for (const auto& host : hosts_) sent += host->peer->sent().size();
