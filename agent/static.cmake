@@ -28,10 +28,10 @@ foreach(room ${rooms})
 endforeach()
 target_sources(agent PRIVATE
   $<TARGET_OBJECTS:sluice_agent_proto> $<TARGET_OBJECTS:nanopb> $<TARGET_OBJECTS:agent_fmt> static_exceptions.cpp
-  static_libc.cpp static_zstd.cpp)
+  static_libc.cpp static_zstd.cpp ${PROJECT_SOURCE_DIR}/third_party/glibc/no_shared_libraries.cpp)
 target_link_libraries(agent PRIVATE agent_libnet ${LIBUV_STATIC} ${JANSSON_STATIC} ${NETTLE_STATIC}
   ${ZLIB_STATIC} ${ZSTD_STATIC} Threads::Threads)
-target_link_options(agent PRIVATE -static -Wl,--gc-sections -Wl,--no-eh-frame-hdr
+target_link_options(agent PRIVATE -static -Wl,--wrap=dlopen -Wl,--gc-sections -Wl,--no-eh-frame-hdr
   -Wl,-T,${CMAKE_CURRENT_SOURCE_DIR}/without_unwind_tables.ld)
 set_property(TARGET agent APPEND PROPERTY LINK_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/without_unwind_tables.ld)
 set_target_properties(agent PROPERTIES POSITION_INDEPENDENT_CODE OFF LINKER_LANGUAGE CXX)

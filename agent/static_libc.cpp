@@ -1,45 +1,16 @@
-// What libraries would call of the C library that this program never asks of them: names of hosts
-// and of users, shared libraries, the longest path of a file system (of which the C library reads
-// the table of mounts, by scanf, for libuv's realpath), messages in other languages, and numbers
-// read by scanf from libuv; a name, to be printed, of an exception that nobody caught, from the C++
-// library. In a static program they would bring a third of a megabyte along, and look for libraries
-// that are not in the guest.
+// What libraries would call of the C library that this program never asks of them: the longest path
+// of a file system (of which the C library reads the table of mounts, by scanf, for libuv's
+// realpath), messages in other languages, and numbers read by scanf from libuv; a name, to be
+// printed, of an exception that nobody caught, from the C++ library. With those of
+// third_party/glibc they would bring a third of a megabyte along.
 
-#include <dlfcn.h>
-#include <netdb.h>
-#include <pwd.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 
 extern "C" {
-
-int getaddrinfo(const char*, const char*, const addrinfo*, addrinfo**) {
-  return EAI_FAIL;
-}
-void freeaddrinfo(addrinfo*) {}
-int getnameinfo(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int) {
-  return EAI_FAIL;
-}
-int getpwuid_r(uid_t, passwd*, char*, size_t, passwd** found) {
-  *found = nullptr;
-  return ENOENT;
-}
-void* dlopen(const char*, int) {
-  return nullptr;
-}
-void* dlsym(void*, const char*) noexcept {
-  return nullptr;
-}
-char* dlerror() noexcept {
-  return nullptr;
-}
-int dlclose(void*) noexcept {
-  return 0;
-}
 
 long pathconf(const char*, int) noexcept {
   return -1;

@@ -442,7 +442,7 @@ constexpr auto kSettings = std::to_array<Setting>({
        return status;
      }},
     {"--runas", "runas", Setting::Kind::value, kProcessGroup, "USER",
-     "user to become when started as root (nobody)",
+     "user to become when started as root: name, UID or UID:GID (nobody)",
      [](Options& options, const Given& given) {
        options.run_as = given.text;
        return Status::ok();

@@ -1,6 +1,7 @@
 """hostd's flags: an error names the flag, the value and the way out."""
 import json
 import os
+import pwd
 import re
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from harness.gateway import HOSTD, StartError
 from harness.link import Link
 from harness.netns import wait_for
+
+DAEMON = pwd.getpwnam("daemon")
 
 pytestmark = pytest.mark.hostd
 
@@ -32,6 +35,12 @@ def run(world, *arguments):
     (["--ready-fd", "x"], ["--ready-fd", "x"]),
     (["--ready-fd", "77"], ["--ready-fd", "77"]),
     (["--runas", "no-such-user"], ["--runas", "no-such-user"]),
+    (["--runas", "toor:0"], ["--runas", "toor:0", "UID:GID"]),
+    (["--runas", "1000:"], ["--runas", "1000:"]),
+    (["--runas", "61234"], ["--runas", "61234", "UID:GID"]),
+    (["--runas", "61234:4294967295"], ["--runas", "4294967295"]),
+    (["--runas", "4294967296:1"], ["--runas", "4294967296:1"]),
+    (["--runas", "0:0"], ["--runas", "0:0", "root"]),
     (["--allow", "bad..name"], ["--allow", "bad..name"]),
     (["-R", "99999:unix:/x"], ["-R", "99999:unix:/x"]),
     (["--agent-clock", "ntp"], ["--agent-clock", "ntp", "host", "off"]),
@@ -120,12 +129,16 @@ def test_root_is_given_up_once_set_up(gateway):
     assert int(re.search(r"NoNewPrivs:\s+(\d)", status).group(1)) == 1
 
 
-def test_the_user_can_be_chosen(gateway):
-    import pwd
-    net = gateway("--runas", "daemon", attach="raw")
-    assert os.stat(f"/proc/{net.pid}").st_uid in (pwd.getpwnam("daemon").pw_uid, 0)
+@pytest.mark.parametrize(("user", "uid", "gid"), [
+    (DAEMON.pw_name, DAEMON.pw_uid, DAEMON.pw_gid), (str(DAEMON.pw_uid), DAEMON.pw_uid, DAEMON.pw_gid),
+    ("2:3", 2, 3), ("61234:61235", 61234, 61235),
+])
+def test_the_user_is_a_name_or_numbers(gateway, user, uid, gid):
+    net = gateway("--runas", user, attach="raw")
     with open(f"/proc/{net.pid}/status") as f:
-        assert f"Uid:\t{pwd.getpwnam('daemon').pw_uid}" in f.read()
+        status = f.read()
+    assert re.search(rf"^Uid:(\t{uid}){{4}}$", status, re.M) and re.search(rf"^Gid:(\t{gid}){{4}}$", status, re.M)
+    assert re.search(r"^Groups:\s*$", status, re.M)
 
 
 def test_the_status_signal_gives_one_line_of_json(gateway):

@@ -12,7 +12,7 @@ import dns.rrset
 import pytest
 
 from harness.clients import SOON
-from harness.gateway import StartError
+from harness.gateway import SANITIZED, StartError
 from harness.netns import wait_for
 from harness.servers import DnsServer
 from harness.world import DNS4, PUBLIC4, PUBLIC4_B
@@ -162,6 +162,17 @@ def test_queries_are_padded_and_the_padding_of_answers_goes_no_further(gateway, 
         assert answer.edns == 0 and not answer.options
     assert sizes == [128, 128, 256]
     assert options == [[(12, {0})]] * 3
+
+
+@pytest.mark.skipif(SANITIZED, reason="hostd uses the system's OpenSSL then, and its openssl.cnf")
+def test_an_openssl_cnf_that_names_modules_loads_none(gateway, authority, serve, tmp_path):
+    """They are made for the host's own libraries, and hostd has others inside."""
+    serve()
+    configuration = tmp_path / "openssl.cnf"
+    configuration.write_text("openssl_conf = a\n[a]\nproviders = b\n[b]\nmissing = c\n[c]\nactivate = 1\n")
+    tmp_path.chmod(0o755)
+    net = start(gateway, authority, wrapper=("env", f"OPENSSL_CONF={configuration}"))
+    assert addresses(ask(net, "a.test")) == [PUBLIC4]
 
 
 def test_an_address_can_be_the_name_in_the_certificate(gateway, authority, serve):
