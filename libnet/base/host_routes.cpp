@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <optional>
 
 #include "base/bytes.h"
@@ -89,12 +90,12 @@ int ask(std::uint16_t type, std::uint16_t flags, ConstBytes body, Visit visit) {
   std::ranges::copy(body, request.begin() + NLMSG_HDRLEN);
   if (::send(fd.get(), request.data(), request.size(), 0) < 0) return errno;
 
-  std::vector<std::uint8_t> buffer(kReadBytes);
+  const auto buffer = std::make_unique_for_overwrite<std::uint8_t[]>(kReadBytes);
   for (int reads = 0; reads < kMaxReads; ++reads) {
-    ssize_t n = ::recv(fd.get(), buffer.data(), buffer.size(), 0);
+    ssize_t n = ::recv(fd.get(), buffer.get(), kReadBytes, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return n < 0 ? errno : EPROTO;
-    ConstBytes rest(buffer.data(), static_cast<std::size_t>(n));
+    ConstBytes rest(buffer.get(), static_cast<std::size_t>(n));
     while (auto message = next_message(rest)) {
       if (message->header.nlmsg_type == NLMSG_DONE) return 0;
       if (message->header.nlmsg_type == NLMSG_ERROR) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -29,15 +30,15 @@ std::string stamp_of(const struct stat& file) {
 std::optional<std::string> read_start(const std::string& path, std::size_t limit_bytes) {
   UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file) return std::nullopt;
-  std::string text(limit_bytes, '\0');
-  std::size_t filled = 0;
-  while (filled < limit_bytes) {
-    auto count = ::read(file.get(), &text[filled], limit_bytes - filled);
+  std::string text;
+  std::array<char, 4096> piece;
+  while (text.size() < limit_bytes) {
+    auto count =
+        ::read(file.get(), piece.data(), std::min(piece.size(), limit_bytes - text.size()));
     if (count < 0) return std::nullopt;
     if (count == 0) break;
-    filled += static_cast<std::size_t>(count);
+    text.append(piece.data(), static_cast<std::size_t>(count));
   }
-  text.resize(filled);
   return text;
 }
 
