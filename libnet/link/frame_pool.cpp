@@ -51,7 +51,7 @@ std::optional<FramePool::Index> FramePool::take(Size size) {
 
 void FramePool::give_back(Index index) {
   // The ring has a place for each buffer, so this can't fail.
-  (index < small_.total ? small_ : large_).returned.push(index);
+  of(index).returned.push(index);
 }
 
 std::uint8_t* FramePool::data(Index index) const {

@@ -43,6 +43,8 @@ class FramePool {
   bool has(Size size, std::size_t count);
   /// Producer.
   std::optional<Index> take(Size size);
+  /// Producer: what it took and did not use.
+  void untake(Index index) { of(index).free.push_back(index); }
   /// Consumer.
   void give_back(Index index);
 
@@ -62,6 +64,7 @@ class FramePool {
     std::vector<Index> free;  ///< What came back of those, the last at the end.
   };
   Class& of(Size size) { return size == Size::small ? small_ : large_; }
+  Class& of(Index index) { return index < small_.total ? small_ : large_; }
   std::size_t bytes() const;
 
   Class small_;

@@ -96,6 +96,12 @@ void RingPort::set_handler(PortHandler* handler) {
 
 // To the guest.
 
+bool RingPort::takes_unread() const {
+  if (shared_->header_size == 0) return false;
+  auto guest = shared_->guest_offloads.load(std::memory_order_relaxed);
+  return guest.checksum && guest.tcp4 && guest.tcp6;
+}
+
 bool RingPort::reserve(std::size_t frames, std::size_t frame_size, FrameClass frame_class) {
   RingLane& lane = shared_->rx;
   auto size_class = FramePool::size_for(shared_->header_size + frame_size);
@@ -110,6 +116,7 @@ SendResult RingPort::send(const RxFrame& frame, FrameClass frame_class) {
   RingLane& lane = shared_->rx;
   std::array<std::uint8_t, kMaxHead> head;
   auto left = left_to_guest(frame, head);
+  if (frame.unread && !left) return send_read(frame, frame_class);
   std::optional<Segmenter> segmenter;
   if (frame.offload == Offload::tcp && !left) segmenter = Segmenter::make(frame, least_segment_);
   std::size_t frames = segmenter ? segmenter->count() : 1;
@@ -138,11 +145,29 @@ SendResult RingPort::send(const RxFrame& frame, FrameClass frame_class) {
         pieces_.clear();
       }
     } else if (left) {
-      put(*left, ConstBytes(head).first(frame.head.size()), frame.payload, frame.payload_size);
+      put(*left, ConstBytes(head).first(frame.head.size()), frame.payload, frame.payload_size,
+          frame.unread);
     } else {
       put(kNothingLeft, frame.head, frame.payload, frame.payload_size);
     }
   }
+  if (frame.release) frame.release(frame.owner);
+  return SendResult::sent;
+}
+
+SendResult RingPort::send_read(const RxFrame& frame, FrameClass frame_class) {
+  // The guest takes less than when the frame was made, or no frame with this flag uncut.
+  std::vector<std::uint8_t> bytes(frame.unread.size);
+  const iovec piece{bytes.data(), bytes.size()};
+  RxFrame read = frame;
+  if (frame.unread.copy_to({&piece, 1})) {
+    std::vector<iovec> payload(frame.payload.begin(), frame.payload.end());
+    payload.push_back(piece);
+    read.payload = payload;
+    read.unread = {};
+    return send(read, frame_class);
+  }
+  ++counters_.rx_lost;
   if (frame.release) frame.release(frame.owner);
   return SendResult::sent;
 }
@@ -156,7 +181,7 @@ std::optional<VirtioNetHeader> RingPort::left_to_guest(const RxFrame& frame, Byt
 }
 
 void RingPort::put(const VirtioNetHeader& header, ConstBytes head, std::span<const iovec> payload,
-                   std::size_t payload_size) {
+                   std::size_t payload_size, const UnreadBytes& unread) {
   RingLane& lane = shared_->rx;
   std::size_t size = head.size() + payload_size;
   auto size_class = FramePool::size_for(shared_->header_size + size);
@@ -175,6 +200,15 @@ void RingPort::put(const VirtioNetHeader& header, ConstBytes head, std::span<con
     if (n > 0) std::memcpy(out, piece.iov_base, n);
     out += n;
     payload_size -= n;
+  }
+  if (unread) {
+    const iovec rest{out, unread.size};
+    if (!unread.copy_to({&rest, 1})) {
+      lane.pool.untake(*buffer);
+      ++counters_.rx_lost;
+      return;
+    }
+    payload_size -= unread.size;
   }
   std::size_t written = shared_->header_size + size - payload_size;
   lane.frames.push({*buffer, static_cast<std::uint32_t>(written)});

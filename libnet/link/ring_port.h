@@ -19,7 +19,8 @@ struct RingSlot;
 class RingTxBuffers;
 
 /// The gateway's end of a pair of frame rings; the VMM's end is RingLink. Frames from the guest are
-/// handed up where they lie, frames for the guest are copied once into the ring's buffers.
+/// handed up where they lie, frames for the guest are copied once into the ring's buffers, by
+/// the kernel where nobody has read them.
 ///
 /// A place in 16 of the rx ring, and of its large buffers, is kept for FrameClass::control. A frame
 /// that is cut takes as many places as it has segments, all or none; so that every frame fits into
@@ -43,6 +44,7 @@ class RingPort final : public GuestPort {
   void set_handler(PortHandler* handler) override;
   SendResult send(const RxFrame& frame, FrameClass frame_class) override;
   void flush() override;
+  bool takes_unread() const override;
   std::size_t max_mtu() const override;
   PortCounters counters() const override { return counters_; }
 
@@ -55,8 +57,10 @@ class RingPort final : public GuestPort {
   bool reserve(std::size_t frames, std::size_t frame_size, FrameClass frame_class);
   /// The frame's header, and its headers in `head`, where the guest takes it whole.
   std::optional<VirtioNetHeader> left_to_guest(const RxFrame& frame, Bytes head) const;
+  SendResult send_read(const RxFrame& frame, FrameClass frame_class);
+  /// `payload_size` has the size of `unread` in it.
   void put(const VirtioNetHeader& header, ConstBytes head, std::span<const iovec> payload,
-           std::size_t payload_size);
+           std::size_t payload_size, const UnreadBytes& unread = {});
 
   void on_bell();
   void turn();

@@ -44,7 +44,8 @@ def command(socket_path, *, attach, mtu, profile, dns, publish, arguments, ready
     """The command line of the gateway under test.  The one place that knows it."""
     if PEER:
         return [tool("tapbridge"), "-l", "-m", mtu or 65520, PEER_NIC, socket_path]
-    out = [HOSTD, "run"]
+    # A VMM that links libnet.a, in hostd's place; it has no --ready-fd and no status.
+    out = [tool("ringbridge"), tap] if attach == "ring" else [HOSTD, "run"]
     if attach in ("qemu", "raw"):
         out += ["--qemu", socket_path]
     elif attach == "qemu-connect":
@@ -64,7 +65,7 @@ def command(socket_path, *, attach, mtu, profile, dns, publish, arguments, ready
     for server in dns:
         out += ["--dns", server]
     for spec in publish:
-        out += ["-p", spec]
+        out += ["--publish" if attach == "ring" else "-p", spec]
     if ready_fd is not None:
         out += ["--ready-fd", ready_fd]
     return out + list(arguments)
@@ -98,13 +99,13 @@ class Gateway:
         if attach == "fd" and fd is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             fd = theirs.fileno()
-        if attach == "tap" and tap is None:
+        if attach in ("tap", "ring") and tap is None:
             self.guest = Guest(self, start=False)
             tap = f"tap0@{self.guest.ns.path}"
         try:
             if attach == "qemu-connect" and guest:
                 self.guest = Guest(self)
-            read_end, write_end = (None, None) if PEER else os.pipe()
+            read_end, write_end = (None, None) if PEER or attach == "ring" else os.pipe()
             fds = [f for f in (write_end, fd, *extra_fds) if f is not None]
             line = command(self.socket_path, attach=attach, mtu=mtu, profile=profile, dns=dns,
                            publish=publish, arguments=arguments, ready_fd=write_end, fd=fd,
@@ -118,8 +119,9 @@ class Gateway:
                 theirs.close()
             if before_ready:
                 before_ready(self)
-            self._wait_ready(read_end)
-            if attach == "tap":
+            if attach != "ring":
+                self._wait_ready(read_end)
+            if attach in ("tap", "ring"):
                 if self.guest:
                     self.guest.ready()
             elif guest and attach != "raw" and not self.guest:
@@ -305,8 +307,10 @@ class Guest:
 
     def ready(self):
         if self.bridge is None:                 # tap: the gateway made the interface
-            wait_for(lambda: self.ns.run("ip", "link", "show", "tap0").returncode == 0,
-                     what="tap0 in the guest")
+            wait_for(lambda: self.gateway.process.poll() is not None
+                     or self.ns.run("ip", "link", "show", "tap0").returncode == 0, what="tap0 in the guest")
+            if self.gateway.process.poll() is not None:
+                raise StartError(self.gateway.process.poll(), self.gateway.log())
             self.ns.ip("link set tap0 up")
             return
         if not select.select([self.bridge.stdout], [], [], SECONDS)[0]:

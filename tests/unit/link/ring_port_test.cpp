@@ -4,6 +4,7 @@
 
 #include <array>
 #include <catch2/catch.hpp>
+#include <cstring>
 
 #include "link/port_log.h"
 #include "link/test_frames.h"
@@ -86,7 +87,100 @@ VirtioNetHeader header_of(const std::string& frame) {
       {reinterpret_cast<const std::uint8_t*>(frame.data()), VirtioNetHeader::kSize});
 }
 
+/// The same frame, of which only the first `pieces` of the payload have been read.
+class UnreadTail final : public UnreadSource {
+ public:
+  UnreadTail(const test::TestFrame& frame, std::size_t pieces) : view_(frame.view()) {
+    for (const iovec& piece : view_.payload.subspan(pieces)) {
+      tail_.append(static_cast<const char*>(piece.iov_base), piece.iov_len);
+    }
+    view_.payload = view_.payload.first(pieces);
+    view_.unread = {.source = this, .position = kPosition, .size = tail_.size()};
+    view_.release = [](void* owner) { ++static_cast<UnreadTail*>(owner)->releases; };
+    view_.owner = this;
+  }
+  const RxFrame& view() const { return view_; }
+  bool copy(std::uint64_t position, std::span<const iovec> to) override {
+    if (!is_there || position != kPosition || to.size() != 1) return false;
+    if (to[0].iov_len != tail_.size()) return false;
+    std::memcpy(to[0].iov_base, tail_.data(), tail_.size());
+    return true;
+  }
+
+  bool is_there = true;
+  int releases = 0;
+
+ private:
+  static constexpr std::uint64_t kPosition = 77;
+  RxFrame view_;
+  std::string tail_;
+};
+
+constexpr GuestOffloads kAllOffloads{.checksum = true, .tcp4 = true, .tcp6 = true, .tcp_ecn = true};
+
 }  // namespace
+
+TEST_CASE("what nobody has read arrives as if it had been, whatever the guest takes by then") {
+  World world({.virtio_header = true});
+  auto family = GENERATE(Family::v4, Family::v6);
+  std::size_t read_pieces = GENERATE(as<std::size_t>{}, 0, 1, 5);
+  auto taken_by_then =
+      GENERATE(as<GuestOffloads>{}, kAllOffloads, GuestOffloads{.checksum = true}, GuestOffloads{});
+  world.vmm->set_guest_offloads(kAllOffloads);
+  CHECK(world.port->takes_unread());
+  world.vmm->set_guest_offloads(taken_by_then);
+  test::TestFrame frame({.family = family, .payload = 5000, .segment_size = 1000});
+  CHECK(world.port->send(frame.view(), FrameClass::data) == SendResult::sent);
+  auto expected = world.to_guest();
+  UnreadTail unread(frame, read_pieces);
+  CHECK(world.port->send(unread.view(), FrameClass::data) == SendResult::sent);
+  CHECK(unread.releases == 1);
+  CHECK((world.to_guest() == expected));
+}
+
+TEST_CASE("a frame whose unread bytes are gone is lost alone, and its place is not") {
+  World world({.rx_frames = 16, .virtio_header = true});
+  auto taken_by_then = GENERATE(as<GuestOffloads>{}, kAllOffloads, GuestOffloads{});
+  world.vmm->set_guest_offloads(taken_by_then);
+  test::TestFrame frame({.payload = 5000, .segment_size = 5000});
+  for (int i = 1; i <= 100; ++i) {
+    UnreadTail gone(frame, 2);
+    gone.is_there = false;
+    CHECK(world.port->send(gone.view(), FrameClass::data) == SendResult::sent);
+    CHECK(gone.releases == 1);
+    CHECK(world.port->counters().rx_lost == static_cast<std::uint64_t>(i));
+  }
+  CHECK(world.to_guest().empty());
+  CHECK(world.port->send(frame.view(), FrameClass::data) == SendResult::sent);
+  CHECK(world.to_guest().size() == 1);
+}
+
+TEST_CASE("a full ring keeps nothing of what is unread") {
+  World world({.rx_frames = 16, .virtio_header = true});
+  auto taken_by_then = GENERATE(as<GuestOffloads>{}, kAllOffloads, GuestOffloads{});
+  world.vmm->set_guest_offloads(taken_by_then);
+  test::TestFrame frame({.payload = 5000, .segment_size = 5000});
+  UnreadTail unread(frame, 0);
+  int sent = 0;
+  while (world.port->send(unread.view(), FrameClass::data) == SendResult::sent) ++sent;
+  CHECK(sent > 0);
+  CHECK(unread.releases == sent);
+  CHECK(world.to_guest().size() == static_cast<std::size_t>(sent));
+}
+
+TEST_CASE("a guest that has to have its frames cut or summed gets none that nobody has read") {
+  World plain;
+  plain.vmm->set_guest_offloads(kAllOffloads);
+  CHECK_FALSE(plain.port->takes_unread());
+  World world({.virtio_header = true});
+  CHECK_FALSE(world.port->takes_unread());
+  for (GuestOffloads less :
+       {GuestOffloads{.checksum = true, .tcp4 = true},
+        GuestOffloads{.checksum = true, .tcp6 = true}, GuestOffloads{.tcp4 = true, .tcp6 = true}}) {
+    world.vmm->set_guest_offloads(less);
+    CHECK_FALSE(world.port->takes_unread());
+  }
+}
 
 TEST_CASE("behind virtio headers frames of every size cross, both ways") {
   World world({.virtio_header = true});
