@@ -105,7 +105,7 @@ Result<std::unique_ptr<Agent>> Agent::create(Role role, Options options, BootRep
   agent->process_service_ = std::make_unique<ProcessService>(*agent->loop_, *agent->children_);
   agent->agent_service_->add_to(agent->methods_);
   agent->process_service_->add_to(agent->methods_);
-  if (Status status = agent->add_network_services(); !status) return status;
+  agent->add_network_services();
   agent->tell_events();
   agent->add_container_services();
   agent->add_supervisor();
@@ -114,10 +114,8 @@ Result<std::unique_ptr<Agent>> Agent::create(Role role, Options options, BootRep
   return agent;
 }
 
-Status Agent::add_network_services() {
-  auto host_net = PosixNet::create(*loop_);
-  if (!host_net) return host_net.status();
-  host_net_ = std::move(*host_net);
+void Agent::add_network_services() {
+  host_net_ = std::make_unique<PosixNet>(loop_->poller());
   if (options_.dns.on.value_or(role_ == Role::init && options_.network)) {
     DomainName suffix =
         options_.dns.suffix.is_root() ? *DomainName::parse("guest.internal") : options_.dns.suffix;
@@ -148,7 +146,6 @@ Status Agent::add_network_services() {
     if (dns_) dns_metrics(*dns_, metrics);
   });
   metrics_.add_to(methods_);
-  return Status::ok();
 }
 
 void Agent::tell_events() {

@@ -59,7 +59,7 @@ class Agent {
   void find_serial_port();
   Status serve_tcp();
   Status serve_legacy();
-  Status add_network_services();
+  void add_network_services();
   void tell_events();
   void add_container_services();
   void on_container_started(const std::string& id, const std::string& name,

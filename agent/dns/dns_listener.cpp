@@ -89,7 +89,7 @@ void DnsListener::on_socket_ready(SocketReady ready) {
 void DnsListener::read_datagrams() {
   reading_ = true;
   for (int batches = 0; batches < kMaxBatches; ++batches) {
-    auto batch = udp_->receive_batch();
+    auto batch = udp_->receive_batch().datagrams;
     if (batch.empty()) {
       reading_ = false;
       return;

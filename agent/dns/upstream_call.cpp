@@ -89,7 +89,7 @@ bool UpstreamCall::matches(ConstBytes reply) const {
 
 void UpstreamCall::read_datagrams() {
   for (;;) {
-    auto batch = udp_->receive_batch();
+    auto batch = udp_->receive_batch().datagrams;
     if (batch.empty()) return;
     for (const InDatagram& datagram : batch) {
       if (datagram.peer != server_ || !matches(datagram.data)) {

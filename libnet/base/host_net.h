@@ -121,6 +121,12 @@ struct InDatagram {
   std::uint8_t ttl = 64;
 };
 
+/// What one receive_batch() gives, in order of arrival.
+struct InBatch {
+  std::span<const InDatagram> datagrams;  ///< Valid as their data is.
+  bool drained = true;                    ///< Nothing is left: readiness follows the next datagram.
+};
+
 /// An ICMP error or local error that the kernel queued for a datagram socket (IP_RECVERR).
 struct SocketError {
   int error = 0;                      ///< errno: ECONNREFUSED, EHOSTUNREACH, EMSGSIZE, ...
@@ -138,11 +144,10 @@ class DatagramSocket {
   virtual ~DatagramSocket() = default;
   virtual void set_handler(SocketHandler* handler) = 0;
   /// Sends in order; stops at the first that can't be sent. `bytes` is the number of datagrams.
+  /// Room is reported only after a send that found none, or with an error.
   virtual IoResult send_batch(std::span<const OutDatagram> datagrams) = 0;
-  /// What receive_batch() gives at most. With fewer, nothing is left: readiness follows the next.
-  static constexpr std::size_t kFullBatch = 32;
-  /// Up to kFullBatch datagrams; empty when there is none. The span lives until the next call.
-  virtual std::span<const InDatagram> receive_batch() = 0;
+  /// Some datagrams, a few hundred at most; none when there is none.
+  virtual InBatch receive_batch() = 0;
   virtual std::optional<SocketError> take_queued_error() = 0;
   /// IPv4 TTL or IPv6 hop limit of what is sent.
   virtual void set_ttl(std::uint8_t ttl) = 0;

@@ -48,7 +48,8 @@ class Loop {
 
   virtual std::unique_ptr<Timer> make_timer(std::function<void()> on_fire) = 0;
   /// Error and hang-up count as readable and writable, as long as there is an interest in either.
-  /// nullptr if `fd` is of a kind that can't be waited for, or is watched already.
+  /// nullptr if `fd` is of a kind that can't be waited for, or is watched already. It does not
+  /// block from now on (O_NONBLOCK), so that a callback may read it to its end.
   virtual std::unique_ptr<FdWatch> watch(int fd, FdReady interest,
                                          std::function<void(FdReady)> on_ready) = 0;
   /// Runs `task` once after the callbacks of this turn, before the loop sleeps.

@@ -57,16 +57,26 @@ std::size_t count_cut(std::span<const OutDatagram> datagrams) {
   return count;
 }
 
-std::uint8_t ttl_of(msghdr& header) {
+/// What the kernel says of a message: of joined datagrams each but the last, which may be smaller,
+/// has joined_size.
+struct About {
+  std::uint8_t ttl = InDatagram().ttl;
+  std::size_t joined_size = DatagramBatch::kMessageSize;
+};
+
+About about(msghdr& header) {
+  About out;
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
-    bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL;
-    bool v6 = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT;
-    if (!v4 && !v6) continue;
-    int ttl;
-    std::memcpy(&ttl, CMSG_DATA(c), sizeof ttl);
-    return static_cast<std::uint8_t>(ttl);
+    bool is_ttl = (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) ||
+                  (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT);
+    bool is_joined = c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO;
+    int value;
+    if ((!is_ttl && !is_joined) || c->cmsg_len < CMSG_LEN(sizeof value)) continue;
+    std::memcpy(&value, CMSG_DATA(c), sizeof value);
+    if (is_ttl) out.ttl = static_cast<std::uint8_t>(value);
+    if (is_joined && value > 0) out.joined_size = static_cast<std::size_t>(value);
   }
-  return InDatagram().ttl;
+  return out;
 }
 
 /// A burst has to fit while this process waits for its turn; the kernel takes the memory only when
@@ -129,13 +139,13 @@ void read_extended_error(msghdr& header, SocketError& error) {
 }  // namespace
 
 DatagramBatch::DatagramBatch()
-    : memory_(std::make_unique_for_overwrite<std::uint8_t[]>(kDatagrams * kDatagramSize)) {
-  for (std::size_t i = 0; i < kDatagrams; ++i) {
-    pieces_[i] = {memory_.get() + i * kDatagramSize, kDatagramSize};
+    : memory_(std::make_unique_for_overwrite<std::uint8_t[]>(kReceived * kMessageSize)) {
+  for (std::size_t i = 0; i < kReceived; ++i) {
+    pieces_[i] = {memory_.get() + i * kMessageSize, kMessageSize};
   }
 }
 
-int DatagramBatch::receive(int fd) {
+int DatagramBatch::receive(int fd, std::size_t most) {
   for (std::size_t i = 0; i < used_; ++i) {
     msghdr& header = messages_[i].msg_hdr;
     header = {};
@@ -146,22 +156,27 @@ int DatagramBatch::receive(int fd) {
     header.msg_control = controls_[i].bytes.data();
     header.msg_controllen = controls_[i].bytes.size();
   }
-  int n = ::recvmmsg(fd, messages_.data(), kDatagrams, MSG_DONTWAIT, nullptr);
+  int n = ::recvmmsg(fd, messages_.data(), static_cast<unsigned>(most), MSG_DONTWAIT, nullptr);
   // The kernel may have begun with the one at which it stopped.
-  used_ = std::min(static_cast<std::size_t>(std::max(n, 0)) + 1, kDatagrams);
+  used_ = std::min(static_cast<std::size_t>(std::max(n, 0)) + 1, kReceived);
   return n;
 }
 
 std::span<const InDatagram> DatagramBatch::datagrams(int count) {
-  std::size_t used = 0;
+  datagrams_.clear();
+  has_joined_ = false;
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
     auto peer = to_endpoint(reinterpret_cast<const sockaddr*>(&peers_[i]));
     if (!peer) continue;
-    datagrams_[used++] = {.peer = *peer,
-                          .data = {memory_.get() + i * kDatagramSize, messages_[i].msg_len},
-                          .ttl = ttl_of(messages_[i].msg_hdr)};
+    auto [ttl, joined_size] = about(messages_[i].msg_hdr);
+    ConstBytes rest(memory_.get() + i * kMessageSize, messages_[i].msg_len);
+    for (; rest.size() > joined_size; rest = rest.subspan(joined_size)) {
+      has_joined_ = true;
+      datagrams_.push_back({.peer = *peer, .data = rest.first(joined_size), .ttl = ttl});
+    }
+    datagrams_.push_back({.peer = *peer, .data = rest, .ttl = ttl});
   }
-  return std::span(datagrams_).first(used);
+  return datagrams_;
 }
 
 int DatagramBatch::send(int fd, std::span<const OutDatagram> datagrams, bool cut) {
@@ -215,12 +230,11 @@ Result<std::unique_ptr<DatagramSocket>> PosixDatagram::start(
   enlarge_buffers(socket->source_.fd());
   ask_for_errors(socket->source_.fd(), socket->family_);
   ask_for_ttl(socket->source_.fd(), socket->family_);
-  if (Status status = socket->source_.start(EPOLLIN | EPOLLOUT); !status) return status;
+  if (Status status = socket->source_.start(EPOLLIN); !status) return status;
   return std::unique_ptr<DatagramSocket>(std::move(socket));
 }
 
-Result<std::unique_ptr<DatagramSocket>> PosixDatagram::udp(PosixPoller& poller,
-                                                           DatagramBatch& batch,
+Result<std::unique_ptr<DatagramSocket>> PosixDatagram::udp(Poller& poller, DatagramBatch& batch,
                                                            const Endpoint& at) {
   Family family = at.address.family();
   auto fd = open_socket(family);
@@ -232,11 +246,13 @@ Result<std::unique_ptr<DatagramSocket>> PosixDatagram::udp(PosixPoller& poller,
   }
   auto socket = std::make_unique<PosixDatagram>(poller, batch, std::move(*fd), family);
   socket->cut_ = kernel_cuts(socket->source_.fd());
+  // From Linux 5.0 on; without it each comes alone.
+  set_option(socket->source_.fd(), SOL_UDP, UDP_GRO, 1);
   return start(std::move(socket));
 }
 
-Result<std::unique_ptr<DatagramSocket>> PosixDatagram::query(PosixPoller& poller,
-                                                             DatagramBatch& batch, Family family) {
+Result<std::unique_ptr<DatagramSocket>> PosixDatagram::query(Poller& poller, DatagramBatch& batch,
+                                                             Family family) {
   auto fd = open_socket(family);
   if (!fd) return fd.status();
   ask_for_errors(fd->get(), family);
@@ -245,8 +261,8 @@ Result<std::unique_ptr<DatagramSocket>> PosixDatagram::query(PosixPoller& poller
   return std::unique_ptr<DatagramSocket>(std::move(socket));
 }
 
-Result<std::unique_ptr<DatagramSocket>> PosixDatagram::ping(PosixPoller& poller,
-                                                            DatagramBatch& batch, Family family) {
+Result<std::unique_ptr<DatagramSocket>> PosixDatagram::ping(Poller& poller, DatagramBatch& batch,
+                                                            Family family) {
   int protocol = family == Family::v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
   UniqueFd fd(
       ::socket(address_family(family), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
@@ -277,16 +293,24 @@ IoResult PosixDatagram::send_batch(std::span<const OutDatagram> datagrams) {
     // The error may be an ICMP error for an earlier datagram; this failure has cleared it, and its
     // details stay in the error queue.
     if (!no_room(error) && retries-- > 0) continue;
+    if (error == EAGAIN) source_.await_room();
     if (sent > 0) break;
     return {.error = error};
   }
   return {.bytes = sent};
 }
 
-std::span<const InDatagram> PosixDatagram::receive_batch() {
+InBatch PosixDatagram::receive_batch() {
   for (int i = 0; i <= kErrorRetries; ++i) {
-    int n = batch_.receive(source_.fd());
-    if (n > 0) return batch_.datagrams(n);
+    std::size_t most = most_received_;
+    int n = batch_.receive(source_.fd(), most);
+    if (n > 0) {
+      InBatch batch{.datagrams = batch_.datagrams(n),
+                    .drained = static_cast<std::size_t>(n) < most};
+      most_received_ =
+          batch_.has_joined() ? DatagramBatch::kJoinedReceived : DatagramBatch::kReceived;
+      return batch;
+    }
     if (n == 0 || errno == EAGAIN) break;
   }
   return {};

@@ -9,14 +9,18 @@
 
 #include "base/host_net.h"
 #include "base/posix_address.h"
-#include "base/posix_poller.h"
+#include "base/posix_source.h"
 
 namespace sluice {
 
 /// Room for one recvmmsg() and one sendmmsg(), shared by all datagram sockets of a PosixNet.
 class DatagramBatch {
  public:
-  static constexpr std::size_t kDatagrams = DatagramSocket::kFullBatch;
+  /// Messages of one recvmmsg(): a datagram each, or up to 64 that the kernel joined.
+  static constexpr std::size_t kReceived = 32;
+  /// Of those, where messages are joined ones: what is taken at once still has to fit what carries
+  /// it to the guest.
+  static constexpr std::size_t kJoinedReceived = 4;
   /// Messages of one sendmmsg().
   static constexpr std::size_t kMessages = 64;
   /// Datagrams of one message that the kernel cuts (udp(7), UDP_SEGMENT), and the largest of them:
@@ -24,14 +28,16 @@ class DatagramBatch {
   /// kernel's own limit is 64, of which some versions take the headers off.
   static constexpr std::size_t kMostCut = 32;
   static constexpr std::size_t kMostCutSize = 1452;
-  /// The largest UDP payload over IPv4 is 65507 bytes, over IPv6 65527.
-  static constexpr std::size_t kDatagramSize = 65536;
+  /// The largest UDP payload over IPv4 is 65507 bytes, over IPv6 65527; joined ones are no more.
+  static constexpr std::size_t kMessageSize = 65536;
 
   DatagramBatch();
-  /// Fills itself from `fd`; -1 and errno, or the number of datagrams.
-  int receive(int fd);
-  /// The first `count` of what receive() gave.
+  /// Fills itself with at most `most` messages from `fd`; -1 and errno, or their number.
+  int receive(int fd, std::size_t most);
+  /// The datagrams of the first `count` messages that receive() gave.
   std::span<const InDatagram> datagrams(int count);
+  /// Whether any of those came joined.
+  bool has_joined() const { return has_joined_; }
   /// Sends the first of `datagrams`, at least one, to `fd`; -1 and errno, or how many were sent.
   /// `cut`: equal ones in a row go as one message that the kernel cuts.
   int send(int fd, std::span<const OutDatagram> datagrams, bool cut);
@@ -42,17 +48,18 @@ class DatagramBatch {
 
  private:
   struct Control {
-    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> bytes;
+    alignas(cmsghdr) std::array<std::uint8_t, 2 * CMSG_SPACE(sizeof(int))> bytes;
   };
 
   /// 2 MiB, left untouched until datagrams come that need them.
   std::unique_ptr<std::uint8_t[]> memory_;
-  std::array<sockaddr_storage, kDatagrams> peers_;
-  std::array<Control, kDatagrams> controls_;
-  std::array<iovec, kDatagrams> pieces_;
-  std::array<mmsghdr, kDatagrams> messages_;
-  std::array<InDatagram, kDatagrams> datagrams_;
-  std::size_t used_ = kDatagrams;  ///< Of messages_ that have to be made ready again.
+  std::array<sockaddr_storage, kReceived> peers_;
+  std::array<Control, kReceived> controls_;
+  std::array<iovec, kReceived> pieces_;
+  std::array<mmsghdr, kReceived> messages_;
+  std::vector<InDatagram> datagrams_;
+  std::size_t used_ = kReceived;  ///< Of messages_ that have to be made ready again.
+  bool has_joined_ = false;
 
   struct CutControl {
     alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(std::uint16_t))> bytes;
@@ -68,20 +75,20 @@ class DatagramBatch {
 /// A UDP or ping socket.
 class PosixDatagram final : public DatagramSocket {
  public:
-  static Result<std::unique_ptr<DatagramSocket>> udp(PosixPoller& poller, DatagramBatch& batch,
+  static Result<std::unique_ptr<DatagramSocket>> udp(Poller& poller, DatagramBatch& batch,
                                                      const Endpoint& at);
   /// As HostNet::open_query() says.
-  static Result<std::unique_ptr<DatagramSocket>> query(PosixPoller& poller, DatagramBatch& batch,
+  static Result<std::unique_ptr<DatagramSocket>> query(Poller& poller, DatagramBatch& batch,
                                                        Family family);
-  static Result<std::unique_ptr<DatagramSocket>> ping(PosixPoller& poller, DatagramBatch& batch,
+  static Result<std::unique_ptr<DatagramSocket>> ping(Poller& poller, DatagramBatch& batch,
                                                       Family family);
 
-  PosixDatagram(PosixPoller& poller, DatagramBatch& batch, UniqueFd fd, Family family)
+  PosixDatagram(Poller& poller, DatagramBatch& batch, UniqueFd fd, Family family)
       : batch_(batch), source_(poller, std::move(fd)), family_(family) {}
 
   void set_handler(SocketHandler* handler) override { source_.set_handler(handler); }
   IoResult send_batch(std::span<const OutDatagram> datagrams) override;
-  std::span<const InDatagram> receive_batch() override;
+  InBatch receive_batch() override;
   std::optional<SocketError> take_queued_error() override;
   void set_ttl(std::uint8_t ttl) override;
   std::optional<Endpoint> local() const override;
@@ -94,6 +101,7 @@ class PosixDatagram final : public DatagramSocket {
   Family family_;
   int ttl_ = -1;      ///< Set last; -1: the kernel's default.
   bool cut_ = false;  ///< The kernel may cut; no more where it once could not.
+  std::size_t most_received_ = DatagramBatch::kReceived;
 };
 
 }  // namespace sluice

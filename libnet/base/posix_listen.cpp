@@ -22,14 +22,14 @@ constexpr int kSkipLimit = 64;
 
 }  // namespace
 
-PosixListener::PosixListener(PosixPoller& poller, UniqueFd fd, StreamKind kind, UnixSocketFile file)
+PosixListener::PosixListener(Poller& poller, UniqueFd fd, StreamKind kind, UnixSocketFile file)
     : poller_(poller),
       file_(std::move(file)),
       source_(poller, std::move(fd)),
       kind_(kind),
       retry_(poller.loop().make_timer([this] { source_.report_later({.readable = true}); })) {}
 
-Result<std::unique_ptr<ListenSocket>> PosixListener::listen(PosixPoller& poller, UniqueFd fd,
+Result<std::unique_ptr<ListenSocket>> PosixListener::listen(Poller& poller, UniqueFd fd,
                                                             StreamKind kind, UnixSocketFile file,
                                                             const std::string& where) {
   if (::listen(fd.get(), SOMAXCONN) != 0) return Status::from_errno(errno, "listen on " + where);
@@ -38,7 +38,7 @@ Result<std::unique_ptr<ListenSocket>> PosixListener::listen(PosixPoller& poller,
   return std::unique_ptr<ListenSocket>(std::move(listener));
 }
 
-Result<std::unique_ptr<ListenSocket>> PosixListener::tcp(PosixPoller& poller, const Endpoint& at) {
+Result<std::unique_ptr<ListenSocket>> PosixListener::tcp(Poller& poller, const Endpoint& at) {
   const std::string where = at.to_string();
   UniqueFd fd(::socket(address_family(at.address.family()),
                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
@@ -52,7 +52,7 @@ Result<std::unique_ptr<ListenSocket>> PosixListener::tcp(PosixPoller& poller, co
   return listen(poller, std::move(fd), StreamKind::tcp, {}, where);
 }
 
-Result<std::unique_ptr<ListenSocket>> PosixListener::unix_domain(PosixPoller& poller,
+Result<std::unique_ptr<ListenSocket>> PosixListener::unix_domain(Poller& poller,
                                                                  const std::string& path) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return Status::from_errno(errno, "open a Unix socket for " + path);

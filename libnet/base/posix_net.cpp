@@ -5,12 +5,6 @@
 
 namespace sluice {
 
-Result<std::unique_ptr<PosixNet>> PosixNet::create(Loop& loop) {
-  auto net = std::make_unique<PosixNet>(loop);
-  if (Status status = net->poller_.open(); !status) return status;
-  return net;
-}
-
 Result<std::unique_ptr<StreamSocket>> PosixNet::dial_tcp(const Endpoint& to) {
   return PosixStream::dial_tcp(poller_, to, batch_.link);
 }

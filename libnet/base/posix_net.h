@@ -5,17 +5,15 @@
 
 #include "base/host_net.h"
 #include "base/posix_datagram.h"
-#include "base/posix_poller.h"
+#include "base/posix_source.h"
 
 namespace sluice {
 
-/// The kernel's sockets, readiness of all of them through one descriptor of the Loop. Must outlive
-/// its sockets and end before the Loop.
+/// The kernel's sockets, in the epoll set of a Loop. Must outlive its sockets and end before the
+/// Loop.
 class PosixNet final : public HostNet {
  public:
-  /// exhausted: out of descriptors or memory.
-  static Result<std::unique_ptr<PosixNet>> create(Loop& loop);
-  explicit PosixNet(Loop& loop) : poller_(loop) {}
+  explicit PosixNet(Poller& poller) : poller_(poller) {}
 
   /// Link-local destinations of IPv6 are on the interface of this index from now on; 0: they can't
   /// be reached.
@@ -31,7 +29,7 @@ class PosixNet final : public HostNet {
   Result<std::unique_ptr<DatagramSocket>> open_ping(Family family) override;
 
  private:
-  PosixPoller poller_;
+  Poller& poller_;
   DatagramBatch batch_;
 };
 

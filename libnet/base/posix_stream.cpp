@@ -61,7 +61,7 @@ Result<std::unique_ptr<StreamSocket>> started(std::unique_ptr<PosixStream> strea
 
 }  // namespace
 
-Result<std::unique_ptr<StreamSocket>> PosixStream::dial_tcp(PosixPoller& poller, const Endpoint& to,
+Result<std::unique_ptr<StreamSocket>> PosixStream::dial_tcp(Poller& poller, const Endpoint& to,
                                                             unsigned link) {
   UniqueFd fd(::socket(address_family(to.address.family()),
                        SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
@@ -76,7 +76,7 @@ Result<std::unique_ptr<StreamSocket>> PosixStream::dial_tcp(PosixPoller& poller,
   return started(std::move(stream), status);
 }
 
-Result<std::unique_ptr<StreamSocket>> PosixStream::dial_unix(PosixPoller& poller,
+Result<std::unique_ptr<StreamSocket>> PosixStream::dial_unix(Poller& poller,
                                                              const std::string& path) {
   auto address = unix_address(path);
   if (!address) return address.status();
@@ -90,7 +90,7 @@ Result<std::unique_ptr<StreamSocket>> PosixStream::dial_unix(PosixPoller& poller
   return started(std::move(stream), status);
 }
 
-Result<std::unique_ptr<StreamSocket>> PosixStream::adopt(PosixPoller& poller, UniqueFd fd,
+Result<std::unique_ptr<StreamSocket>> PosixStream::adopt(Poller& poller, UniqueFd fd,
                                                          StreamKind kind) {
   if (kind == StreamKind::tcp) tune_tcp(fd.get());
   auto stream = std::make_unique<PosixStream>(poller, std::move(fd), kind);

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/host_net.h"
-#include "base/posix_poller.h"
+#include "base/posix_source.h"
 
 namespace sluice {
 
@@ -16,15 +16,13 @@ enum class StreamKind : std::uint8_t { tcp, unix_domain };
 /// bytes in line.
 class PosixStream final : public StreamSocket {
  public:
-  static Result<std::unique_ptr<StreamSocket>> dial_tcp(PosixPoller& poller, const Endpoint& to,
+  static Result<std::unique_ptr<StreamSocket>> dial_tcp(Poller& poller, const Endpoint& to,
                                                         unsigned link = 0);
-  static Result<std::unique_ptr<StreamSocket>> dial_unix(PosixPoller& poller,
-                                                         const std::string& path);
+  static Result<std::unique_ptr<StreamSocket>> dial_unix(Poller& poller, const std::string& path);
   /// Takes a connection that accept4() gave, non-blocking already.
-  static Result<std::unique_ptr<StreamSocket>> adopt(PosixPoller& poller, UniqueFd fd,
-                                                     StreamKind kind);
+  static Result<std::unique_ptr<StreamSocket>> adopt(Poller& poller, UniqueFd fd, StreamKind kind);
 
-  PosixStream(PosixPoller& poller, UniqueFd fd, StreamKind kind)
+  PosixStream(Poller& poller, UniqueFd fd, StreamKind kind)
       : source_(poller, std::move(fd)), kind_(kind) {}
 
   void set_handler(SocketHandler* handler) override { source_.set_handler(handler); }

@@ -1,8 +1,12 @@
 #include "base/uv_loop.h"
 
+#include <fcntl.h>
+#include <sys/epoll.h>
 #include <time.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <utility>
 
 namespace sluice {
 
@@ -12,25 +16,11 @@ namespace {
 constexpr int kPostedPerTurn = 1024;
 
 /// libuv frees a handle's memory only after the turn in which it was closed; by then a callback
-/// that destroyed its own timer or watch has returned too, so the callable lives here with it.
+/// that destroyed its own timer has returned too, so the callable lives here with it.
 struct TimerState {
   uv_timer_t handle{};
   std::function<void()> on_fire;
 };
-
-struct PollState {
-  uv_poll_t handle{};
-  std::function<void(FdReady)> on_ready;
-  int events = 0;
-};
-
-template <typename State>
-void close_later(std::unique_ptr<State> state) {
-  auto* handle = reinterpret_cast<uv_handle_t*>(&state.release()->handle);
-  uv_close(handle, [](uv_handle_t* closed) {
-    std::unique_ptr<State> gone(static_cast<State*>(closed->data));
-  });
-}
 
 class UvTimer final : public Timer {
  public:
@@ -39,7 +29,11 @@ class UvTimer final : public Timer {
     state_->handle.data = state_.get();
     state_->on_fire = std::move(on_fire);
   }
-  ~UvTimer() override { close_later(std::move(state_)); }
+  ~UvTimer() override {
+    uv_close(reinterpret_cast<uv_handle_t*>(&state_.release()->handle), [](uv_handle_t* closed) {
+      std::unique_ptr<TimerState> gone(static_cast<TimerState*>(closed->data));
+    });
+  }
 
   void start(Duration delay) override {
     auto whole = std::chrono::ceil<std::chrono::milliseconds>(std::max(delay, Duration::zero()));
@@ -57,39 +51,60 @@ class UvTimer final : public Timer {
   std::unique_ptr<TimerState> state_;
 };
 
-void on_poll(uv_poll_t* handle, int status, int events);
-
-void apply_interest(PollState& state) {
-  if (state.events == 0) {
-    uv_poll_stop(&state.handle);
-  } else {
-    uv_poll_start(&state.handle, state.events, on_poll);
-  }
-}
-
-void on_poll(uv_poll_t* handle, int status, int events) {
-  auto& state = *static_cast<PollState*>(handle->data);
-  // On an error condition libuv ends the watch; ours goes on until its owner ends it.
-  if (status < 0) apply_interest(state);
-  FdReady ready{.readable = status < 0 || (events & UV_READABLE) != 0,
-                .writable = status < 0 || (events & UV_WRITABLE) != 0};
-  state.on_ready(ready);
-}
-
-class UvWatch final : public FdWatch {
+/// An FdWatch in the loop's epoll set.
+class PollerWatch final : public FdWatch {
  public:
-  explicit UvWatch(std::unique_ptr<PollState> state) : state_(std::move(state)) {}
-  ~UvWatch() override { close_later(std::move(state_)); }
+  PollerWatch(Poller& poller, int fd, std::function<void(FdReady)> on_ready)
+      : poller_(poller), fd_(fd), target_(std::make_shared<Target>(std::move(on_ready))) {}
+  ~PollerWatch() override { set_events(0); }
 
-  void set_interest(FdReady interest) override {
-    int events = (interest.readable ? UV_READABLE : 0) | (interest.writable ? UV_WRITABLE : 0);
-    if (events == state_->events) return;
-    state_->events = events;
-    apply_interest(*state_);
+  void set_interest(FdReady interest) override { set_events(events_of(interest)); }
+
+  /// False if the descriptor can't be waited for.
+  bool start(FdReady interest) {
+    bool works = set_events(EPOLLIN);
+    set_interest(interest);
+    return works;
   }
 
  private:
-  std::unique_ptr<PollState> state_;
+  struct Target final : PollTarget, std::enable_shared_from_this<Target> {
+    explicit Target(std::function<void(FdReady)> callback) : on_ready(std::move(callback)) {}
+
+    void on_events(std::uint32_t events) override {
+      auto self = shared_from_this();  // The callback may destroy the watch.
+      bool failed = (events & (EPOLLERR | EPOLLHUP)) != 0;
+      on_ready({.readable = failed || (events & EPOLLIN) != 0,
+                .writable = failed || (events & EPOLLOUT) != 0});
+    }
+
+    std::function<void(FdReady)> on_ready;
+  };
+
+  static std::uint32_t events_of(FdReady interest) {
+    return (interest.readable ? std::uint32_t{EPOLLIN} : 0) |
+           (interest.writable ? std::uint32_t{EPOLLOUT} : 0);
+  }
+
+  bool set_events(std::uint32_t events) {
+    if (events == events_) return true;
+    if (events == 0) {
+      poller_.remove(std::exchange(key_, 0), fd_);
+    } else if (key_ != 0) {
+      poller_.change(key_, fd_, events);
+    } else {
+      key_ = poller_.add(fd_, events, target_.get());
+      if (key_ == 0) return false;
+    }
+    events_ = events;
+    return true;
+  }
+
+  Poller& poller_;
+  int fd_;
+  std::shared_ptr<Target> target_;
+  Poller::Key key_ = 0;       ///< Of the set, where there is an interest.
+  std::uint32_t events_ = 0;  ///< Registered.
 };
 
 }  // namespace
@@ -100,20 +115,15 @@ Result<std::unique_ptr<UvLoop>> UvLoop::create() {
     return Status::from_errno(-error, "make an event loop");
   }
   loop->open_ = true;
-  for (uv_handle_t* handle : {reinterpret_cast<uv_handle_t*>(&loop->posted_event_),
-                              reinterpret_cast<uv_handle_t*>(&loop->before_sleep_),
-                              reinterpret_cast<uv_handle_t*>(&loop->keep_awake_)}) {
-    handle->data = loop.get();
-  }
-  uv_prepare_init(&loop->loop_, &loop->before_sleep_);
-  uv_idle_init(&loop->loop_, &loop->keep_awake_);
+  loop->posted_event_.data = loop.get();
   int error = uv_async_init(&loop->loop_, &loop->posted_event_, [](uv_async_t* handle) {
     static_cast<UvLoop*>(handle->data)->run_posted();
   });
   if (error != 0) return Status::from_errno(-error, "make an event loop");
-  uv_prepare_start(&loop->before_sleep_, [](uv_prepare_t* handle) {
-    static_cast<UvLoop*>(handle->data)->run_deferred();
-  });
+  if (Status status = loop->poller_.open(); !status) return status;
+  if (loop->poller_.add(uv_backend_fd(&loop->loop_), EPOLLIN, &loop->inner_) == 0) {
+    return Status::from_errno(errno, "make an event loop");
+  }
   return loop;
 }
 
@@ -131,7 +141,18 @@ UvLoop::~UvLoop() {
 }
 
 void UvLoop::run() {
-  uv_run(&loop_, UV_RUN_DEFAULT);
+  running_ = true;
+  while (running_) {
+    if (inner_.due || uv_backend_timeout(&loop_) == 0) {
+      inner_.due = false;
+      uv_run(&loop_, UV_RUN_NOWAIT);
+    }
+    run_deferred();
+    if (!running_) break;
+    poller_.wait(deferred_.empty() ? uv_backend_timeout(&loop_) : 0);
+    uv_update_time(&loop_);
+    poller_.deliver();
+  }
 }
 
 void UvLoop::stop() {
@@ -165,7 +186,7 @@ void UvLoop::run_posted() {
     if (left > 0) --left;
   }
   if (stopping) {
-    uv_stop(&loop_);
+    running_ = false;
   } else if (budget == 0) {
     uv_async_send(&posted_event_);
   }
@@ -175,12 +196,6 @@ void UvLoop::run_deferred() {
   std::vector<std::function<void()>> tasks;
   tasks.swap(deferred_);
   for (auto& task : tasks) task();
-  // libuv looks at idle handles after this, before it chooses how long to sleep.
-  if (deferred_.empty()) {
-    uv_idle_stop(&keep_awake_);
-  } else {
-    uv_idle_start(&keep_awake_, [](uv_idle_t*) {});
-  }
 }
 
 TimePoint UvLoop::now() const {
@@ -199,12 +214,10 @@ std::unique_ptr<Timer> UvLoop::make_timer(std::function<void()> on_fire) {
 
 std::unique_ptr<FdWatch> UvLoop::watch(int fd, FdReady interest,
                                        std::function<void(FdReady)> on_ready) {
-  auto state = std::make_unique<PollState>();
-  if (uv_poll_init(&loop_, &state->handle, fd) != 0) return nullptr;
-  state->handle.data = state.get();
-  state->on_ready = std::move(on_ready);
-  auto watch = std::make_unique<UvWatch>(std::move(state));
-  watch->set_interest(interest);
+  int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return nullptr;
+  auto watch = std::make_unique<PollerWatch>(poller_, fd, std::move(on_ready));
+  if (!watch->start(interest)) return nullptr;
   return watch;
 }
 

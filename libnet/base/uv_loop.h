@@ -11,15 +11,18 @@
 #include <net/status.h>
 
 #include "base/loop.h"
+#include "base/poller.h"
 
 namespace sluice {
 
-/// The Loop of the real world, over libuv. Made on any thread; afterwards it belongs to the thread
-/// that calls run(), and every call is made there but post() and stop(). Timers and watches must be
-/// gone before it. Uses no thread pool.
+/// The Loop of the real world. Made on any thread; afterwards it belongs to the thread that calls
+/// run(), and every call is made there but post() and stop(). Timers and watches must be gone
+/// before it. Uses no thread pool.
 ///
-/// A turn is: timers that are due, deferred tasks, sleep, ready descriptors and posted tasks. now()
-/// has milliseconds, like the timers, so that a timer never finds that it fired too early.
+/// It sleeps in an epoll set of its own, where libuv, which has the timers and the posted tasks, is
+/// one descriptor of many: so that one wait tells which socket is ready. A turn is: timers that are
+/// due and posted tasks, deferred tasks, sleep, ready descriptors. now() has milliseconds, like the
+/// timers, so that a timer never finds that it fired too early.
 class UvLoop final : public Loop {
  public:
   /// exhausted: out of descriptors or memory.
@@ -37,8 +40,8 @@ class UvLoop final : public Loop {
   /// that are still queued when the loop is destroyed are destroyed without being run.
   void post(std::function<void()> task);
 
-  /// For what the seam does not offer, such as signals.
-  uv_loop_t* uv() { return &loop_; }
+  /// Where sockets are watched, edge-triggered.
+  Poller& poller() { return poller_; }
 
   TimePoint now() const override;
   std::int64_t wall_time_ns() const override;
@@ -48,6 +51,12 @@ class UvLoop final : public Loop {
   void defer(std::function<void()> task) override;
 
  private:
+  /// libuv's own descriptor. It is in use only after a first turn.
+  struct Inner final : PollTarget {
+    void on_events(std::uint32_t) override { due = true; }
+    bool due = true;
+  };
+
   UvLoop() = default;
   void wake();
   void run_posted();
@@ -55,8 +64,9 @@ class UvLoop final : public Loop {
 
   uv_loop_t loop_{};
   uv_async_t posted_event_{};
-  uv_prepare_t before_sleep_{};
-  uv_idle_t keep_awake_{};  ///< Active while deferred tasks wait for the next turn.
+  Poller poller_{*this};
+  Inner inner_;
+  bool running_ = false;
   moodycamel::ConcurrentQueue<std::function<void()>> posted_;
   std::atomic<bool> stop_requested_{false};
   std::vector<std::function<void()>> deferred_;

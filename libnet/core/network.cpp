@@ -25,9 +25,7 @@ class Network::Thread {
     if (!loop) return loop.status();
     std::unique_ptr<Thread> self(new Thread);  // NOLINT: private constructor
     self->loop_ = std::move(*loop);
-    auto host = PosixNet::create(*self->loop_);
-    if (!host) return host.status();
-    self->host_ = std::move(*host);
+    self->host_ = std::make_unique<PosixNet>(self->loop_->poller());
     auto engine = core::Engine::create(*self->loop_, *self->host_, std::move(config));
     if (!engine) return engine.status();
     self->engine_ = std::move(*engine);

@@ -64,7 +64,7 @@ void Exchange::on_socket_ready(SocketReady ready) {
 
 void Exchange::read_datagrams() {
   for (;;) {
-    auto batch = udp_->socket->receive_batch();
+    auto batch = udp_->socket->receive_batch().datagrams;
     if (batch.empty()) return;
     for (const auto& datagram : batch) {
       auto message = DnsMessage::parse(datagram.data);

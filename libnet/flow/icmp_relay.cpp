@@ -132,9 +132,9 @@ void IcmpRelay::run() {
 void IcmpRelay::receive(Side& side) {
   while (true) {
     while (auto error = side.socket->take_queued_error()) on_queued_error(side, *error);
-    auto batch = side.socket->receive_batch();
-    if (batch.empty()) break;
-    for (const InDatagram& datagram : batch) on_reply(side, datagram);
+    auto datagrams = side.socket->receive_batch().datagrams;
+    if (datagrams.empty()) break;
+    for (const InDatagram& datagram : datagrams) on_reply(side, datagram);
   }
   side.readable = false;
 }

@@ -12,8 +12,10 @@ namespace sluice::flow {
 
 namespace {
 
-/// Connections or datagram batches that one port may take before the others have their turn.
-constexpr int kPerTurn = 64;
+/// Connections that one port may take before the others have their turn, and datagrams from which
+/// on they have.
+constexpr int kAcceptedPerTurn = 64;
+constexpr std::size_t kReceivedPerTurn = 2048;
 /// Ports of the gateway's address that stand for clients (RFC 6335 section 6).
 constexpr std::uint16_t kFirstPort = 49152;
 constexpr Duration kExpireInterval = std::chrono::seconds(5);
@@ -230,7 +232,7 @@ Status Publisher::connect(std::unique_ptr<StreamSocket> client, const Endpoint& 
 }
 
 bool Publisher::accept(Entry& entry) {
-  for (int i = 0; i < kPerTurn; ++i) {
+  for (int i = 0; i < kAcceptedPerTurn; ++i) {
     ListenSocket::Accepted accepted = entry.listener->accept();
     if (!accepted.socket) return false;
     std::optional<Endpoint> client = accepted.socket->peer();
@@ -300,13 +302,14 @@ Publisher::UdpClient* Publisher::udp_client(Entry& entry, const Endpoint& client
 }
 
 bool Publisher::receive(Entry& entry) {
-  for (int i = 0; i < kPerTurn; ++i) {
+  for (std::size_t received = 0; received < kReceivedPerTurn;) {
     while (entry.datagrams->take_queued_error()) {
       // A client that went away is no business of the guest's.
     }
-    auto batch = entry.datagrams->receive_batch();
-    if (batch.empty()) return false;
-    for (const InDatagram& datagram : batch) {
+    auto [datagrams, drained] = entry.datagrams->receive_batch();
+    if (datagrams.empty()) return false;
+    received += datagrams.size();
+    for (const InDatagram& datagram : datagrams) {
       UdpClient* client = udp_client(entry, datagram.peer);
       if (!client) continue;
       client->last = loop_.now();
@@ -317,7 +320,7 @@ bool Publisher::receive(Entry& entry) {
       client->record.rx_bytes += datagram.data.size();
       output_.send_udp(client->key.remote, client->key.guest, datagram.data);
     }
-    if (batch.size() < DatagramSocket::kFullBatch) return false;
+    if (drained) return false;
   }
   return true;
 }

@@ -13,8 +13,8 @@ namespace sluice::flow {
 
 namespace {
 
-/// Batches that one mapping may receive before the others have their turn.
-constexpr int kBatchesPerTurn = 4;
+/// From so many datagrams on that one mapping received the others have their turn.
+constexpr std::size_t kReceivedPerTurn = 128;
 /// Datagrams of one send call.
 constexpr std::size_t kSendBatch = 64;
 constexpr Duration kExpireInterval = std::chrono::seconds(5);
@@ -451,13 +451,13 @@ bool UdpRelay::receive(Mapping& mapping) {
       report(mapping, *error, error->payload);
     }
   }
-  for (int turn = 0; turn < kBatchesPerTurn; ++turn) {
-    auto batch = mapping.socket->receive_batch();
-    bool drained = batch.size() < DatagramSocket::kFullBatch;
+  for (std::size_t received = 0; received < kReceivedPerTurn;) {
+    auto [datagrams, drained] = mapping.socket->receive_batch();
     mapping.readable = !drained;
-    if (batch.empty()) return false;
+    if (datagrams.empty()) return false;
+    received += datagrams.size();
     by_age_.splice(by_age_.end(), by_age_, mapping.age);
-    for (const InDatagram& datagram : batch) {
+    for (const InDatagram& datagram : datagrams) {
       Endpoint remote = datagram.peer;
       auto named = mapping.named.find(datagram.peer);
       if (named != mapping.named.end()) {

@@ -22,7 +22,7 @@ namespace {
 
 struct World {
   test::LoopRunner runner;
-  std::unique_ptr<PosixNet> net = std::move(PosixNet::create(runner.loop()).value());
+  std::unique_ptr<PosixNet> net = std::make_unique<PosixNet>(runner.loop().poller());
 };
 
 class TempDir {

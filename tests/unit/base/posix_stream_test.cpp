@@ -28,7 +28,7 @@ Endpoint loopback(Family family, std::uint16_t port = 0) {
 
 struct World {
   test::LoopRunner runner;
-  std::unique_ptr<PosixNet> net = std::move(PosixNet::create(runner.loop()).value());
+  std::unique_ptr<PosixNet> net = std::make_unique<PosixNet>(runner.loop().poller());
 };
 
 /// A connected pair over loopback TCP: one end dialled, the other accepted.

@@ -2,9 +2,11 @@
 
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <future>
 #include <memory>
 #include <string>
@@ -207,6 +209,93 @@ TEST_CASE("a watch may destroy itself in its callback, and the descriptor stays 
   CHECK(calls == 1);
   std::uint64_t value = 0;
   CHECK(::read(event.get(), &value, sizeof value) == sizeof value);
+}
+
+TEST_CASE("a watch that another one's callback ended is not called, though it was ready too") {
+  test::LoopRunner runner;
+  UniqueFd one(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+  UniqueFd two(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+  int calls = 0;
+  std::unique_ptr<FdWatch> first, second;
+  first = runner.loop().watch(one.get(), {.readable = true}, [&](FdReady) {
+    ++calls;
+    first.reset();
+    second.reset();
+  });
+  second = runner.loop().watch(two.get(), {.readable = true}, [&](FdReady) {
+    ++calls;
+    second.reset();
+    first.reset();
+  });
+  REQUIRE(runner.run_until([&] { return calls > 0; }));
+  runner.run_for(5ms);
+  CHECK(calls == 1);
+}
+
+TEST_CASE("a watched descriptor may be read to its end, though it was made to block") {
+  test::LoopRunner runner;
+  UniqueFd event(::eventfd(1, EFD_CLOEXEC));
+  int value_read = 0, none_left = 0;
+  auto watch = runner.loop().watch(event.get(), {.readable = true}, [&](FdReady) {
+    std::uint64_t value = 0;
+    value_read += ::read(event.get(), &value, sizeof value) == sizeof value;
+    none_left += ::read(event.get(), &value, sizeof value) < 0 && errno == EAGAIN;
+  });
+  REQUIRE(runner.run_until([&] { return value_read > 0; }));
+  CHECK(none_left == 1);
+}
+
+TEST_CASE("one without interest at first is watched from the time when there is one") {
+  test::LoopRunner runner;
+  UniqueFd event(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+  int calls = 0;
+  auto watch = runner.loop().watch(event.get(), {}, [&](FdReady) { ++calls; });
+  REQUIRE(watch);
+  runner.run_for(5ms);
+  CHECK(calls == 0);
+  watch->set_interest({.readable = true});
+  REQUIRE(runner.run_until([&] { return calls > 0; }));
+}
+
+TEST_CASE("descriptors that are always ready hold up neither timers nor tasks") {
+  test::LoopRunner runner;
+  std::vector<UniqueFd> events;
+  std::vector<std::unique_ptr<FdWatch>> watches;
+  std::size_t calls = 0;
+  // More than one wait gives.
+  for (int i = 0; i < 300; ++i) {
+    events.emplace_back(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+    watches.push_back(
+        runner.loop().watch(events.back().get(), {.readable = true}, [&](FdReady) { ++calls; }));
+  }
+  int posted = 0, fired = 0;
+  runner.loop().defer([&] { runner.loop().post([&] { ++posted; }); });
+  auto timer = runner.loop().make_timer([&] { ++fired; });
+  timer->start(1ms);
+  REQUIRE(runner.run_until([&] { return posted == 1 && fired == 1; }));
+  CHECK(calls > 0);
+}
+
+TEST_CASE("a descriptor's callback has the time at which it was ready, and so has a timer of it") {
+  test::LoopRunner runner;
+  UvLoop& loop = runner.loop();
+  UniqueFd clock(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  const itimerspec after{.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 200'000'000}};
+  REQUIRE(::timerfd_settime(clock.get(), 0, &after, nullptr) == 0);
+  TimePoint start = loop.now(), woken{}, fired{};
+  auto timer = loop.make_timer([&] {
+    fired = loop.now();
+    loop.stop();
+  });
+  std::unique_ptr<FdWatch> watch;
+  watch = loop.watch(clock.get(), {.readable = true}, [&](FdReady) {
+    woken = loop.now();
+    timer->start(100ms);
+    watch.reset();
+  });
+  runner.run_for(1min);  // Nothing else may wake it meanwhile.
+  CHECK(woken - start >= 199ms);
+  CHECK(fired - start >= 299ms);
 }
 
 TEST_CASE("a descriptor that can't be waited for gives no watch") {

@@ -61,10 +61,11 @@ IoResult ScriptedDatagram::send_batch(std::span<const OutDatagram> datagrams) {
   return {.bytes = taken};
 }
 
-std::span<const InDatagram> ScriptedDatagram::receive_batch() {
+InBatch ScriptedDatagram::receive_batch() {
   batch_.clear();
   views_.clear();
-  while (!peer_->unread_.empty() && batch_.size() < kFullBatch) {
+  constexpr std::size_t kMost = 32;
+  while (!peer_->unread_.empty() && batch_.size() < kMost) {
     batch_.push_back(std::move(peer_->unread_.front()));
     peer_->unread_.pop_front();
   }
@@ -72,7 +73,7 @@ std::span<const InDatagram> ScriptedDatagram::receive_batch() {
     auto* data = reinterpret_cast<const std::uint8_t*>(waiting.data.data());
     views_.push_back({waiting.from, {data, waiting.data.size()}, waiting.ttl});
   }
-  return views_;
+  return {.datagrams = views_, .drained = views_.size() < kMost};
 }
 
 std::optional<SocketError> ScriptedDatagram::take_queued_error() {

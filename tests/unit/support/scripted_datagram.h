@@ -71,7 +71,7 @@ class ScriptedDatagram final : public DatagramSocket {
 
   void set_handler(SocketHandler* handler) override { readiness_.set_handler(handler); }
   IoResult send_batch(std::span<const OutDatagram> datagrams) override;
-  std::span<const InDatagram> receive_batch() override;
+  InBatch receive_batch() override;
   std::optional<SocketError> take_queued_error() override;
   void set_ttl(std::uint8_t ttl) override { ttl_ = ttl; }
   std::optional<Endpoint> local() const override { return peer_->local; }
