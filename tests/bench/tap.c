@@ -123,6 +123,8 @@ void tap_cut(uint8_t *read, size_t size, tap_frame *give, void *context)
 	if (gso != VIRTIO_NET_HDR_GSO_TCPV4 && gso != VIRTIO_NET_HDR_GSO_TCPV6) {
 		if (h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
 			uint16_t c = ~fold(sum(f + h->csum_start, n - h->csum_start, 0));
+			if (!c)
+				c = 0xffff;	/* the same number; 0 is UDP's "none" (RFC 768) */
 			memcpy(f + h->csum_start + h->csum_offset, &c, 2);
 		}
 		give(context, (struct iovec[2]){ { f, n }, { NULL, 0 } });

@@ -1,7 +1,9 @@
 """UDP as a guest and its peers see it."""
 import errno
+import ipaddress
 import select
 import socket
+import struct
 
 import pytest
 
@@ -11,6 +13,7 @@ from harness.link import Ether, ICMP, IP, IPv6, UDP, Link
 from harness.netns import wait_for
 from test_ipv6 import advertisement, gateway_of
 
+UDP_HEADER = 8
 RECEIVE_ERROR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}    # IP(V6)_RECVERR
 
 
@@ -211,6 +214,22 @@ def test_a_burst_of_equal_datagrams_arrives_also_over_a_narrow_link(
         for body in bodies:
             client.sendto(body, server.getsockname()[:2])
         assert sorted(server.recvfrom(2000)[0] for _ in bodies) == sorted(bodies)
+
+
+def test_datagrams_whose_checksum_comes_to_zero_arrive_both_ways(net, world, family):
+    """0 would be "none", which IPv6 forbids (RFC 8200 section 8.1): it goes as 0xffff."""
+    with world.world.udp(WORLD[family]) as server, guest_socket(
+            net, family, connect=server.getsockname()[:2]) as client:
+        ends = [client.getsockname(), server.getsockname()]
+        # What both headers and the pseudo header add up to, whichever way the datagram goes.
+        words = b"".join(ipaddress.ip_address(address).packed for address, *_ in ends)
+        total = (sum(struct.unpack(f"!{len(words) // 2}H", words)) + sum(port for _, port, *_ in ends)
+                 + socket.IPPROTO_UDP + 2 * (UDP_HEADER + 2))
+        body = struct.pack("!H", 0xffff - total % 0xffff)
+        client.send(body)
+        got, guest = server.recvfrom(100)
+        server.sendto(body, guest)
+        assert got == client.recv(100) == body
 
 
 @pytest.mark.hostd
