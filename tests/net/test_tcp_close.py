@@ -8,8 +8,9 @@ import socket
 
 import pytest
 
-from harness.clients import (FAMILIES, HOST, WORLD, error_of_recv, fill, pair, read_exactly,
-                             read_to_end, ready_for, reset, transfer)
+from harness.clients import (FAMILIES, HOST, WORLD, connect_error, error_of_recv, fill, pair,
+                             read_exactly, read_to_end, ready_for, reset, transfer)
+from harness.gateway import GATEWAY4
 from harness.netns import wait_for
 from harness.servers import body_of
 from harness.world import HOST4, HOST6
@@ -43,6 +44,8 @@ def ends(net, world, family, request):
     """A connection between guest and world: (guest's end, world's end)."""
     ready_for(family, net)
     is_hostd = hasattr(net, "ready_line")
+    if is_hostd:                                # an answer: it has taken all of the attachment's
+        assert connect_error(net.guest, GATEWAY4, 1)[0] == errno.ECONNREFUSED
     fds = net.fd_count()
     guest, peer = request.param(net, world, family)
     yield guest, peer
