@@ -164,6 +164,7 @@ static void negotiate(uint64_t features, int memfd)
 	tell(SET_MEM_TABLE, &table, sizeof table, memfd);
 	set_queue(0, &rx);
 	set_queue(1, &tx);
+	ask(GET_FEATURES, NULL, 0);	/* the others have no reply: now the back end has taken them */
 }
 
 /* ---- the rings */
